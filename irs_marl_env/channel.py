@@ -1,0 +1,272 @@
+"""Channels: path loss, small-scale fading and its evolution, imperfect CSI.
+
+``channel = sqrt(path gain) * (sqrt(kappa / (kappa + 1)) LoS + sqrt(1 / (kappa + 1)) g)`` with scattered part
+``g ~ CN(0, 1)`` and Rician factor kappa (Rayleigh: kappa = 0); path gain ``C0 d^-alpha`` at the 3-D distance d [m].
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from irs_marl_env import geometry
+from irs_marl_env.scenario import Scenario
+from irs_marl_env.streams import Streams
+from irs_marl_env.units import db_to_linear
+
+Array = Any
+
+
+class Channels(NamedTuple):
+    """The three links, complex64."""
+
+    H: Array  # (E, M, K, Nb) BS-user row channels
+    G: Array  # (E, M, L, N, Nb) BS-IRS channels
+    h: Array  # (E, L, K, N) IRS-user row channels
+
+
+class Gains(NamedTuple):
+    """Large-scale amplitude gains, float32; fading has unit power around them."""
+
+    direct: Array  # (E, M, K)
+    irs_user: Array  # (E, L, K)
+
+
+def bessel_j0(x: float) -> float:
+    """Bessel function J0, by its integral ``(1/pi) int_0^pi cos(x sin t) dt`` (periodic: the sum converges fast)."""
+    x = abs(x)
+    if x > 1e4:  # leading asymptotic term, error below 1e-7
+        return math.sqrt(2.0 / (math.pi * x)) * math.cos(x - math.pi / 4)
+    points = 64 + 2 * int(x)
+    return float(np.mean(np.cos(x * np.sin(np.pi * np.arange(points) / points))))
+
+
+def jakes_correlation(doppler_hz: float, lag_s: float) -> float:
+    """Autocorrelation ``J0(2 pi f_D tau)`` of fading with uniformly distributed angles of arrival (Clarke, Jakes)."""
+    return bessel_j0(2 * math.pi * doppler_hz * lag_s)
+
+
+def path_gain_at(scenario: Scenario, link: str, distance_m: float) -> float:
+    """Linear path gain of ``"direct"``, ``"bs_irs"`` or ``"irs_user"`` at a distance, blockage included."""
+    blockage = db_to_linear(-scenario.blockage_db) if link == "direct" else 1.0
+    exponent: float = getattr(scenario, f"{link}_exponent")
+    return scenario.reference_gain * blockage * distance_m**-exponent
+
+
+class ChannelModel:
+    """Everything about the channels that the scenario fixes; draws nothing until asked.
+
+    Args:
+        scenario: the scenario.
+        xp: array namespace to work in.
+        device: device to work on.
+    """
+
+    def __init__(self, scenario: Scenario, xp: Any, device: Any = None) -> None:
+        self.scenario, self._xp, self._device = scenario, xp, device
+        M, L = scenario.num_bs, scenario.num_irs
+        bs, irs = geometry.bs_positions(scenario), geometry.irs_positions(scenario)
+        sites = np.concatenate([bs, irs])
+        self._sites = self._const(sites[:, None, :2], np.float64)  # (M + L, 1, 2)
+        rise = (sites[:, 2:] - scenario.user_height_m) ** 2
+        self._rise2 = self._const(rise, np.float64)  # (M + L, 1) squared height difference
+        unit_gain = [path_gain_at(scenario, "direct", 1.0)] * M + [path_gain_at(scenario, "irs_user", 1.0)] * L
+        exponent = [scenario.direct_exponent] * M + [scenario.irs_user_exponent] * L
+        self._log_unit = self._const(0.5 * np.log(unit_gain)[:, None], np.float64)
+        self._slope = self._const(-0.25 * np.array(exponent)[:, None], np.float64)
+
+        real_elements = np.arange(scenario.max_elements) < np.array(scenario.elements, int)[:, None]
+        self._real_elements = self._const(real_elements, np.float32)  # (L, N), 0 for padding
+        distance = np.linalg.norm(bs[:, None] - irs[None], axis=-1)
+        self.bs_irs_gain = np.array(
+            [[math.sqrt(path_gain_at(scenario, "bs_irs", max(d, 1.0))) for d in row] for row in distance]
+        ).reshape(M, L)  # amplitude
+        self._bs_irs_amplitude = self._const(
+            self.bs_irs_gain[:, :, None, None] * real_elements[None, :, :, None], np.float32
+        )
+        self._padded = not real_elements.all()
+        user = jakes_correlation(scenario.user_doppler_hz, scenario.slot_s)
+        mast = jakes_correlation(scenario.bs_irs_doppler_hz, scenario.slot_s)
+        self.correlation = {"direct": user, "irs_user": user, "bs_irs": mast}
+        self._mode = {
+            "direct": scenario.fading,
+            "irs_user": scenario.fading,
+            "bs_irs": scenario.bs_irs_fading,
+        }
+        self._shape = {
+            "direct": (M, scenario.num_users, scenario.num_antennas),
+            "bs_irs": (M, L, scenario.max_elements, scenario.num_antennas),
+            "irs_user": (L, scenario.num_users, scenario.max_elements),
+        }
+        los = None
+        if scenario.bs_irs_rician_k_db is not None:
+            los = self._const(_bs_irs_line_of_sight(scenario, bs, irs), np.complex64)
+        self._bs_irs_los = los
+
+    def _const(self, values: np.ndarray, dtype: Any) -> Array:
+        values = np.asarray(values, dtype=dtype)
+        return values if self._xp is np else self._xp.asarray(values, device=self._device)
+
+    # --- large scale -------------------------------------------------------------------------------------------
+
+    def large_scale(self, position: Array) -> tuple[Array, Gains]:
+        """Cells and amplitude gains at user positions.
+
+        Args:
+            position: ``(E, K, 2)`` m.
+
+        Returns:
+            cell ``(E, K)`` integer, and the amplitude gains ``sqrt(C0 d^-alpha)``; distances below 1 m count as 1 m.
+        """
+        xp = self._xp
+        offset = position[:, None] - self._sites  # (E, M + L, K, 2)
+        distance2 = offset[..., 0] ** 2 + offset[..., 1] ** 2 + self._rise2
+        M = self.scenario.num_bs
+        cell = geometry.nearest(distance2[:, :M])
+        distance2 = xp.maximum(distance2, xp.ones_like(distance2))
+        amplitude = xp.astype(xp.exp(self._log_unit + self._slope * xp.log(distance2)), xp.float32)
+        return cell, Gains(amplitude[:, :M], amplitude[:, M:])
+
+    # --- small scale -------------------------------------------------------------------------------------------
+
+    def start(self, streams: Streams) -> dict[str, Array]:
+        """Scattered parts g of a new episode by link, CN(0, 1) complex64."""
+        return {link: self._first(link, streams) for link in self._shape}
+
+    def _first(self, link: str, streams: Streams) -> Array:
+        if self._mode[link] == "frozen":
+            # a batch of one, so the realisation cannot depend on the number of environments
+            frozen = Streams.frozen(self.scenario.frozen_seed, self._xp, self._device)
+            one = frozen.complex_normal(f"{link}_fading", *self._shape[link])
+            return self._xp.broadcast_to(one, (streams.num_envs, *self._shape[link]))
+        return streams.complex_normal(f"{link}_fading", *self._shape[link])
+
+    def evolve(self, scattered: dict[str, Array], streams: Streams) -> dict[str, Array]:
+        """Scattered parts of the next slot.
+
+        ``iid``: new; ``ar1``: ``g' = r g + sqrt(1 - r^2) n`` with r = J0(2 pi f_D T), so that the autocorrelation
+        is r^lag; ``episode`` and ``frozen``: the same.
+        """
+        return {link: self._next(link, g, streams) for link, g in scattered.items()}
+
+    def _next(self, link: str, g: Array, streams: Streams) -> Array:
+        mode = self._mode[link]
+        if mode in ("episode", "frozen"):
+            return g
+        fresh = streams.complex_normal(f"{link}_fading", *self._shape[link])
+        if mode == "iid":
+            return fresh
+        r = self.correlation[link]
+        return r * g + math.sqrt(max(0.0, 1.0 - r * r)) * fresh
+
+    def channels(self, gains: Gains, scattered: dict[str, Array], position: Array) -> Channels:
+        """Channels of a slot from large scale, scattered part and (for Rician links) geometry."""
+        s = self.scenario
+        direct, irs_user = scattered["direct"], scattered["irs_user"]
+        if s.direct_rician_k_db is not None or s.irs_user_rician_k_db is not None:
+            direct, irs_user = self._with_line_of_sight(direct, irs_user, position)
+        bs_irs = scattered["bs_irs"]
+        if self._bs_irs_los is not None:
+            bs_irs = _rician(bs_irs, self._bs_irs_los, s.bs_irs_rician_k_db)
+        gain = gains.irs_user[..., None]
+        if self._padded:
+            gain = gain * self._real_elements[:, None, :]
+        return Channels(gains.direct[..., None] * direct, self._bs_irs_amplitude * bs_irs, gain * irs_user)
+
+    def _with_line_of_sight(self, direct: Array, irs_user: Array, position: Array) -> tuple[Array, Array]:
+        xp, s = self._xp, self.scenario
+        offset = position[:, None] - self._sites  # (E, M + L, K, 2), from site to user
+        rise = xp.broadcast_to(self._heights()[:, None], offset.shape[:-1])
+        distance = xp.sqrt(offset[..., 0] ** 2 + offset[..., 1] ** 2 + rise**2)
+        across = offset[..., 1] / distance  # direction cosines along y and z
+        up = rise / distance
+        M = s.num_bs
+        phase = -2 * math.pi / s.wavelength_m * distance[..., None]
+        antennas = self._const(_ula(s.num_antennas), np.float64)
+        if s.direct_rician_k_db is not None:
+            los = phase[:, :M] + math.pi * across[:, :M, :, None] * antennas
+            direct = _rician(direct, _unit(los, xp), s.direct_rician_k_db)
+        if s.irs_user_rician_k_db is not None and s.num_irs:
+            column, row = (self._const(axis, np.float64) for axis in _upa(s.elements, s.max_elements))
+            los = phase[:, M:] + math.pi * (
+                across[:, M:, :, None] * column[:, None] + up[:, M:, :, None] * row[:, None]
+            )
+            irs_user = _rician(irs_user, _unit(los, xp), s.irs_user_rician_k_db)
+        return direct, irs_user
+
+    def _heights(self) -> Array:
+        s = self.scenario
+        site = [s.bs_height_m] * s.num_bs + [s.irs_height_m] * s.num_irs
+        return self._const(s.user_height_m - np.array(site), np.float64)
+
+    # --- channel state information --------------------------------------------------------------------------------
+
+    def estimate(self, true: Channels, gains: Gains, streams: Streams) -> Channels:
+        """What the BSs know: the true channels plus independent CN errors of variance
+        ``csi_error_variance`` times the path gain of the link (0: the very same arrays)."""
+        variance = self.scenario.csi_error_variance
+        if variance == 0:
+            return true
+        scale = math.sqrt(variance)
+        error = [streams.complex_normal("csi_error", *shape) for shape in self._shape.values()]
+        direct, bs_irs, irs_user = error
+        return Channels(
+            true.H + (scale * gains.direct[..., None]) * direct,
+            true.G + (scale * self._bs_irs_amplitude) * bs_irs,
+            true.h + (scale * gains.irs_user[..., None] * self._real_elements[:, None, :]) * irs_user,
+        )
+
+
+# --- line of sight ----------------------------------------------------------------------------------------------
+
+
+def _rician(scattered: Array, line_of_sight: Array, k_db: float | None) -> Array:
+    """``sqrt(kappa / (kappa + 1)) LoS + sqrt(1 / (kappa + 1)) g`` with kappa = 10^(k_db / 10)."""
+    assert k_db is not None
+    kappa = db_to_linear(k_db)
+    return math.sqrt(kappa / (kappa + 1)) * line_of_sight + math.sqrt(1 / (kappa + 1)) * scattered
+
+
+def _unit(phase: Array, xp: Any) -> Array:
+    return xp.astype(xp.cos(phase) + 1j * xp.sin(phase), xp.complex64)
+
+
+def _ula(num_antennas: int) -> np.ndarray:
+    """Index of each antenna of a half-wavelength uniform linear array along y."""
+    return np.arange(num_antennas)
+
+
+def _upa(elements: tuple[int, ...], max_elements: int) -> tuple[np.ndarray, np.ndarray]:
+    """Column (y) and row (z) index ``(L, N)`` of each element of half-wavelength planar arrays, as square as can be."""
+    index = np.arange(max_elements)
+    columns = [n // max(r for r in range(1, math.isqrt(n) + 1) if n % r == 0) for n in elements]
+    return np.array([index % c for c in columns]), np.array([index // c for c in columns])
+
+
+def _bs_irs_line_of_sight(scenario: Scenario, bs: np.ndarray, irs: np.ndarray) -> np.ndarray:
+    """Line of sight ``(M, L, N, Nb)`` between the masts: array responses at both ends, phase of the distance.
+
+    Far field: the path of an element at p towards a unit direction u is shorter by ``p . u``.
+    """
+    offset = irs[None] - bs[:, None]  # (M, L, 3)
+    distance = np.linalg.norm(offset, axis=-1)
+    direction = offset / np.maximum(distance, 1e-9)[..., None]
+    at_bs = np.pi * direction[..., 1, None] * _ula(scenario.num_antennas)  # (M, L, Nb)
+    if not scenario.num_irs:
+        return np.zeros((scenario.num_bs, 0, scenario.max_elements, scenario.num_antennas), complex)
+    column, row = _upa(scenario.elements, scenario.max_elements)
+    at_irs = -np.pi * (direction[..., 1, None] * column + direction[..., 2, None] * row)  # (M, L, N)
+    phase = -2 * np.pi / scenario.wavelength_m * distance
+    return np.exp(1j * (phase[..., None, None] + at_irs[..., None] + at_bs[..., None, :]))
+
+
+def element_energy(G: Array, h: Array) -> Array:
+    """Mean received gain over an IRS with random phases, ``sum_n |h_{l,k,n}|^2 ||G_{m,l,n}||^2``: ``(E, M, K, L)``."""
+    xp = array_namespace(h)
+    from_bs = xp.sum(xp.real(G) ** 2 + xp.imag(G) ** 2, axis=-1)  # (E, M, L, N)
+    to_user = xp.real(h) ** 2 + xp.imag(h) ** 2  # (E, L, K, N)
+    energy = xp.sum(from_bs[:, :, :, None, :] * to_user[:, None], axis=-1)  # (E, M, L, K)
+    return xp.matrix_transpose(energy)

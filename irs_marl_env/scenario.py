@@ -1,0 +1,384 @@
+"""Scenario: everything that defines an environment, as one frozen, validated, serialisable record."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from irs_marl_env.units import db_to_linear, dbm_to_watt
+
+__all__ = ["Scenario", "get_scenario", "scenario_ids"]
+
+
+class ScenarioError(ValueError):
+    """A scenario field is unknown, of the wrong type or impossible; the message names field, value and range."""
+
+
+# --- field kinds: how a value is checked -----------------------------------------------------------------------
+
+
+def _whole(default: int, low: int, high: int | None = None) -> Any:
+    return dataclasses.field(default=default, metadata={"check": _check_whole, "low": low, "high": high})
+
+
+def _real(default: float | None, low: float, high: float, *, optional: bool = False, above: bool = False) -> Any:
+    """A real number in [low, high], or in (low, high] with ``above``."""
+    metadata = {"check": _check_real, "low": low, "high": high, "optional": optional, "above": above}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def _one_of(default: str, *others: str) -> Any:
+    return dataclasses.field(default=default, metadata={"check": _check_choice, "choices": (default, *others)})
+
+
+def _flag(default: bool) -> Any:
+    return dataclasses.field(default=default, metadata={"check": _check_flag})
+
+
+def _custom(default: Any, check: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
+def _refuse(name: str, value: object, allowed: str) -> ScenarioError:
+    shown = repr(value)
+    return ScenarioError(f"{name}={shown if len(shown) <= 80 else shown[:77] + '...'}: must be {allowed}")
+
+
+def _check_whole(name: str, value: Any, meta: Any) -> int:
+    low, high = meta["low"], meta["high"]
+    allowed = f"an integer >= {low}" if high is None else f"an integer in [{low}, {high}]"
+    if isinstance(value, (bool, np.bool_)):
+        raise _refuse(name, value, allowed)
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise _refuse(name, value, allowed) from None
+    if number < low or (high is not None and number > high):
+        raise _refuse(name, value, allowed)
+    return number
+
+
+def _check_real(name: str, value: Any, meta: Any) -> float | None:
+    low, high = meta["low"], meta["high"]
+    allowed = f"a finite number in {'(' if meta['above'] else '['}{low:g}, {high:g}]"
+    if meta["optional"]:
+        allowed += " or None"
+        if value is None:
+            return None
+    if isinstance(value, (bool, np.bool_, str, bytes)):
+        raise _refuse(name, value, allowed)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise _refuse(name, value, allowed) from None
+    if not math.isfinite(number) or not low <= number <= high or (meta["above"] and number == low):
+        raise _refuse(name, value, allowed)
+    return number
+
+
+def _check_choice(name: str, value: Any, meta: Any) -> str:
+    choices = meta["choices"]
+    if not isinstance(value, str) or value not in choices:
+        raise _refuse(name, value, "one of " + ", ".join(map(repr, choices)))
+    return value
+
+
+def _check_flag(name: str, value: Any, meta: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise _refuse(name, value, "True or False")
+    return bool(value)
+
+
+def _check_elements(name: str, value: Any, meta: Any) -> int | tuple[int, ...]:
+    whole = {"low": 1, "high": None}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (tuple, list)):
+        try:
+            return tuple(_check_whole(name, n, whole) for n in value)
+        except ScenarioError:
+            raise _refuse(name, value, "an integer >= 1, or one such integer per IRS") from None
+    return _check_whole(name, value, whole)
+
+
+def _check_phase_bits(name: str, value: Any, meta: Any) -> int | None:
+    if value is None:
+        return None
+    try:
+        return _check_whole(name, value, {"low": 1, "high": 16})
+    except ScenarioError:
+        raise _refuse(name, value, "an integer in [1, 16] or None (continuous phases)") from None
+
+
+def _check_trace(name: str, value: Any, meta: Any) -> str | tuple | None:
+    if value is None or isinstance(value, str):
+        return value
+    allowed = "None, the path of an .npz file, or positions (slots, num_users, 2) in m"
+    try:
+        positions = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise _refuse(name, value, allowed) from None
+    if positions.ndim != 3:
+        raise _refuse(name, f"<array of shape {positions.shape}>", allowed)
+    return tuple(tuple(tuple(map(float, point)) for point in slot) for slot in positions)
+
+
+# --- the record ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One environment, completely: sizes, radio, fading, mobility, and the reading of the paper.
+
+    Units stand in the names; names without a unit are counts, ratios or choices. The first choice listed for a
+    field is its default. Where the paper (arXiv:2106.12883) is silent or contradicts itself, docs/model.md says
+    what each choice means and why the default is what it is.
+
+    Raises:
+        ScenarioError: (a ``ValueError``) a value of the wrong type or out of range, or inconsistent sizes.
+    """
+
+    # sizes
+    num_bs: int = _whole(2, 1)
+    num_users: int = _whole(10, 1)
+    num_irs: int = _whole(4, 0)
+    num_antennas: int = _whole(8, 1)  # per BS
+    num_elements: int | tuple[int, ...] = _custom(32, _check_elements)  # per IRS: one number, or one each
+
+    # radio
+    tx_power_dbm: float = _real(26.0, -100, 100)  # Pmax of one BS
+    noise_power_dbm: float = _real(-80.0, -250, 100)
+    reference_gain_db: float = _real(-30.0, -200, 0)  # path gain at 1 m
+    direct_exponent: float = _real(4.0, 0, 10)
+    bs_irs_exponent: float = _real(2.5, 0, 10)
+    irs_user_exponent: float = _real(2.4, 0, 10)
+    blockage_db: float = _real(20.0, 0, 300)  # extra loss of the direct link
+    carrier_frequency_hz: float = _real(2.4e9, 1e6, 1e12)
+    inter_cell_interference: bool = _flag(False)
+
+    # small-scale fading
+    fading: str = _one_of("iid", "ar1", "episode", "frozen")  # BS-user and IRS-user links
+    bs_irs_fading: str = _one_of("iid", "ar1", "episode", "frozen")
+    doppler_hz: float | None = _real(None, 0, 1e6, optional=True)  # None: speed_mps / wavelength
+    bs_irs_doppler_hz: float = _real(0.0, 0, 1e6)  # masts do not move; 0 makes "ar1" equal "episode"
+    direct_rician_k_db: float | None = _real(None, -100, 100, optional=True)  # None: Rayleigh
+    bs_irs_rician_k_db: float | None = _real(None, -100, 100, optional=True)
+    irs_user_rician_k_db: float | None = _real(None, -100, 100, optional=True)
+    frozen_seed: int = _whole(0, 0)  # names the one realisation behind every "frozen"
+
+    # geometry and mobility
+    area_width_m: float = _real(80.0, 0, 1e6, above=True)
+    cell_depth_m: float = _real(40.0, 0, 1e6, above=True)  # the area is area_width_m x (num_bs * cell_depth_m)
+    bs_height_m: float = _real(10.0, 0, 1e4)
+    irs_height_m: float = _real(5.0, 0, 1e4)
+    user_height_m: float = _real(1.5, 0, 1e4)
+    mobility: str = _one_of("group", "random_waypoint", "gauss_markov", "static", "trace")
+    layout: str = _one_of("episode", "frozen")  # initial user positions: new each episode, or one for ever
+    speed_mps: float = _real(1.5, 0, 1e3)
+    num_groups: int = _whole(3, 1)
+    group_radius_m: float = _real(12.0, 0, 1e5)
+    gauss_markov_memory: float = _real(0.85, 0, 1)
+    trace: str | tuple | None = _custom(None, _check_trace)  # positions for mobility="trace"
+
+    # time
+    slot_s: float = _real(1.0, 0, 1e6, above=True)
+    horizon: int = _whole(800, 1)  # slots of an episode
+
+    # reading of the paper
+    sinr: str = _one_of("physical", "paper", "reflected")
+    reflection: str = _one_of("owned", "single", "all")
+    contention: str = _one_of("auction", "collision", "priority")
+    association_delay: int = _whole(0, 0, 1)
+    initial_owner: str = _one_of("random", "none")
+    power: str = _one_of("ball", "sphere")
+    phase_bits: int | None = _custom(None, _check_phase_bits)
+    csi: str = _one_of("all", "owned")
+    csi_error_variance: float = _real(0.0, 0, 1e3)  # of the additive error, relative to the path gain
+    rho: str = _one_of("owner", "bids", "none")
+    reward: str = _one_of("local", "team", "mixed")
+    team_weight: float = _real(0.5, 0, 1)  # of the team part of reward="mixed"
+    bid_cost: float = _real(0.0, 0, 1e6)  # bit/s/Hz per unit of positive bid
+    action: str = _one_of("raw", "structured")
+    sweeps: int = _whole(2, 0)  # of the structured decoder
+    observation: str = _one_of("csi", "large_scale")
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = field.metadata["check"](field.name, getattr(self, field.name), field.metadata)
+            object.__setattr__(self, field.name, value)
+        if isinstance(self.num_elements, tuple) and len(self.num_elements) != self.num_irs:
+            raise _refuse("num_elements", self.num_elements, f"one integer, or num_irs={self.num_irs} integers")
+        if self.trace is not None and self.mobility != "trace":
+            raise _refuse("trace", self.trace, f"None unless mobility='trace' (mobility={self.mobility!r})")
+        if self.mobility == "group" and self.group_radius_m > min(self.area_m) / 2:
+            allowed = f"at most half the smaller side of the area, {min(self.area_m) / 2:g}"
+            raise _refuse("group_radius_m", self.group_radius_m, allowed)
+        if isinstance(self.trace, tuple):
+            self.check_positions("trace", np.asarray(self.trace), num_slots=self.horizon + 1)
+
+    # --- derived quantities, linear SI ---------------------------------------------------------------------
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Number of elements of each IRS."""
+        if isinstance(self.num_elements, tuple):
+            return self.num_elements
+        return (self.num_elements,) * self.num_irs
+
+    @property
+    def max_elements(self) -> int:
+        """Length N of the element axis; smaller IRSs are padded with elements of gain zero."""
+        return max(self.elements, default=1)
+
+    @property
+    def tx_power_w(self) -> float:
+        """Pmax [W]."""
+        return dbm_to_watt(self.tx_power_dbm)
+
+    @property
+    def noise_power_w(self) -> float:
+        """sigma^2 [W]."""
+        return dbm_to_watt(self.noise_power_dbm)
+
+    @property
+    def reference_gain(self) -> float:
+        """Path gain at 1 m, linear."""
+        return db_to_linear(self.reference_gain_db)
+
+    @property
+    def wavelength_m(self) -> float:
+        """Carrier wavelength [m]."""
+        return 299_792_458.0 / self.carrier_frequency_hz
+
+    @property
+    def user_doppler_hz(self) -> float:
+        """Maximum Doppler frequency of the user links [Hz]: ``doppler_hz``, or speed over wavelength."""
+        return self.speed_mps / self.wavelength_m if self.doppler_hz is None else self.doppler_hz
+
+    @property
+    def area_m(self) -> tuple[float, float]:
+        """Width and depth of the service area [m]."""
+        return self.area_width_m, self.cell_depth_m * self.num_bs
+
+    def check_positions(self, name: str, positions: np.ndarray, num_slots: int | None = None) -> np.ndarray:
+        """Validate user positions from outside.
+
+        Args:
+            name: what the error calls them.
+            positions: ``(K, 2)``, or ``(slots, K, 2)`` with at least ``num_slots`` slots, m.
+            num_slots: slots needed; ``None`` for a single slot.
+
+        Returns:
+            The positions as a new float64 array.
+
+        Raises:
+            ScenarioError: wrong shape, not finite, or outside the area.
+        """
+        width, depth = self.area_m
+        shape = (self.num_users, 2) if num_slots is None else (f">={num_slots}", self.num_users, 2)
+        allowed = f"finite positions of shape {shape} inside [0, {width:g}] x [0, {depth:g}] m"
+        try:
+            array = np.array(positions, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise _refuse(name, positions, allowed) from None
+        right_shape = array.shape[-2:] == (self.num_users, 2) and (
+            array.ndim == 2 if num_slots is None else array.ndim == 3 and array.shape[0] >= num_slots
+        )
+        if not right_shape:
+            raise _refuse(name, f"<array of shape {array.shape}>", allowed)
+        bad = ~np.isfinite(array).all(-1) | (array < 0).any(-1) | (array > np.array(self.area_m)).any(-1)
+        if bad.any():
+            where = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise _refuse(f"{name}{list(where)}", array[where].tolist(), allowed)
+        return array
+
+    # --- variants and serialisation --------------------------------------------------------------------------
+
+    def replace(self, **overrides: Any) -> Scenario:
+        """A copy with some fields changed; validated like a new scenario."""
+        _check_names(overrides)
+        return dataclasses.replace(self, **overrides)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Fields by name; plain JSON types (tuples become lists in JSON)."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def to_json(self, indent: int | None = None) -> str:
+        """JSON object of all fields, keys sorted; :meth:`from_json` restores an equal scenario."""
+        return json.dumps(self.to_dict(), sort_keys=True, indent=indent, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Scenario:
+        """Scenario from JSON; fields left out keep their defaults.
+
+        Raises:
+            ScenarioError: not JSON, not an object, unknown keys or impossible values.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ScenarioError(f"not a scenario in JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise ScenarioError(f"a scenario in JSON is an object, not {type(values).__name__}")
+        _check_names(values)
+        return cls(**values)
+
+    @property
+    def digest(self) -> str:
+        """Stable hash: the first 16 hex digits of the SHA-256 of :meth:`to_json`, equal across processes."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+
+def _check_names(values: dict[str, Any]) -> None:
+    known = [field.name for field in dataclasses.fields(Scenario)]
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ScenarioError(f"{name!r} is not a scenario field{hint} Allowed: {', '.join(known)}")
+
+
+# --- presets ------------------------------------------------------------------------------------------------------
+
+_SMALL = {"num_antennas": 4, "num_elements": 16, "num_users": 4, "num_irs": 2, "horizon": 100}
+_PRESETS: dict[str, dict[str, Any]] = {
+    "mdlbi-v0": {},
+    "mdlbi-small-v0": _SMALL,
+    "mdlbi-blocked-v0": {"blockage_db": 35.0},
+    "mdlbi-blocked-small-v0": {**_SMALL, "blockage_db": 35.0},
+    "mdlbi-k30-v0": {"num_users": 30},
+    "mdlbi-large-v0": {
+        "num_bs": 8,
+        "num_antennas": 16,
+        "num_elements": 64,
+        "num_users": 128,
+        "num_irs": 32,
+    },
+}
+
+
+def scenario_ids() -> tuple[str, ...]:
+    """Names of the presets. Numbers behind a name change only together with its ``-vN``."""
+    return tuple(_PRESETS)
+
+
+def get_scenario(scenario: str | Scenario, **overrides: Any) -> Scenario:
+    """A preset by name (or a given scenario), with fields overridden.
+
+    Raises:
+        ScenarioError: unknown name or field, or impossible value.
+    """
+    if isinstance(scenario, Scenario):
+        return scenario.replace(**overrides)
+    if not isinstance(scenario, str) or scenario not in _PRESETS:
+        raise ScenarioError(f"scenario {scenario!r} is not known; allowed: {', '.join(_PRESETS)}, or a Scenario")
+    _check_names(overrides)
+    return Scenario(**{**_PRESETS[scenario], **overrides})
