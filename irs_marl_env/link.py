@@ -19,11 +19,13 @@ Array = Any  # a numpy array or a torch tensor
 
 __all__ = [
     "beam_products",
+    "cell_channel",
     "cross_channel",
     "effective_channel",
     "phase_shifts",
     "project_power",
     "rates",
+    "received_power",
     "served",
     "sinr",
     "transmit_power",
@@ -173,6 +175,26 @@ def cross_channel(H: Array, G: Array, h: Array, phi: Array, user_irs: Array, cel
     return H + _reflected(G, h, phi, served(user_irs, cell))
 
 
+def cell_channel(H: Array, G: Array, h: Array, phi: Array) -> Array:
+    """Effective row channel inside one cell that owns every IRS it is given (Eqs. 1 and 3).
+
+    ``h_eff[k] = H[k] + sum_l h[l,k] diag(phi[l]) G[l]``.
+
+    Args:
+        H: ``(..., K, Nb)`` BS-user row channels.
+        G: ``(..., L, N, Nb)`` BS-IRS channels.
+        h: ``(..., L, K, N)`` IRS-user row channels.
+        phi: ``(..., L, N)`` diagonal of Phi.
+
+    Returns:
+        ``(..., K, Nb)`` complex.
+    """
+    if h.shape[-3] == 0 or h.shape[-2] == 0:
+        return H
+    xp = array_namespace(h)
+    return H + xp.sum((h * phi[..., :, None, :]) @ G, axis=-3)
+
+
 # --- SINR, Eq. (4), and rate, Eq. (5) --------------------------------------------------------------------------
 
 
@@ -180,6 +202,23 @@ def beam_products(h_eff: Array, w: Array) -> Array:
     """Complex amplitude of beam i at user k, ``T[k,i] = h_eff[k] w[i]``: ``(..., K, K)``."""
     xp = array_namespace(h_eff)
     return h_eff @ xp.matrix_transpose(w)
+
+
+def received_power(products: Array) -> tuple[Array, Array]:
+    """Own-beam power and interference of each user when all beams serve one cell.
+
+    Args:
+        products: ``(..., K, K)`` from :func:`beam_products`.
+
+    Returns:
+        ``|T[k,k]|^2`` and ``sum_{i != k} |T[k,i]|^2``, both ``(..., K)`` [W]. The SINR is the first over
+        (the second + sigma^2); no difference of large numbers is taken.
+    """
+    xp = array_namespace(products)
+    power = abs2(products)
+    num_users = products.shape[-1]
+    others = 1.0 - xp.eye(num_users, dtype=power.dtype, device=getattr(power, "device", None))
+    return xp.linalg.diagonal(power), xp.sum(power * others, axis=-1)
 
 
 def _interference_physical(h_eff: Array, h_direct: Array | None, w: Array, others: Array) -> Array:

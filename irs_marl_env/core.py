@@ -1,0 +1,279 @@
+"""The environment as functions on a batch of states; the only place that orders a step.
+
+One step, with ``association_delay=0``: bids -> owners -> decode and project w, Phi -> rates of slot t on the channels
+that were observed -> reward and info -> users move -> path loss -> fading -> observation. With delay 1 the bids of slot
+t decide the owners of slot t + 1, and w, Phi act on the owners decided before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from irs_marl_env import association, decoder, link
+from irs_marl_env.channel import ChannelModel, Channels, Gains, element_energy
+from irs_marl_env.codec import ACTION_CODECS, OBSERVATION_CODECS, CsiObservationCodec, StateCodec, log_gain
+from irs_marl_env.geometry import MOBILITY, Motion, load_trace
+from irs_marl_env.scenario import Scenario
+from irs_marl_env.streams import Streams
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class State:
+    """A batch of environments between two steps. Never written in place: a step makes a new one."""
+
+    slot: int  # slots done in this episode, the same in all rows
+    motion: Motion  # of users; "position" (E, K, 2) m
+    cell: Array  # (E, K) serving BS
+    gains: Gains  # amplitude gains
+    scattered: dict[str, Array]  # small-scale fading by link
+    channels: Channels  # the true ones, which decide the reward
+    csi: Channels  # what the BSs know; the same object when CSI is perfect
+    owner: Array  # (E, L) decided last, -1 for none
+    bids: Array  # (E, M, L) of the last slot
+
+
+class Outcome(NamedTuple):
+    """What a slot brought; rates and powers as physics has them, before any shaping of the reward."""
+
+    reward: Array  # (E, M) float32
+    rates: Array  # (E, K) bit/s/Hz of every user, served by cell[k]
+    sum_rate: Array  # (E, M) bit/s/Hz of each BS's users
+    power_w: Array  # (E, M) radiated
+    owner: Array  # (E, L) the owners in this slot
+    cell: Array  # (E, K) the cells in this slot
+
+
+class Core:
+    """The dynamics of E environments of one scenario.
+
+    Args:
+        scenario: the scenario.
+        xp: array namespace (``numpy``, or ``array_api_compat.torch``).
+        device: where the arrays live.
+    """
+
+    def __init__(self, scenario: Scenario, xp: Any = np, device: Any = None) -> None:
+        self.scenario, self.xp, self.device = scenario, xp, device
+        self.model = ChannelModel(scenario, xp, device)
+        self.action_codec = ACTION_CODECS[scenario.action](scenario)
+        self.observation_codec = OBSERVATION_CODECS[scenario.observation](scenario)
+        self.state_codec = StateCodec(scenario)
+        self._mobility = MOBILITY[scenario.mobility]
+        self._trace = load_trace(scenario)
+        self._stations = self._const(np.arange(scenario.num_bs)[:, None], np.int64)  # (M, 1)
+        self._irs_index = self._const(np.arange(scenario.num_irs), np.int64)
+        others = [[j for j in range(scenario.num_bs) if j != m] for m in range(scenario.num_bs)]
+        self._others = self._const(np.array(others).reshape(scenario.num_bs, scenario.num_bs - 1), np.int64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"scenario": self.scenario, "xp": self.xp.__name__, "device": self.device}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import importlib
+
+        self.__init__(state["scenario"], importlib.import_module(state["xp"]), state["device"])  # type: ignore[misc]
+
+    def _const(self, values: np.ndarray, dtype: Any) -> Array:
+        values = np.asarray(values, dtype=dtype)
+        return values if self.xp is np else self.xp.asarray(values, device=self.device)
+
+    # --- transitions -------------------------------------------------------------------------------------------
+
+    def reset(self, streams: Streams, positions: np.ndarray | None = None) -> State:
+        """Begin an episode in every environment.
+
+        Args:
+            streams: the environments' generators, advanced.
+            positions: validated initial positions ``(K, 2)`` or a trace ``(slots, K, 2)`` for all environments;
+                ``None`` follows the scenario.
+        """
+        s, xp = self.scenario, self.xp
+        motion = self._mobility.start(s, streams, self._initial_positions(streams.num_envs, positions))
+        shape = (streams.num_envs, s.num_irs)
+        owner = self._const(np.full(shape, -1), np.int64)
+        if s.initial_owner == "random":  # "the association matrix A [is] randomly initialized" (Alg. 1)
+            owner = xp.astype(streams.uniform("association", s.num_irs) * s.num_bs, xp.int64)
+        bids = self._const(np.zeros((streams.num_envs, s.num_bs, s.num_irs)), np.float32)
+        return self._enter(0, motion, self.model.start(streams), owner, bids, streams)
+
+    def step(self, state: State, action: Array, streams: Streams) -> tuple[State, Outcome]:
+        """One slot.
+
+        Args:
+            state: unchanged.
+            action: ``(E, M, D_a)`` finite; entries beyond [-1, 1] count as the nearer limit.
+            streams: the environments' generators, advanced.
+
+        Returns:
+            The state after the slot and what the slot brought.
+        """
+        s, xp = self.scenario, self.xp
+        named = self.action_codec.decode(xp.clip(action, -1.0, 1.0))
+        bids = named["bids"]
+        decided = association.assign(bids, s.contention, lambda tied: self._tie_break(streams))
+        owner = decided if s.association_delay == 0 else state.owner
+        w, phi = self._transmission(state, named, owner)
+        rates = self._rates(state, w, phi, owner)
+        own_user = self._own_user(state.cell)
+        sum_rate = xp.sum(rates[:, None, :] * own_user, axis=-1)
+        outcome = Outcome(
+            self._reward(sum_rate, bids), rates, sum_rate, link.transmit_power(w), owner, state.cell
+        )
+        motion = self._mobility.advance(s, state.motion, streams)
+        scattered = self.model.evolve(state.scattered, streams)
+        return self._enter(state.slot + 1, motion, scattered, decided, bids, streams), outcome
+
+    def _enter(
+        self, slot: int, motion: Motion, scattered: dict[str, Array], owner: Array, bids: Array, streams: Streams
+    ) -> State:
+        cell, gains = self.model.large_scale(motion["position"])
+        channels = self.model.channels(gains, scattered, motion["position"])
+        csi = self.model.estimate(channels, gains, streams)
+        return State(slot, motion, cell, gains, scattered, channels, csi, owner, bids)
+
+    def _initial_positions(self, num_envs: int, positions: np.ndarray | None) -> Array | None:
+        s, xp = self.scenario, self.xp
+        if positions is None:
+            positions = self._trace
+        if positions is None and s.layout == "frozen" and s.mobility != "trace":
+            frozen = self._mobility.start(s, Streams.frozen(s.frozen_seed, xp, self.device), None)["position"]
+            return xp.broadcast_to(frozen, (num_envs, *frozen.shape[1:]))
+        if positions is None:
+            return None
+        return xp.broadcast_to(self._const(positions, np.float64), (num_envs, *positions.shape))
+
+    def _tie_break(self, streams: Streams) -> Array:
+        return streams.uniform("association", self.scenario.num_bs, self.scenario.num_irs)
+
+    # --- one slot of physics -------------------------------------------------------------------------------------
+
+    def _own_user(self, cell: Array) -> Array:
+        """``(E, M, K)`` float32, 1 where BS m serves user k."""
+        return self.xp.astype(cell[:, None, :] == self._stations, self.xp.float32)
+
+    def _held(self, owner: Array) -> Array:
+        """``(E, M, L)`` float32, 1 where BS m owns IRS l."""
+        return self.xp.astype(owner[:, None, :] == self._stations, self.xp.float32)
+
+    def _of_owner(self, x: Array, owner: Array) -> Array:
+        """``(E, M, L, ...)`` to ``(E, L, ...)``: each IRS's entry of its owner (BS 0 where there is none)."""
+        rows = self.xp.arange(owner.shape[0], device=self.device)[:, None]
+        return x[rows, self.xp.clip(owner, 0, None), self._irs_index]
+
+    def _user_irs(self, state: State, owner: Array) -> Array:
+        s = self.scenario
+        strength = element_energy(state.csi.G, state.csi.h) if s.reflection == "single" else None
+        return association.user_irs(owner, state.cell, s.num_bs, s.reflection, strength)
+
+    def _transmission(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, Array]:
+        """Feasible beamformers ``(E, M, K, Nb)`` and phases ``(E, L, N)`` of an action, given the owners."""
+        s, xp = self.scenario, self.xp
+        own_user = self._own_user(state.cell)
+        idle = (owner < 0)[..., None]
+        if s.action == "raw":
+            theta = self._of_owner(named["theta"], owner)
+            w = named["w"]
+        else:
+            w, phi = self._decode_structured(state, named, owner, own_user)
+            phi = self._of_owner(phi, owner)
+            theta = xp.atan2(xp.imag(phi), xp.real(phi)) if s.phase_bits or bool(xp.any(idle)) else None
+        if theta is not None:
+            theta = xp.where(idle, xp.zeros_like(theta), theta)  # nobody drives it: all elements at phase 0
+            phi = link.phase_shifts(theta, s.phase_bits)
+        return link.project_power(w * own_user[..., None], s.tx_power_w, s.power), phi
+
+    def _decode_structured(
+        self, state: State, named: dict[str, Array], owner: Array, own_user: Array
+    ) -> tuple[Array, Array]:
+        """Every BS decodes on what it knows: its own users, the IRSs it holds in this slot."""
+        s, xp = self.scenario, self.xp
+        usable = xp.astype(self._user_irs(state, owner), xp.float32) * self._held(owner)[:, :, None, :]
+        if s.csi == "owned":  # CSI was measured before the bids of this slot
+            usable = usable * self._held(state.owner)[:, :, None, :]
+        h = state.csi.h[:, None] * xp.matrix_transpose(usable)[..., None]
+        H = state.csi.H * own_user[..., None]
+        return decoder.decode_structured(named, H, state.csi.G, h, s.tx_power_w, s.noise_power_w, s.sweeps)
+
+    def _rates(self, state: State, w: Array, phi: Array, owner: Array) -> Array:
+        s, xp = self.scenario, self.xp
+        H, G, h = state.channels
+        user_irs = self._user_irs(state, owner)
+        cell = state.cell
+        cross = None
+        if s.inter_cell_interference:
+            cross = link.cross_channel(H, G, h, phi, user_irs, cell)
+            h_eff = link.served(cross, cell)
+        elif s.reflection == "all":
+            h_eff = link.effective_channel(H, G, h, phi, user_irs, cell)
+        else:
+            # an IRS serves users of its owner alone: one virtual BS with the owners' channels, 1/M of the work
+            reach = link.served(user_irs, cell)[:, None]
+            merged = self._of_owner(G, owner)[:, None], link.served(H, cell)[:, None]
+            h_eff = link.effective_channel(merged[1], merged[0], h, phi, reach, xp.zeros_like(cell))
+        direct = None if s.sinr == "physical" else link.served(H, cell)
+        return link.rates(
+            link.sinr(h_eff, w, cell, s.noise_power_w, mode=s.sinr, h_direct=direct, h_cross=cross)
+        )
+
+    def _reward(self, sum_rate: Array, bids: Array) -> Array:
+        s, xp = self.scenario, self.xp
+        reward = sum_rate
+        if s.reward != "local":
+            weight = 1.0 if s.reward == "team" else s.team_weight
+            reward = weight * xp.mean(sum_rate, axis=-1, keepdims=True) + (1.0 - weight) * sum_rate
+        if s.bid_cost:
+            reward = reward - s.bid_cost * xp.sum(xp.clip(bids, 0.0, None), axis=-1)
+        return reward
+
+    # --- what agents see ------------------------------------------------------------------------------------------
+
+    def _rho(self, state: State) -> Array:
+        """Last strategies of the other BSs ``(E, M, M - 1, L)`` (the paper's rho_-m)."""
+        if self.scenario.rho == "bids":
+            return state.bids[:, self._others]
+        held = self._held(state.owner)[:, self._others]
+        return held if self.scenario.rho == "owner" else self.xp.zeros_like(held)
+
+    def _log_gains(self, gains: Gains) -> tuple[Array, Array]:
+        """Log path gains of users to all BSs: direct ``(E, M, K)``, and over each IRS, both legs, ``(E, M, L, K)``."""
+        scale = self.state_codec.scale
+        bs_irs = self._const(self.model.bs_irs_gain, np.float32)[:, :, None]
+        over_irs = bs_irs * gains.irs_user[:, None]
+        return log_gain(gains.direct, scale.direct), log_gain(over_irs, scale.bs_irs * scale.irs_user)
+
+    def observe(self, state: State) -> Array:
+        """Observations of all BSs ``(E, M, D_o)`` float32, a fresh array inside the bounds."""
+        xp, own_user = self.xp, self._own_user(state.cell)
+        rho = self._rho(state)
+        if isinstance(self.observation_codec, CsiObservationCodec):
+            out = xp.empty(
+                (*own_user.shape[:2], self.observation_codec.size), dtype=xp.float32, device=self.device
+            )
+            held = self._held(state.owner) if self.scenario.csi == "owned" else None
+            self.observation_codec.write(out, state.csi, own_user, held, rho)
+            return out
+        direct, over_irs = self._log_gains(state.gains)
+        named = {
+            "own_user": own_user,
+            "direct_gain": direct * own_user,
+            "irs_gain": over_irs * own_user[:, :, None, :],
+            "held": self._held(state.owner),
+            "rho": rho,
+        }
+        low, high = self.observation_codec.low, self.observation_codec.high
+        flat = self.observation_codec.encode(named)
+        return xp.clip(flat, self._const(low, np.float32), self._const(high, np.float32))
+
+    def global_state(self, state: State) -> Array:
+        """Global state ``(E, D_s)`` float32 of :class:`irs_marl_env.codec.StateCodec`."""
+        known: dict[str, Any] = {"csi": state.csi}
+        if self.scenario.observation != "csi":
+            known["direct_gain"], known["irs_gain"] = self._log_gains(state.gains)
+            del known["csi"]
+        own_user, held = self._own_user(state.cell), self._held(state.owner)
+        return self.state_codec.encode(known, state.motion["position"], own_user, held)

@@ -1,0 +1,39 @@
+"""Structured actions -> beamformers and phases, by the solvers' own closed forms.
+
+Learning beamformers and phases entry by entry fails on channels that change; what a policy has to decide is which
+IRSs to bid for, whom they should serve and how power is shared. The rest is known in closed form.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from irs_marl_env import link, solvers
+
+Array = Any
+
+
+def decode_structured(
+    named: dict[str, Array], H: Array, G: Array, h: Array, power: float, noise_power: float, sweeps: int
+) -> tuple[Array, Array]:
+    """Beamformers and phases of a batch of cells.
+
+    Weighted coherent alignment of the phases with the focus weights, regularised zero-forcing with the user powers
+    and the regulariser on the resulting channel, then ``sweeps`` rounds of {WMMSE step, parallel phase sweep}.
+
+    Args:
+        named: of :class:`irs_marl_env.codec.StructuredActionCodec`, leading axes ``...``.
+        H: ``(..., K, Nb)``, zero for users of other cells.
+        G: ``(..., L, N, Nb)``.
+        h: ``(..., L, K, N)``, zero for IRSs the BS may not use and users of other cells.
+        power: Pmax, W.
+        noise_power: sigma^2, W.
+        sweeps: rounds of refinement; with 0 the policy's powers are final.
+
+    Returns:
+        ``w (..., K, Nb)`` sqrt(W) and ``phi (..., L, N)``.
+    """
+    phi = solvers.align_phases(H, G, h, named["focus"])
+    h_eff = link.cell_channel(H, G, h, phi)
+    w = solvers.rzf(h_eff, power, noise_power, named["powers"], named["regularizer"])
+    return solvers.refine(H, G, h, w, phi, power, noise_power, sweeps=sweeps)

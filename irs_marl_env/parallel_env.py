@@ -1,0 +1,318 @@
+"""PettingZoo shell: a batch of one. No physics lives here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from pettingzoo import ParallelEnv
+
+from irs_marl_env.core import Core, Outcome, State
+from irs_marl_env.scenario import Scenario, get_scenario
+from irs_marl_env.streams import Streams
+
+RENDER_MODES = ("human", "rgb_array")
+
+
+class MdlbiParallelEnv(ParallelEnv):
+    """Base stations compete for intelligent reflecting surfaces to serve mobile users.
+
+    ## Description
+    M base stations (BSs) with Nb antennas each serve the users in their cell. L intelligent reflecting surfaces (IRSs)
+    stand on the cell border; each can be controlled by one BS per slot. In every slot each BS bids for the IRSs and
+    chooses its beamformers and the phase shifts of the IRSs it may win. Users walk, channels fade.
+    The model is that of arXiv:2106.12883; docs/model.md lists each ambiguity of the paper and how it is read here.
+
+    ## Agents
+    ``bs_0 .. bs_{M-1}``, all acting in every slot.
+
+    ## Action space
+    ``Box(-1, 1, (D_a,), float32)`` per agent; finite values beyond the limits count as the limit.
+
+    | ``action`` | blocks, in order | D_a |
+    |---|---|---|
+    | ``"raw"`` | w real (K, Nb), w imag (K, Nb), theta (N_1 .. N_L), bids (L) | 2 K Nb + sum N_l + L |
+    | ``"structured"`` | bids (L), focus (L, K), powers (K), regulariser (1) | L + L K + K + 1 |
+
+    ``w = sqrt(Pmax) (re + j im)`` [sqrt(W)], then scaled down if the BS's total exceeds Pmax; ``theta = pi a`` [rad].
+    The environment enforces every constraint. ``env.action_codec`` translates to named arrays and back.
+
+    ## Observation space
+    ``Box(float32, (D_o,))`` per agent, values clipped to its finite bounds.
+
+    | ``observation`` | blocks, in order | D_o |
+    |---|---|---|
+    | ``"csi"`` | H re, H im, G re, G im, h re, h im, rho | 2 K Nb + 2 sum N_l Nb + 2 K sum N_l + (M-1) L |
+    | ``"large_scale"`` | own users, direct gains, gains over each IRS, held IRSs, rho | 2 K + L K + L + (M-1) L |
+
+    CSI is divided by the amplitude gain of its link at half the area's width; ``env.observation_codec`` undoes it.
+
+    ## Rewards
+    ``"local"``: sum rate of the BS's own users in the slot [bit/s/Hz]; ``"team"``: its mean over BSs; ``"mixed"``.
+
+    ## Starting state
+    Users drawn in the area (seeded), fading at its stationary distribution, IRS owners random (Alg. 1).
+
+    ## Episode end
+    Truncation after ``horizon`` slots, all agents at once; nothing terminates.
+
+    ## Info
+    ``infos[agent]``, the same keys at reset (zeros) and step: ``rates (K,)`` of own users and ``sum_rate``
+    [bit/s/Hz], ``owner (L,)`` in the slot (-1: none), ``power_w``, ``cell (K,)``. The truncating step adds
+    ``TimeLimit.truncated = True``, the flag Stable-Baselines3 bootstraps on.
+
+    ## Reset options
+    ``positions (K, 2)``: initial user positions [m]. ``trace (slots, K, 2)``: with ``mobility="trace"``, the positions
+    of the episode. Unknown keys are ignored.
+
+    ## Version history
+    * v0: first release.
+
+    Args:
+        scenario: preset name or :class:`irs_marl_env.Scenario`.
+        render_mode: ``None``, ``"human"`` (a window) or ``"rgb_array"``; drawing needs the extra ``render``.
+        **overrides: scenario fields.
+
+    Raises:
+        ValueError: unknown scenario, field or render mode, or an impossible value.
+    """
+
+    def __init__(
+        self, scenario: str | Scenario = "mdlbi-v0", *, render_mode: str | None = None, **overrides: Any
+    ) -> None:
+        if render_mode is not None and render_mode not in RENDER_MODES:
+            raise ValueError(f"render_mode={render_mode!r}: must be None, 'human' or 'rgb_array'")
+        self.scenario = get_scenario(scenario, **overrides)
+        self.render_mode = render_mode
+        name = scenario if isinstance(scenario, str) else "mdlbi-custom"
+        self.metadata = {
+            "name": name.replace("-", "_"),
+            "render_modes": list(RENDER_MODES),
+            "render_fps": 10,
+            "is_parallelizable": True,
+        }
+        self._core = Core(self.scenario)
+        self.action_codec = self._core.action_codec
+        self.observation_codec = self._core.observation_codec
+        self.state_codec = self._core.state_codec
+        self.possible_agents = [f"bs_{m}" for m in range(self.scenario.num_bs)]
+        self.agents: list[str] = []
+        codec = self.observation_codec
+        # one object per agent, the same at every call; the dicts are read by older wrappers
+        self.observation_spaces = {a: spaces.Box(codec.low, codec.high) for a in self.possible_agents}
+        shape = (self.action_codec.size,)
+        self.action_spaces = {a: spaces.Box(-1.0, 1.0, shape, np.float32) for a in self.possible_agents}
+        self.state_space = spaces.Box(self.state_codec.low, self.state_codec.high)
+        self._streams: Streams | None = None
+        self._state: State | None = None
+        self._outcome: Outcome | None = None
+        self._viewer: Any = None
+
+    @property
+    def max_cycles(self) -> int:
+        """Slots of an episode, ``scenario.horizon``, under PettingZoo's name for it."""
+        return self.scenario.horizon
+
+    @max_cycles.setter
+    def max_cycles(self, slots: int) -> None:  # pettingzoo's parallel_api_test assigns it
+        self.scenario = self.scenario.replace(horizon=slots)
+
+    def observation_space(self, agent: str) -> spaces.Box:
+        """The agent's observation space."""
+        return self.observation_spaces[agent]
+
+    def action_space(self, agent: str) -> spaces.Box:
+        """The agent's action space."""
+        return self.action_spaces[agent]
+
+    # --- episodes ----------------------------------------------------------------------------------------------
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
+        """Begin an episode.
+
+        Args:
+            seed: starts the random streams anew; ``None`` continues them (fresh entropy at the first reset).
+            options: see "Reset options" above.
+
+        Returns:
+            Observations and infos by agent.
+
+        Raises:
+            ValueError: a seed that is not a non-negative integer, or impossible options; nothing has changed then.
+        """
+        seed = check_seed(seed)
+        positions = check_reset_options(self.scenario, options)
+        streams = self._streams
+        if streams is None or seed is not None:
+            streams = Streams.from_seed(seed, 1, np)
+        self._state = self._core.reset(streams, positions)
+        self._streams = streams
+        self._outcome = None
+        self.agents = list(self.possible_agents)
+        observations = self._observations()
+        if self.render_mode == "human":
+            self.render()
+        return observations, self._infos()
+
+    def step(
+        self, actions: dict[str, Any]
+    ) -> tuple[
+        dict[str, np.ndarray],
+        dict[str, float],
+        dict[str, bool],
+        dict[str, bool],
+        dict[str, dict[str, Any]],
+    ]:
+        """One slot.
+
+        Args:
+            actions: one finite array of the agent's action shape for every live agent, and no other.
+
+        Returns:
+            Observations, rewards, terminations (never), truncations (all at once) and infos by agent.
+
+        Raises:
+            ValueError: agents missing or unknown, wrong shape, not finite; the state is untouched then.
+            RuntimeError: called before ``reset``.
+        """
+        if self._state is None or self._streams is None:
+            raise RuntimeError("call reset() before step()")
+        if not self.agents:
+            return {}, {}, {}, {}, {}
+        action = self._check_actions(actions)
+        self._state, outcome = self._core.step(self._state, action, self._streams)
+        self._outcome = outcome
+        truncated = self._state.slot >= self.scenario.horizon
+        observations = self._observations()
+        infos = self._infos()
+        if truncated:
+            for info in infos.values():
+                info["TimeLimit.truncated"] = True
+        agents = self.agents
+        rewards = dict(zip(agents, outcome.reward[0].tolist(), strict=True))
+        terminations = dict.fromkeys(agents, False)
+        truncations = dict.fromkeys(agents, truncated)
+        if truncated:
+            self.agents = []
+        if self.render_mode == "human":
+            self.render()
+        return observations, rewards, terminations, truncations, infos
+
+    def _check_actions(self, actions: dict[str, Any]) -> np.ndarray:
+        """Stack valid actions to ``(1, M, D_a)`` float32."""
+        if not isinstance(actions, dict):
+            raise ValueError(f"actions must be a dict by agent, not {type(actions).__name__}")
+        if len(actions) != len(self.agents) or any(agent not in actions for agent in self.agents):
+            missing = [agent for agent in self.agents if agent not in actions]
+            unknown = [agent for agent in actions if agent not in self.agents]
+            raise ValueError(f"actions must name exactly {self.agents}; missing {missing}, unknown {unknown}")
+        action = np.empty((1, len(self.agents), self.action_codec.size), np.float32)
+        for m, agent in enumerate(self.agents):
+            row = np.asarray(actions[agent])
+            if row.shape != action.shape[2:]:
+                raise ValueError(f"actions[{agent!r}] has shape {row.shape}: must be {action.shape[2:]}")
+            if row.dtype.kind not in "fiub":
+                raise ValueError(f"actions[{agent!r}] has dtype {row.dtype}: must be castable to float32")
+            action[0, m] = row
+        if not np.isfinite(action).all():
+            m, i = np.argwhere(~np.isfinite(action[0]))[0]
+            agent = self.agents[m]
+            raise ValueError(f"actions[{agent!r}][{i}]={actions[agent][i]}: must be a finite number in [-1, 1]")
+        return action
+
+    def _observations(self) -> dict[str, np.ndarray]:
+        assert self._state is not None
+        flat = self._core.observe(self._state)[0]
+        # copies, so that keeping one agent's observation does not keep those of all
+        return {agent: flat[m].copy() for m, agent in enumerate(self.possible_agents)}
+
+    def _infos(self) -> dict[str, dict[str, Any]]:
+        assert self._state is not None
+        outcome = self._outcome
+        if outcome is None:
+            s = self.scenario
+            zeros = np.zeros(s.num_users, np.float32)
+            owner, cell = self._state.owner[0], self._state.cell[0]
+            rates, sums, power = zeros, np.zeros(s.num_bs), np.zeros(s.num_bs)
+        else:
+            owner, cell, rates = outcome.owner[0], outcome.cell[0], outcome.rates[0]
+            sums, power = outcome.sum_rate[0], outcome.power_w[0]
+        return {
+            agent: {
+                "rates": rates * (cell == m),
+                "sum_rate": float(sums[m]),
+                "owner": owner.copy(),
+                "power_w": float(power[m]),
+                "cell": cell.copy(),
+            }
+            for m, agent in enumerate(self.possible_agents)
+        }
+
+    def state(self) -> np.ndarray:
+        """Global state ``(D_s,)`` float32 in ``state_space``: all CSI, positions, cells and ownership."""
+        if self._state is None:
+            raise RuntimeError("call reset() before state()")
+        return self._core.global_state(self._state)[0]
+
+    # --- pictures ------------------------------------------------------------------------------------------------
+
+    def render(self) -> np.ndarray | None:
+        """Map of BSs, IRSs, users, cells, ownership and rates.
+
+        Returns:
+            ``(height, width, 3)`` uint8 with ``render_mode="rgb_array"``; ``None`` otherwise.
+
+        Raises:
+            ImportError: matplotlib is missing; install ``irs-marl-env[render]``.
+            RuntimeError: called before ``reset``.
+        """
+        if self.render_mode is None:
+            import gymnasium
+
+            gymnasium.logger.warn("render() does nothing without a render_mode")
+            return None
+        if self._state is None:
+            raise RuntimeError("call reset() before render()")
+        from irs_marl_env.render import Viewer
+
+        if self._viewer is None:
+            self._viewer = Viewer(self.scenario, self.render_mode)
+        return self._viewer.draw(self._state, self._outcome)
+
+    def close(self) -> None:
+        """Close the window, if any; the environment stays usable."""
+        if self._viewer is not None:
+            self._viewer.close()
+            self._viewer = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_viewer": None}
+
+
+def check_seed(seed: Any) -> int | None:
+    """A seed as ``reset`` takes it, or an error that says what is allowed."""
+    if seed is None:
+        return None
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"seed={seed!r}: must be None or a non-negative integer")
+    return int(seed)
+
+
+def check_reset_options(scenario: Scenario, options: dict[str, Any] | None) -> np.ndarray | None:
+    """User positions, or trace, of the episode, from ``reset(options=...)``."""
+    options = options or {}
+    trace, positions = options.get("trace"), options.get("positions")
+    if scenario.mobility == "trace":
+        if positions is not None:
+            raise ValueError("options['positions'] does not go with mobility='trace': give options['trace']")
+        if trace is not None:
+            return scenario.check_positions("options['trace']", trace, num_slots=scenario.horizon + 1)
+        if scenario.trace is None:
+            raise ValueError("mobility='trace' needs positions: Scenario.trace or reset(options={'trace': ...})")
+        return None
+    if trace is not None:
+        raise ValueError(f"options['trace'] needs mobility='trace' (mobility={scenario.mobility!r})")
+    return None if positions is None else scenario.check_positions("options['positions']", positions)

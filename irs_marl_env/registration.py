@@ -1,0 +1,18 @@
+"""Entry in PettingZoo's registry, which exists from PettingZoo 1.27 on."""
+
+from __future__ import annotations
+
+import pettingzoo
+
+from irs_marl_env.scenario import scenario_ids
+
+NAMESPACE = "irs_marl_env"
+
+
+def register_presets() -> None:
+    """Make ``pettingzoo.make("parallel", "irs_marl_env/mdlbi-v0")`` work; does nothing without a registry."""
+    register = getattr(pettingzoo, "register", None)
+    if register is None:
+        return
+    for name in scenario_ids():
+        register("parallel", f"{NAMESPACE}/{name}", "irs_marl_env.mdlbi_v0:parallel_env", kwargs={"scenario": name})

@@ -1,0 +1,273 @@
+"""Joint beamforming and phase shifts of one cell by alternating optimisation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from irs_marl_env import link
+from irs_marl_env.solvers.beamforming import _receivers, _unit_noise, _weighted_sum, _wmmse_step, rzf
+from irs_marl_env.solvers.phases import (
+    _beams_at_irs,
+    _channel,
+    _flatten,
+    _parallel_sweep,
+    _sequential_sweep,
+    align_phases,
+)
+
+Array = Any  # a numpy array or a torch tensor
+
+__all__ = ["alternating_optimization", "refine"]
+
+INITS = ("aligned", "random")
+SWEEPS = ("sequential", "parallel")
+
+
+def refine(
+    H: Array,
+    G: Array,
+    h: Array,
+    w: Array,
+    phi: Array,
+    power: float,
+    noise_power: float,
+    weights: Array | None = None,
+    sweeps: int = 2,
+    user_weights: Array | None = None,
+) -> tuple[Array, Array]:
+    """A few rounds of {WMMSE step; parallel phase sweep}: cheap, batched and differentiable.
+
+    Args:
+        H: ``(..., K, Nb)`` BS-user row channels.
+        G: ``(..., L, N, Nb)`` BS-IRS channels.
+        h: ``(..., L, K, N)`` IRS-user row channels, zero for IRSs the cell does not own.
+        w: ``(..., K, Nb)`` beamformers to start from, sqrt(W).
+        phi: ``(..., L, N)`` phase shifts to start from.
+        power: Pmax, W.
+        noise_power: sigma^2, W.
+        weights: ``(..., K)`` weights of the users in the sum rate; ``None`` is one.
+        sweeps: number of rounds.
+        user_weights: another name of ``weights``; giving both is an error.
+
+    Returns:
+        ``w (..., K, Nb)`` at full power (all-zero beams stay zero) and ``phi (..., L, N)``. Not monotone: a
+        parallel sweep may overshoot (see :func:`alternating_optimization` for an ascent).
+
+    Raises:
+        ValueError: both ``weights`` and ``user_weights`` given.
+    """
+    if weights is not None and user_weights is not None:
+        raise ValueError("weights and user_weights are the same thing; give one")
+    weights = user_weights if weights is None else weights
+    xp = array_namespace(H)
+    scale = (power / noise_power) ** 0.5
+    G_flat, h_flat, shifts = _flatten(G, h * scale, phi)
+    H_scaled = H * scale
+    beams = link.project_power(w, 1.0, "sphere")
+    channel = _channel(H_scaled, G_flat, h_flat, shifts)
+    for _ in range(sweeps):
+        beams = _wmmse_step(channel, link.beam_products(channel, beams), weights)
+        products = link.beam_products(channel, beams)
+        shifts = _parallel_sweep(
+            products, h_flat, _beams_at_irs(G_flat, beams), shifts, *_receivers(products, weights), 1.0
+        )
+        channel = _channel(H_scaled, G_flat, h_flat, shifts)
+    return beams * power**0.5, xp.reshape(shifts, phi.shape)
+
+
+def alternating_optimization(
+    H: Array,
+    G: Array,
+    h: Array,
+    power: float,
+    noise_power: float,
+    weights: Array | None = None,
+    iterations: int = 30,
+    phi_init: Array | None = None,
+    seed: int = 0,
+    starts: int = 1,
+    tolerance: float | None = None,
+    init: str = "aligned",
+    sweep: str = "parallel",
+) -> tuple[Array, Array, Array]:
+    """Maximise the weighted sum rate of one cell over beamformers and phase shifts.
+
+    Every iteration is one WMMSE step (:func:`wmmse_step`: Christensen et al. 2008, Shi et al. 2011) and one
+    phase sweep: ``"sequential"`` (:func:`sequential_sweep`: element-wise, Guo et al. 2020) or ``"parallel"``
+    (:func:`parallel_sweep`: all elements at once, damped by majorisation, Sun et al. 2017). A parallel sweep
+    that lowers the rate is dropped and the next one damped more, until its ascent is certain.
+
+    Args:
+        H: ``(..., K, Nb)`` BS-user row channels; rows of absent users are zero.
+        G: ``(..., L, N, Nb)`` BS-IRS channels; L may be 0.
+        h: ``(..., L, K, N)`` IRS-user row channels, zero for IRSs the cell does not own.
+        power: Pmax, W.
+        noise_power: sigma^2, W.
+        weights: ``(..., K)`` weights of the users in the sum rate, not negative; ``None`` is one.
+        iterations: number of iterations at most.
+        phi_init: ``(..., L, N)`` phase shifts of the first start; ``None`` lets ``init`` decide.
+        seed: of the random phases, which are the same for every cell of the batch.
+        starts: number of starts; those after the first have random phases and the best of each cell is kept.
+        tolerance: a cell rests once an iteration raised its rate by no more than this share; ``None`` never.
+        init: the first start, ``"aligned"`` (:func:`align_phases`) or ``"random"``.
+        sweep: ``"sequential"`` or ``"parallel"``.
+
+    Returns:
+        ``w (..., K, Nb)`` at full power, ``phi (..., L, N)`` with ``|phi| = 1`` and ``history (...,
+        iterations + 1)``, the weighted sum rate [bit/s/Hz] at the start and after each iteration. Invariant:
+        the history never decreases, and its last entry is the rate of the answer. A cell's answer does not
+        depend on the others in the batch.
+
+    Raises:
+        ValueError: unknown ``init`` or ``sweep``, or fewer than one start.
+    """
+    for name, value, allowed in (("init", init, INITS), ("sweep", sweep, SWEEPS)):
+        if value not in allowed:
+            raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, allowed))}")
+    if starts < 1:
+        raise ValueError(f"starts={starts!r} is less than one")
+    xp = array_namespace(H)
+    scale = (power / noise_power) ** 0.5
+    candidates = _starting_phases(H, G, h, phi_init, init, starts, seed)
+    H_flat, (G_flat, h_flat, _) = H * scale, _flatten(G, h * scale)
+    H_flat, G_flat, h_flat = (xp.reshape(x, (-1, *x.shape[-2:])) for x in (H_flat, G_flat, h_flat))
+    if weights is not None:
+        weights = xp.reshape(xp.broadcast_to(weights, H.shape[:-1]), H_flat.shape[:-1])
+    users, slots = _present_users(H_flat, h_flat)
+    H_flat, h_flat = _take(H_flat, users), _take(h_flat, users)
+    if weights is not None:
+        weights = xp.take_along_axis(weights, users, axis=-1)
+    best = None
+    for phi in candidates:
+        start = xp.reshape(phi, (-1, h_flat.shape[-1]))
+        answer = _ascend(H_flat, G_flat, h_flat, start, weights, iterations, sweep, tolerance)
+        if best is None:
+            best = answer
+        else:
+            improves = answer[2][:, -1] > best[2][:, -1]
+            best = tuple(_where(improves, new, old) for new, old in zip(answer, best, strict=True))
+    w, phi, history = best
+    padding = xp.zeros_like(w[:, :1, :])
+    w = _take(xp.concat([w, padding], axis=-2), slots) * power**0.5
+    lead = H.shape[:-2]
+    return (
+        xp.reshape(w, H.shape),
+        xp.reshape(phi, (*lead, *G.shape[-3:-1])),
+        xp.reshape(history, (*lead, iterations + 1)),
+    )
+
+
+def _ascend(
+    H: Array,
+    G: Array,
+    h: Array,
+    phi: Array,
+    weights: Array | None,
+    iterations: int,
+    sweep: str,
+    tolerance: float | None,
+) -> tuple[Array, Array, Array]:
+    """Alternate from one start on a flat batch of scaled cells; a step that does not help is not taken."""
+    xp = array_namespace(H)
+    channel = _channel(H, G, h, phi)
+    w = rzf(channel, 1.0, 1.0)
+    products = link.beam_products(channel, w)
+    rate = _rate(products, weights)
+    working = xp.ones_like(rate, dtype=xp.bool)
+    damping = xp.ones_like(rate)
+    history = [rate]
+    for _ in range(iterations):
+        before = rate
+        new_w = _wmmse_step(channel, products, weights)
+        new_products = link.beam_products(channel, new_w)
+        new_rate = _rate(new_products, weights)
+        taken = working & (new_rate >= rate)
+        w, products, rate = (
+            _where(taken, new, old) for new, old in ((new_w, w), (new_products, products), (new_rate, rate))
+        )
+        if phi.shape[-1] > 0:
+            operands = (products, h, _beams_at_irs(G, w), phi, *_receivers(products, weights))
+            if sweep == "parallel":
+                new_phi = _parallel_sweep(*operands, damping[:, None])
+            else:
+                new_phi = _sequential_sweep(*operands)
+            new_channel = _channel(H, G, h, new_phi)
+            new_products = link.beam_products(new_channel, w)
+            new_rate = _rate(new_products, weights)
+            taken = working & (new_rate >= rate)
+            # S Q_ee majorises Q, so at that damping the sweep is certain to ascend
+            damping = xp.where(taken, damping / 2, damping * 4)
+            damping = xp.clip(damping, 1.0, float(phi.shape[-1]))
+            phi, channel, products, rate = (
+                _where(taken, new, old)
+                for new, old in (
+                    (new_phi, phi),
+                    (new_channel, channel),
+                    (new_products, products),
+                    (new_rate, rate),
+                )
+            )
+        history.append(rate)
+        if tolerance is not None:
+            working = working & (rate - before > tolerance * before)
+            if not bool(xp.any(working)):
+                break
+    history += [rate] * (iterations + 1 - len(history))
+    return w, phi, xp.stack(history, axis=-1)
+
+
+def _rate(products: Array, weights: Array | None) -> Array:
+    signal, interference = link.received_power(products)
+    return _weighted_sum(link.rates(signal / (interference + 1.0)), weights)
+
+
+def _where(condition: Array, x: Array, y: Array) -> Array:
+    """Choose by batch element, whatever the number of the other axes."""
+    xp = array_namespace(x)
+    return xp.where(xp.reshape(condition, (-1,) + (1,) * (x.ndim - 1)), x, y)
+
+
+def _take(x: Array, users: Array) -> Array:
+    """Rows ``users (B, K')`` of ``x (B, K, D)``: ``(B, K', D)``."""
+    return array_namespace(x).take_along_axis(x, users[..., None], axis=-2)
+
+
+def _present_users(H: Array, h: Array) -> tuple[Array, Array]:
+    """Order that puts the users of each cell first, cut to the largest cell, and the way back.
+
+    Returns:
+        ``users (B, K')`` indices into the K users, and ``slots (B, K)`` indices into the K' kept ones with
+        K' itself for a user left out.
+    """
+    xp = array_namespace(H)
+    present = xp.any(H != 0, axis=-1) | xp.any(h != 0, axis=-1)  # (B, K)
+    counts = xp.sum(xp.astype(present, xp.int64), axis=-1)
+    kept = max(1, int(xp.max(counts))) if math.prod(counts.shape) else 1
+    absent = xp.astype(~present, xp.int64)
+    users = xp.argsort(absent, axis=-1, stable=True)
+    slots = xp.argsort(users, axis=-1)
+    return users[:, :kept], xp.where(slots < kept, slots, kept)
+
+
+def _starting_phases(
+    H: Array, G: Array, h: Array, phi_init: Array | None, init: str, starts: int, seed: int
+) -> list[Array]:
+    """Phase shifts ``(..., L, N)`` to start from; random ones are one draw shared by all cells."""
+    xp = array_namespace(H)
+    shape = (*H.shape[:-2], *G.shape[-3:-1])
+    candidates = []
+    if phi_init is not None:
+        candidates.append(xp.broadcast_to(phi_init, shape))
+    elif init == "aligned":
+        candidates.append(align_phases(H, G, h))
+    rng = np.random.default_rng(seed)
+    real = xp.real(H)
+    while len(candidates) < starts:
+        theta = rng.uniform(-np.pi, np.pi, G.shape[-3:-1])
+        drawn = xp.asarray(theta, dtype=real.dtype, device=getattr(H, "device", None))
+        candidates.append(xp.broadcast_to(link.phase_shifts(drawn), shape))
+    return candidates

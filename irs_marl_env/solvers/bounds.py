@@ -1,0 +1,1 @@
+"""Upper bounds on what any beamformer and any phase shifts can reach in one cell."""

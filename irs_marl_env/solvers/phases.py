@@ -1,0 +1,210 @@
+"""Phase shifts of the IRSs of one cell for given beamformers, in closed form.
+
+With the beams fixed, the weighted mean square error behind WMMSE is quadratic in the phase shifts,
+``phi^H Q phi - 2 Re(phi^H b)``. Element ``e`` sees the field ``b_e - (Q phi)_e``, and its best phase, the
+others held, is that of ``field_e + Q_ee phi_e``. Neither ``Q`` nor any other N x N matrix is formed: the field
+follows from the products ``T = h_eff w^T`` at O(K^2) per element.
+
+Inside, the elements of all IRSs stand on one axis of length ``S = L N`` and channels are scaled to
+Pmax = sigma^2 = 1.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from irs_marl_env import link
+from irs_marl_env.solvers.beamforming import _receivers, _unit_noise
+
+Array = Any  # a numpy array or a torch tensor
+
+__all__ = ["align_phases", "parallel_sweep", "sequential_sweep"]
+
+ATOM_BUDGET = 2**21  # complex numbers a sequential sweep prepares at a time
+
+
+def align_phases(H: Array, G: Array, h: Array, weights: Array | None = None) -> Array:
+    """Phases that add the reflected paths to the users' direct channels coherently.
+
+    Maximises ``Re sum_k weight[l,k] h[l,k] diag(phi[l]) G[l] H[k]^H`` for every IRS l; closed form
+    ``phi[l,n] = conj(f[l,n]) / |f[l,n]|`` with ``f[l,n] = sum_k weight[l,k] h[l,k,n] (G[l] H[k]^H)[n]``.
+    Source: the one-user rule of Wu, Zhang, "Intelligent reflecting surface enhanced wireless network via
+    joint active and passive beamforming", IEEE Trans. Wireless Commun. 18(11), 2019, with a weighted sum
+    over users.
+
+    Args:
+        H: ``(..., K, Nb)`` BS-user row channels.
+        G: ``(..., L, N, Nb)`` BS-IRS channels.
+        h: ``(..., L, K, N)`` IRS-user row channels.
+        weights: ``(..., K)`` or ``(..., L, K)`` real; a number of axes equal to that of ``H`` means per IRS
+            and user. ``None`` is one.
+
+    Returns:
+        ``(..., L, N)`` complex, ``|phi| = 1``; one where the sum is zero.
+    """
+    xp = array_namespace(H)
+    towards_users = G @ xp.conj(xp.matrix_transpose(H))[..., None, :, :]  # (..., L, N, K)
+    matched = h * xp.matrix_transpose(towards_users)  # (..., L, K, N)
+    if weights is not None:
+        per_irs = weights if weights.ndim == H.ndim else weights[..., None, :]
+        matched = matched * per_irs[..., None]
+    return _unit(xp.conj(xp.sum(matched, axis=-2)))
+
+
+def parallel_sweep(
+    H: Array,
+    G: Array,
+    h: Array,
+    w: Array,
+    phi: Array,
+    noise_power: float,
+    weights: Array | None = None,
+    damping: Array | float = 1.0,
+) -> Array:
+    """Update all elements at once: ``phi <- unit(field + damping * Q_ee phi)`` (Jacobi).
+
+    Suits batches and accelerators. With ``damping`` one it usually ascends and may overshoot; with
+    ``damping >= L N`` the surrogate is majorised (``Q <= L N diag(Q)`` for any positive semidefinite Q) and the
+    weighted sum rate does not decrease. Source of the majorised form: Sun, Babu, Palomar,
+    "Majorization-minimization algorithms ...", IEEE Trans. Signal Process. 65(3), 2017.
+
+    Args:
+        H, G, h: channels of the cell as in :func:`align_phases`.
+        w: ``(..., K, Nb)`` beamformers, sqrt(W).
+        phi: ``(..., L, N)`` present phase shifts.
+        noise_power: sigma^2, W.
+        weights: ``(..., K)`` weights of the users in the sum rate; ``None`` is one.
+        damping: scalar or ``(...)``, at least zero.
+
+    Returns:
+        ``(..., L, N)`` complex, ``|phi| = 1``.
+    """
+    G_flat, h_flat, phi_flat = _flatten(G, _unit_noise(h, 1.0, noise_power), phi)
+    H_scaled = _unit_noise(H, 1.0, noise_power)
+    products = link.beam_products(_channel(H_scaled, G_flat, h_flat, phi_flat), w)
+    xp = array_namespace(H)
+    if not isinstance(damping, (int, float)):
+        damping = damping[..., None]
+    swept = _parallel_sweep(
+        products, h_flat, _beams_at_irs(G_flat, w), phi_flat, *_receivers(products, weights), damping
+    )
+    return xp.reshape(swept, phi.shape)
+
+
+def sequential_sweep(
+    H: Array,
+    G: Array,
+    h: Array,
+    w: Array,
+    phi: Array,
+    noise_power: float,
+    weights: Array | None = None,
+) -> Array:
+    """Update the elements one after the other, each to its exact optimum (Gauss-Seidel).
+
+    ``phi_e <- unit(field_e + Q_ee phi_e)``, after which T and thereby every other field is brought up to
+    date. Invariant: the weighted sum rate does not decrease. Source: block coordinate descent of the phase
+    shifts in Guo, Liang, Chen, Larsson, "Weighted sum-rate maximization for reconfigurable intelligent
+    surface aided wireless networks", IEEE Trans. Wireless Commun. 19(5), 2020.
+
+    Args:
+        H, G, h, w, phi, noise_power, weights: as in :func:`parallel_sweep`.
+
+    Returns:
+        ``(..., L, N)`` complex, ``|phi| = 1``.
+    """
+    G_flat, h_flat, phi_flat = _flatten(G, _unit_noise(h, 1.0, noise_power), phi)
+    H_scaled = _unit_noise(H, 1.0, noise_power)
+    products = link.beam_products(_channel(H_scaled, G_flat, h_flat, phi_flat), w)
+    swept = _sequential_sweep(
+        products, h_flat, _beams_at_irs(G_flat, w), phi_flat, *_receivers(products, weights)
+    )
+    return array_namespace(H).reshape(swept, phi.shape)
+
+
+# --- shared with alternating.py: elements on one axis, channels scaled to Pmax = sigma^2 = 1 -------------------
+
+
+def _unit(x: Array) -> Array:
+    """``x / |x|``, and one where x is zero; free of NaN in value and gradient."""
+    xp = array_namespace(x)
+    size = xp.abs(x)  # a hypotenuse: does not underflow where the square would
+    zero = size == 0
+    return xp.where(zero, xp.ones_like(x), x / xp.where(zero, xp.ones_like(size), size))
+
+
+def _flatten(G: Array, h: Array, phi: Array | None = None) -> tuple[Array, Array, Array]:
+    """Put the elements of all IRSs on one axis: G ``(..., S, Nb)``, h ``(..., K, S)``, phi ``(..., S)``."""
+    xp = array_namespace(h)
+    *lead, num_irs, num_users, num_elements = h.shape
+    size = num_irs * num_elements
+    G_flat = xp.reshape(G, (*lead, size, G.shape[-1]))
+    h_flat = xp.reshape(xp.moveaxis(h, -3, -2), (*lead, num_users, size))
+    return G_flat, h_flat, None if phi is None else xp.reshape(phi, (*lead, size))
+
+
+def _channel(H: Array, G: Array, h: Array, phi: Array) -> Array:
+    """:func:`link.cell_channel` with the elements of all IRSs on one axis, as if of a single IRS."""
+    return link.cell_channel(H, G[..., None, :, :], h[..., None, :, :], phi[..., None, :])
+
+
+def _beams_at_irs(G: Array, w: Array) -> Array:
+    """Amplitude of each beam at each element: ``(..., S, K)``."""
+    return link.beam_products(G, w)
+
+
+def _parallel_sweep(
+    products: Array, h: Array, beams: Array, phi: Array, gain: Array, cost: Array, damping: Array | float
+) -> Array:
+    """Jacobi sweep; ``beams`` from :func:`_beams_at_irs`, ``gain`` and ``cost`` from the receivers."""
+    xp = array_namespace(h)
+    num_users = h.shape[-2]
+    eye = xp.eye(num_users, dtype=h.dtype, device=getattr(h, "device", None))
+    residual = eye * gain[..., None, :] - cost[..., :, None] * products
+    field = xp.sum(xp.conj(h) * (residual @ xp.conj(xp.matrix_transpose(beams))), axis=-2)
+    curvature = xp.sum(cost[..., :, None] * link.abs2(h), axis=-2) * xp.sum(link.abs2(beams), axis=-1)
+    return _unit(field + (damping * curvature) * phi)
+
+
+def _sequential_sweep(products: Array, h: Array, beams: Array, phi: Array, gain: Array, cost: Array) -> Array:
+    """Gauss-Seidel sweep on the products weighted by sqrt(cost), whose squared sum is the quadratic form.
+
+    The batch stands on the last axis, so that each of the many small steps runs over contiguous memory.
+    """
+    xp = array_namespace(h)
+    num_users, num_elements = h.shape[-2:]
+    batch = math.prod(phi.shape[:-1])
+    own = xp.conj(xp.sum(xp.conj(gain)[..., :, None] * h * xp.matrix_transpose(beams), axis=-2))
+    curvature = xp.sum(cost[..., :, None] * link.abs2(h), axis=-2) * xp.sum(link.abs2(beams), axis=-1)
+    root = xp.sqrt(cost)[..., :, None]
+    own, curvature, shifts = (_batch_last(x, (batch, num_elements)) for x in (own, curvature, phi))
+    state = _batch_last(root * products, (batch, num_users * num_users))
+    to_user = _batch_last(xp.matrix_transpose(root * h), (batch, num_elements, num_users))
+    from_bs = _batch_last(beams, (batch, num_elements, num_users))
+    block = max(1, ATOM_BUDGET // max(1, num_users * num_users * batch))
+    updated = []
+    for first in range(0, num_elements, block):
+        users, bs = to_user[first : first + block], from_bs[first : first + block]
+        atoms = xp.reshape(
+            users[:, :, None, :] * bs[:, None, :, :], (users.shape[0], num_users * num_users, batch)
+        )
+        mirrored = xp.conj(atoms)
+        for e in range(atoms.shape[0]):
+            old = shifts[first + e]
+            field = own[first + e] - xp.sum(mirrored[e] * state, axis=0)
+            new = _unit(field + curvature[first + e] * old)
+            state = state + (new - old) * atoms[e]
+            updated.append(new)
+    if not updated:
+        return phi
+    return xp.reshape(xp.matrix_transpose(xp.stack(updated, axis=0)), phi.shape)
+
+
+def _batch_last(x: Array, shape: tuple[int, ...]) -> Array:
+    """Reshape to ``shape`` (batch first) and move the batch to the end, contiguous."""
+    xp = array_namespace(x)
+    moved = xp.moveaxis(xp.reshape(x, shape), 0, -1)
+    return xp.reshape(xp.reshape(moved, (-1,)), moved.shape)

@@ -1,0 +1,183 @@
+"""Batched shell: E environments in one step. No physics lives here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from irs_marl_env.core import Core, Outcome, State
+from irs_marl_env.parallel_env import check_reset_options, check_seed
+from irs_marl_env.scenario import Scenario, get_scenario
+from irs_marl_env.streams import Streams
+
+Array = Any
+BACKENDS = ("numpy", "torch")
+
+
+class MdlbiVectorEnv:
+    """E environments of one scenario; row i is the single environment seeded with ``seed + i``.
+
+    All rows begin and end their episodes together. The step that truncates resets at once: its observations are those
+    of the next episode, and ``infos["final_observation"]``, ``infos["final_state"]`` hold the true last ones.
+
+    Args:
+        scenario: preset name or scenario.
+        num_envs: E.
+        backend: ``"numpy"``, or ``"torch"`` (extra ``train``).
+        device: torch device; ``None`` is the CPU.
+        autoreset: ``False``: stepping on after the truncating step is an error until ``reset``.
+        **overrides: scenario fields.
+
+    Raises:
+        ValueError: unknown scenario, field or backend, or an impossible value.
+    """
+
+    def __init__(
+        self,
+        scenario: str | Scenario = "mdlbi-v0",
+        num_envs: int = 1,
+        *,
+        backend: str = "numpy",
+        device: Any = None,
+        autoreset: bool = True,
+        **overrides: Any,
+    ) -> None:
+        if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
+            raise ValueError(f"num_envs={num_envs!r}: must be an integer >= 1")
+        self.scenario = get_scenario(scenario, **overrides)
+        self.num_envs = int(num_envs)
+        self.backend = backend
+        self.autoreset = autoreset
+        self._xp, self.device = _backend(backend, device)
+        self._core = Core(self.scenario, self._xp, self.device)
+        self.action_codec = self._core.action_codec
+        self.observation_codec = self._core.observation_codec
+        self.state_codec = self._core.state_codec
+        self.agents = [f"bs_{m}" for m in range(self.scenario.num_bs)]
+        self.action_size = self.action_codec.size
+        self.observation_size = self.observation_codec.size
+        self.state_size = self.state_codec.size
+        self._streams: Streams | None = None
+        self._state: State | None = None
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Begin an episode in every environment.
+
+        Args:
+            seed: environment i is seeded with ``seed + i``; ``None`` continues the streams.
+            options: as for the single environment; positions hold for all rows.
+
+        Returns:
+            Observations ``(E, M, D_o)`` and infos, see :meth:`step`.
+        """
+        seed = check_seed(seed)
+        positions = check_reset_options(self.scenario, options)
+        streams = self._streams
+        if streams is None or seed is not None:
+            streams = Streams.from_seed(seed, self.num_envs, self._xp, self.device)
+        self._state = self._core.reset(streams, positions)
+        self._streams = streams
+        return self._core.observe(self._state), self._reset_infos(self._state)
+
+    def step(self, action: Array) -> tuple[Array, Array, Array, Array, dict[str, Array]]:
+        """One slot in every environment.
+
+        Args:
+            action: ``(E, M, D_a)``, finite.
+
+        Returns:
+            observations ``(E, M, D_o)``, rewards ``(E, M)``, terminations and truncations ``(E, M)`` bool, infos:
+            ``rates (E, K)``, ``cell (E, K)``, ``sum_rate (E, M)``, ``power_w (E, M)``, ``owner (E, L)`` and, in the
+            truncating step only, ``final_observation (E, M, D_o)``, ``final_state (E, D_s)``, ``TimeLimit.truncated``.
+
+        Raises:
+            ValueError: wrong shape or not finite; the state is untouched then.
+            RuntimeError: before ``reset``, or past the end with ``autoreset=False``.
+        """
+        if self._state is None or self._streams is None:
+            raise RuntimeError("call reset() before step()")
+        if self._state.slot >= self.scenario.horizon:
+            raise RuntimeError("the episodes are over: call reset()")
+        action = self._check_action(action)
+        state, outcome = self._core.step(self._state, action, self._streams)
+        infos = self._infos(outcome)
+        truncated = state.slot >= self.scenario.horizon
+        observations = self._core.observe(state)
+        if truncated:
+            infos["final_observation"] = observations
+            infos["final_state"] = self._core.global_state(state)
+            infos["TimeLimit.truncated"] = self._flags(True)[:, 0]
+            if self.autoreset:
+                state = self._core.reset(self._streams)
+                observations = self._core.observe(state)
+        self._state = state
+        return observations, outcome.reward, self._flags(False), self._flags(truncated), infos
+
+    def state(self) -> Array:
+        """Global states ``(E, D_s)`` float32."""
+        if self._state is None:
+            raise RuntimeError("call reset() before state()")
+        return self._core.global_state(self._state)
+
+    def close(self) -> None:
+        """Nothing to release; here because callers expect it."""
+
+    def _check_action(self, action: Array) -> Array:
+        xp = self._xp
+        expected = (self.num_envs, self.scenario.num_bs, self.action_size)
+        action = xp.asarray(action, dtype=xp.float32, device=self.device)
+        if tuple(action.shape) != expected:
+            raise ValueError(f"action has shape {tuple(action.shape)}: must be {expected}")
+        if not bool(xp.all(xp.isfinite(action))):
+            raise ValueError("action has entries that are not finite: must be numbers in [-1, 1]")
+        return action
+
+    def _flags(self, value: bool) -> Array:
+        shape = (self.num_envs, self.scenario.num_bs)
+        return self._xp.full(shape, value, dtype=self._xp.bool, device=self.device)
+
+    def _infos(self, outcome: Outcome) -> dict[str, Array]:
+        return {
+            "rates": outcome.rates,
+            "cell": outcome.cell,
+            "sum_rate": outcome.sum_rate,
+            "power_w": outcome.power_w,
+            "owner": outcome.owner,
+        }
+
+    def _reset_infos(self, state: State) -> dict[str, Array]:
+        xp, s = self._xp, self.scenario
+
+        def zeros(count: int) -> Array:
+            return xp.zeros((self.num_envs, count), dtype=xp.float32, device=self.device)
+
+        nothing = Outcome(
+            zeros(s.num_bs), zeros(s.num_users), zeros(s.num_bs), zeros(s.num_bs), state.owner, state.cell
+        )
+        return self._infos(nothing)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_xp": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._xp, _ = _backend(self.backend, self.device)
+
+
+def _backend(name: str, device: Any) -> tuple[Any, Any]:
+    """Array namespace and device of a backend."""
+    if name == "numpy":
+        if device not in (None, "cpu"):
+            raise ValueError(f"device={device!r}: the numpy backend lives on the CPU; use backend='torch'")
+        return np, None
+    if name != "torch":
+        raise ValueError(f"backend={name!r}: must be one of {', '.join(map(repr, BACKENDS))}")
+    try:
+        import array_api_compat.torch as xp
+        import torch
+    except ImportError as error:
+        raise ImportError("backend='torch' needs PyTorch: pip install 'irs-marl-env[train]'") from error
+    return xp, torch.device("cpu" if device is None else device)
