@@ -9,7 +9,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from irs_marl_env import link
-from irs_marl_env.solvers.beamforming import _receivers, _unit_noise, _weighted_sum, _wmmse_step, rzf
+from irs_marl_env.solvers.beamforming import _receivers, _weighted_sum, _wmmse_step, rzf
 from irs_marl_env.solvers.phases import (
     _beams_at_irs,
     _channel,

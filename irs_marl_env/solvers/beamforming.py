@@ -152,7 +152,7 @@ def weighted_sum_rate(h_eff: Array, w: Array, noise_power: float, weights: Array
     return _weighted_sum(link.rates(signal / (interference + noise_power)), weights)
 
 
-# --- shared with the other solvers: channels scaled to Pmax = sigma^2 = 1 ---------------------------------------
+# --- shared with the other solvers: channels scaled to Pmax = sigma^2 = 1 -----------------------------------
 
 
 def _unit_noise(channel: Array, power: float, noise_power: float) -> Array:

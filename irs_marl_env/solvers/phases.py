@@ -2,8 +2,8 @@
 
 With the beams fixed, the weighted mean square error behind WMMSE is quadratic in the phase shifts,
 ``phi^H Q phi - 2 Re(phi^H b)``. Element ``e`` sees the field ``b_e - (Q phi)_e``, and its best phase, the
-others held, is that of ``field_e + Q_ee phi_e``. Neither ``Q`` nor any other N x N matrix is formed: the field
-follows from the products ``T = h_eff w^T`` at O(K^2) per element.
+others held, is that of ``field_e + Q_ee phi_e``. Neither ``Q`` nor any other N x N matrix is formed: the
+field follows from the products ``T = h_eff w^T`` at O(K^2) per element.
 
 Inside, the elements of all IRSs stand on one axis of length ``S = L N`` and channels are scaled to
 Pmax = sigma^2 = 1.
@@ -67,8 +67,8 @@ def parallel_sweep(
     """Update all elements at once: ``phi <- unit(field + damping * Q_ee phi)`` (Jacobi).
 
     Suits batches and accelerators. With ``damping`` one it usually ascends and may overshoot; with
-    ``damping >= L N`` the surrogate is majorised (``Q <= L N diag(Q)`` for any positive semidefinite Q) and the
-    weighted sum rate does not decrease. Source of the majorised form: Sun, Babu, Palomar,
+    ``damping >= L N`` the surrogate is majorised (``Q <= L N diag(Q)`` for any positive semidefinite Q) and
+    the weighted sum rate does not decrease. Source of the majorised form: Sun, Babu, Palomar,
     "Majorization-minimization algorithms ...", IEEE Trans. Signal Process. 65(3), 2017.
 
     Args:
@@ -125,7 +125,7 @@ def sequential_sweep(
     return array_namespace(H).reshape(swept, phi.shape)
 
 
-# --- shared with alternating.py: elements on one axis, channels scaled to Pmax = sigma^2 = 1 -------------------
+# --- shared with alternating.py: elements on one axis, channels scaled to Pmax = sigma^2 = 1 ----------------
 
 
 def _unit(x: Array) -> Array:
