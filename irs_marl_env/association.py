@@ -19,7 +19,7 @@ def _auction(bids: Array, tie_break: TieBreak) -> Array:
     """The highest bid wins; equal highest bids are decided by ``tie_break``."""
     xp = array_namespace(bids)
     highest = bids == xp.max(bids, axis=-2, keepdims=True)
-    tied = xp.any(xp.sum(xp.astype(highest, xp.int64), axis=-2) > 1, axis=-1)
+    tied = xp.count_nonzero(highest, axis=(-2, -1)) > bids.shape[-1]
     if not bool(xp.any(tied)):
         return xp.argmax(bids, axis=-2)
     return xp.argmax(xp.where(highest, tie_break(tied), -1.0), axis=-2)

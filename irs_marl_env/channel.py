@@ -10,9 +10,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from irs_marl_env import geometry
+from irs_marl_env import link as radio
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.streams import Streams
 from irs_marl_env.units import db_to_linear
@@ -73,6 +73,7 @@ class ChannelModel:
         self._sites = self._const(sites[:, None, :2], np.float64)  # (M + L, 1, 2)
         rise = (sites[:, 2:] - scenario.user_height_m) ** 2
         self._rise2 = self._const(rise, np.float64)  # (M + L, 1) squared height difference
+        self._may_touch = bool((rise < 1.0).any())
         unit_gain = [path_gain_at(scenario, "direct", 1.0)] * M + [path_gain_at(scenario, "irs_user", 1.0)] * L
         exponent = [scenario.direct_exponent] * M + [scenario.irs_user_exponent] * L
         self._log_unit = self._const(0.5 * np.log(unit_gain)[:, None], np.float64)
@@ -96,6 +97,7 @@ class ChannelModel:
             "irs_user": scenario.fading,
             "bs_irs": scenario.bs_irs_fading,
         }
+        self._changing = [link for link, mode in self._mode.items() if mode in ("iid", "ar1")]
         self._shape = {
             "direct": (M, scenario.num_users, scenario.num_antennas),
             "bs_irs": (M, L, scenario.max_elements, scenario.num_antennas),
@@ -123,10 +125,11 @@ class ChannelModel:
         """
         xp = self._xp
         offset = position[:, None] - self._sites  # (E, M + L, K, 2)
-        distance2 = offset[..., 0] ** 2 + offset[..., 1] ** 2 + self._rise2
+        distance2 = xp.linalg.vecdot(offset, offset) + self._rise2
         M = self.scenario.num_bs
         cell = geometry.nearest(distance2[:, :M])
-        distance2 = xp.maximum(distance2, xp.ones_like(distance2))
+        if self._may_touch:
+            distance2 = xp.where(distance2 > 1.0, distance2, 1.0)
         amplitude = xp.astype(xp.exp(self._log_unit + self._slope * xp.log(distance2)), xp.float32)
         return cell, Gains(amplitude[:, :M], amplitude[:, M:])
 
@@ -134,15 +137,18 @@ class ChannelModel:
 
     def start(self, streams: Streams) -> dict[str, Array]:
         """Scattered parts g of a new episode by link, CN(0, 1) complex64."""
-        return {link: self._first(link, streams) for link in self._shape}
+        drawn = self._draw([link for link, mode in self._mode.items() if mode != "frozen"], streams)
+        for link, mode in self._mode.items():
+            if mode == "frozen":  # a batch of one: the realisation cannot depend on the number of environments
+                frozen = Streams.frozen(self.scenario.frozen_seed, self._xp, self._device)
+                one = self._draw([link], frozen)[link]
+                drawn[link] = self._xp.broadcast_to(one, (streams.num_envs, *self._shape[link]))
+        return drawn
 
-    def _first(self, link: str, streams: Streams) -> Array:
-        if self._mode[link] == "frozen":
-            # a batch of one, so the realisation cannot depend on the number of environments
-            frozen = Streams.frozen(self.scenario.frozen_seed, self._xp, self._device)
-            one = frozen.complex_normal(f"{link}_fading", *self._shape[link])
-            return self._xp.broadcast_to(one, (streams.num_envs, *self._shape[link]))
-        return streams.complex_normal(f"{link}_fading", *self._shape[link])
+    def _draw(self, links: list[str], streams: Streams) -> dict[str, Array]:
+        """Fresh CN(0, 1) scattered parts of some links, all in one pass."""
+        drawn = streams.complex_normal({f"{link}_fading": self._shape[link] for link in links})
+        return dict(zip(links, drawn.values(), strict=True))
 
     def evolve(self, scattered: dict[str, Array], streams: Streams) -> dict[str, Array]:
         """Scattered parts of the next slot.
@@ -150,17 +156,12 @@ class ChannelModel:
         ``iid``: new; ``ar1``: ``g' = r g + sqrt(1 - r^2) n`` with r = J0(2 pi f_D T), so that the autocorrelation
         is r^lag; ``episode`` and ``frozen``: the same.
         """
-        return {link: self._next(link, g, streams) for link, g in scattered.items()}
-
-    def _next(self, link: str, g: Array, streams: Streams) -> Array:
-        mode = self._mode[link]
-        if mode in ("episode", "frozen"):
-            return g
-        fresh = streams.complex_normal(f"{link}_fading", *self._shape[link])
-        if mode == "iid":
-            return fresh
-        r = self.correlation[link]
-        return r * g + math.sqrt(max(0.0, 1.0 - r * r)) * fresh
+        fresh = self._draw(self._changing, streams) if self._changing else {}
+        for link, g in fresh.items():
+            if self._mode[link] == "ar1":
+                r = self.correlation[link]
+                fresh[link] = r * scattered[link] + math.sqrt(max(0.0, 1.0 - r * r)) * g
+        return {**scattered, **fresh}
 
     def channels(self, gains: Gains, scattered: dict[str, Array], position: Array) -> Channels:
         """Channels of a slot from large scale, scattered part and (for Rician links) geometry."""
@@ -211,8 +212,13 @@ class ChannelModel:
         if variance == 0:
             return true
         scale = math.sqrt(variance)
-        error = [streams.complex_normal("csi_error", *shape) for shape in self._shape.values()]
-        direct, bs_irs, irs_user = error
+        size = {link: math.prod(shape) for link, shape in self._shape.items()}
+        noise = streams.complex_normal({"csi_error": (sum(size.values()),)})["csi_error"]
+        errors, start = {}, 0
+        for link, shape in self._shape.items():
+            errors[link] = self._xp.reshape(noise[:, start : start + size[link]], (-1, *shape))
+            start += size[link]
+        direct, bs_irs, irs_user = errors["direct"], errors["bs_irs"], errors["irs_user"]
         return Channels(
             true.H + (scale * gains.direct[..., None]) * direct,
             true.G + (scale * self._bs_irs_amplitude) * bs_irs,
@@ -265,8 +271,7 @@ def _bs_irs_line_of_sight(scenario: Scenario, bs: np.ndarray, irs: np.ndarray) -
 
 def element_energy(G: Array, h: Array) -> Array:
     """Mean received gain over an IRS with random phases, ``sum_n |h_{l,k,n}|^2 ||G_{m,l,n}||^2``: ``(E, M, K, L)``."""
-    xp = array_namespace(h)
-    from_bs = xp.sum(xp.real(G) ** 2 + xp.imag(G) ** 2, axis=-1)  # (E, M, L, N)
-    to_user = xp.real(h) ** 2 + xp.imag(h) ** 2  # (E, L, K, N)
-    energy = xp.sum(from_bs[:, :, :, None, :] * to_user[:, None], axis=-1)  # (E, M, L, K)
+    xp = radio.namespace(h)
+    from_bs = xp.sum(radio.abs2(G), axis=-1)  # (E, M, L, N)
+    energy = xp.sum(from_bs[:, :, :, None, :] * radio.abs2(h)[:, None], axis=-1)  # (E, M, L, K)
     return xp.matrix_transpose(energy)

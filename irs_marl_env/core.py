@@ -15,7 +15,7 @@ import numpy as np
 from irs_marl_env import association, decoder, link
 from irs_marl_env.channel import ChannelModel, Channels, Gains, element_energy
 from irs_marl_env.codec import ACTION_CODECS, OBSERVATION_CODECS, CsiObservationCodec, StateCodec, log_gain
-from irs_marl_env.geometry import MOBILITY, Motion, load_trace
+from irs_marl_env.geometry import MOBILITY, Motion, load_trace, street
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.streams import Streams
 
@@ -29,6 +29,7 @@ class State:
     slot: int  # slots done in this episode, the same in all rows
     motion: Motion  # of users; "position" (E, K, 2) m
     cell: Array  # (E, K) serving BS
+    own_user: Array  # (E, M, K) float32, 1 where BS m serves user k
     gains: Gains  # amplitude gains
     scattered: dict[str, Array]  # small-scale fading by link
     channels: Channels  # the true ones, which decide the reward
@@ -64,7 +65,10 @@ class Core:
         self.observation_codec = OBSERVATION_CODECS[scenario.observation](scenario)
         self.state_codec = StateCodec(scenario)
         self._mobility = MOBILITY[scenario.mobility]
+        self._street = street(scenario, xp, device)
         self._trace = load_trace(scenario)
+        delayed_none = scenario.association_delay == 1 and scenario.initial_owner == "none"
+        self._may_idle = scenario.contention != "auction" or delayed_none
         self._stations = self._const(np.arange(scenario.num_bs)[:, None], np.int64)  # (M, 1)
         self._irs_index = self._const(np.arange(scenario.num_irs), np.int64)
         others = [[j for j in range(scenario.num_bs) if j != m] for m in range(scenario.num_bs)]
@@ -93,7 +97,7 @@ class Core:
                 ``None`` follows the scenario.
         """
         s, xp = self.scenario, self.xp
-        motion = self._mobility.start(s, streams, self._initial_positions(streams.num_envs, positions))
+        motion = self._mobility.start(self._street, streams, self._initial_positions(streams.num_envs, positions))
         shape = (streams.num_envs, s.num_irs)
         owner = self._const(np.full(shape, -1), np.int64)
         if s.initial_owner == "random":  # "the association matrix A [is] randomly initialized" (Alg. 1)
@@ -117,14 +121,11 @@ class Core:
         bids = named["bids"]
         decided = association.assign(bids, s.contention, lambda tied: self._tie_break(streams))
         owner = decided if s.association_delay == 0 else state.owner
-        w, phi = self._transmission(state, named, owner)
+        w, power_w, phi = self._transmission(state, named, owner)
         rates = self._rates(state, w, phi, owner)
-        own_user = self._own_user(state.cell)
-        sum_rate = xp.sum(rates[:, None, :] * own_user, axis=-1)
-        outcome = Outcome(
-            self._reward(sum_rate, bids), rates, sum_rate, link.transmit_power(w), owner, state.cell
-        )
-        motion = self._mobility.advance(s, state.motion, streams)
+        sum_rate = xp.linalg.vecdot(rates[:, None, :], state.own_user)
+        outcome = Outcome(self._reward(sum_rate, bids), rates, sum_rate, power_w, owner, state.cell)
+        motion = self._mobility.advance(self._street, state.motion, streams)
         scattered = self.model.evolve(state.scattered, streams)
         return self._enter(state.slot + 1, motion, scattered, decided, bids, streams), outcome
 
@@ -134,14 +135,15 @@ class Core:
         cell, gains = self.model.large_scale(motion["position"])
         channels = self.model.channels(gains, scattered, motion["position"])
         csi = self.model.estimate(channels, gains, streams)
-        return State(slot, motion, cell, gains, scattered, channels, csi, owner, bids)
+        own_user = self.xp.astype(cell[:, None, :] == self._stations, self.xp.float32)
+        return State(slot, motion, cell, own_user, gains, scattered, channels, csi, owner, bids)
 
     def _initial_positions(self, num_envs: int, positions: np.ndarray | None) -> Array | None:
         s, xp = self.scenario, self.xp
         if positions is None:
             positions = self._trace
         if positions is None and s.layout == "frozen" and s.mobility != "trace":
-            frozen = self._mobility.start(s, Streams.frozen(s.frozen_seed, xp, self.device), None)["position"]
+            frozen = self._mobility.start(self._street, Streams.frozen(s.frozen_seed, xp, self.device), None)["position"]
             return xp.broadcast_to(frozen, (num_envs, *frozen.shape[1:]))
         if positions is None:
             return None
@@ -152,43 +154,40 @@ class Core:
 
     # --- one slot of physics -------------------------------------------------------------------------------------
 
-    def _own_user(self, cell: Array) -> Array:
-        """``(E, M, K)`` float32, 1 where BS m serves user k."""
-        return self.xp.astype(cell[:, None, :] == self._stations, self.xp.float32)
-
     def _held(self, owner: Array) -> Array:
         """``(E, M, L)`` float32, 1 where BS m owns IRS l."""
         return self.xp.astype(owner[:, None, :] == self._stations, self.xp.float32)
 
     def _of_owner(self, x: Array, owner: Array) -> Array:
-        """``(E, M, L, ...)`` to ``(E, L, ...)``: each IRS's entry of its owner (BS 0 where there is none)."""
+        """``(E, M, L, ...)`` to ``(E, L, ...)``: each IRS's entry of its owner (some BS's where there is none)."""
         rows = self.xp.arange(owner.shape[0], device=self.device)[:, None]
-        return x[rows, self.xp.clip(owner, 0, None), self._irs_index]
+        return x[rows, owner, self._irs_index]  # -1 takes the last BS's
 
     def _user_irs(self, state: State, owner: Array) -> Array:
         s = self.scenario
         strength = element_energy(state.csi.G, state.csi.h) if s.reflection == "single" else None
         return association.user_irs(owner, state.cell, s.num_bs, s.reflection, strength)
 
-    def _transmission(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, Array]:
-        """Feasible beamformers ``(E, M, K, Nb)`` and phases ``(E, L, N)`` of an action, given the owners."""
+    def _transmission(
+        self, state: State, named: dict[str, Array], owner: Array
+    ) -> tuple[Array, Array, Array]:
+        """Feasible beamformers ``(E, M, K, Nb)``, their powers ``(E, M)`` and phases ``(E, L, N)``, given the owners."""
         s, xp = self.scenario, self.xp
-        own_user = self._own_user(state.cell)
-        idle = (owner < 0)[..., None]
         if s.action == "raw":
-            theta = self._of_owner(named["theta"], owner)
-            w = named["w"]
+            w, theta = named["w"], self._of_owner(named["theta"], owner)
         else:
-            w, phi = self._decode_structured(state, named, owner, own_user)
+            w, phi = self._decode_structured(state, named, owner)
             phi = self._of_owner(phi, owner)
-            theta = xp.atan2(xp.imag(phi), xp.real(phi)) if s.phase_bits or bool(xp.any(idle)) else None
-        if theta is not None:
-            theta = xp.where(idle, xp.zeros_like(theta), theta)  # nobody drives it: all elements at phase 0
-            phi = link.phase_shifts(theta, s.phase_bits)
-        return link.project_power(w * own_user[..., None], s.tx_power_w, s.power), phi
+            theta = xp.atan2(phi.imag, phi.real)
+        if self._may_idle:  # nobody drives an idle IRS: all its elements at phase 0
+            theta = xp.where((owner < 0)[..., None], 0.0, theta)
+        w = w * state.own_user[..., None]
+        power = link.transmit_power(w)
+        factor = link.power_factor(power, s.tx_power_w, s.power)
+        return w * factor[..., None, None], power * factor * factor, link.phase_shifts(theta, s.phase_bits)
 
     def _decode_structured(
-        self, state: State, named: dict[str, Array], owner: Array, own_user: Array
+        self, state: State, named: dict[str, Array], owner: Array
     ) -> tuple[Array, Array]:
         """Every BS decodes on what it knows: its own users, the IRSs it holds in this slot."""
         s, xp = self.scenario, self.xp
@@ -196,29 +195,34 @@ class Core:
         if s.csi == "owned":  # CSI was measured before the bids of this slot
             usable = usable * self._held(state.owner)[:, :, None, :]
         h = state.csi.h[:, None] * xp.matrix_transpose(usable)[..., None]
-        H = state.csi.H * own_user[..., None]
+        H = state.csi.H * state.own_user[..., None]
         return decoder.decode_structured(named, H, state.csi.G, h, s.tx_power_w, s.noise_power_w, s.sweeps)
 
     def _rates(self, state: State, w: Array, phi: Array, owner: Array) -> Array:
-        s, xp = self.scenario, self.xp
+        s = self.scenario
         H, G, h = state.channels
-        user_irs = self._user_irs(state, owner)
-        cell = state.cell
-        cross = None
+        cell, cross = state.cell, None
         if s.inter_cell_interference:
-            cross = link.cross_channel(H, G, h, phi, user_irs, cell)
+            cross = link.cross_channel(H, G, h, phi, self._user_irs(state, owner), cell)
             h_eff = link.served(cross, cell)
         elif s.reflection == "all":
-            h_eff = link.effective_channel(H, G, h, phi, user_irs, cell)
-        else:
-            # an IRS serves users of its owner alone: one virtual BS with the owners' channels, 1/M of the work
-            reach = link.served(user_irs, cell)[:, None]
-            merged = self._of_owner(G, owner)[:, None], link.served(H, cell)[:, None]
-            h_eff = link.effective_channel(merged[1], merged[0], h, phi, reach, xp.zeros_like(cell))
+            h_eff = link.effective_channel(H, G, h, phi, self._user_irs(state, owner), cell)
+        else:  # an IRS serves its owner's users alone: the owners' channels are enough, 1/M of the work
+            reach = self._reach(state, owner)
+            h_eff = link.cell_channel(link.served(H, cell), self._of_owner(G, owner), h * reach, phi)
         direct = None if s.sinr == "physical" else link.served(H, cell)
         return link.rates(
             link.sinr(h_eff, w, cell, s.noise_power_w, mode=s.sinr, h_direct=direct, h_cross=cross)
         )
+
+    def _reach(self, state: State, owner: Array) -> Array:
+        """``(E, L, K, 1)`` float32, 1 where IRS l serves user k."""
+        if self.scenario.reflection == "single":
+            user_irs = link.served(self._user_irs(state, owner), state.cell)
+            reach = self.xp.matrix_transpose(user_irs)[..., None]
+        else:
+            reach = owner[:, :, None, None] == state.cell[:, None, :, None]
+        return self.xp.astype(reach, self.xp.float32)
 
     def _reward(self, sum_rate: Array, bids: Array) -> Array:
         s, xp = self.scenario, self.xp
@@ -248,7 +252,7 @@ class Core:
 
     def observe(self, state: State) -> Array:
         """Observations of all BSs ``(E, M, D_o)`` float32, a fresh array inside the bounds."""
-        xp, own_user = self.xp, self._own_user(state.cell)
+        xp, own_user = self.xp, state.own_user
         rho = self._rho(state)
         if isinstance(self.observation_codec, CsiObservationCodec):
             out = xp.empty(
@@ -275,5 +279,5 @@ class Core:
         if self.scenario.observation != "csi":
             known["direct_gain"], known["irs_gain"] = self._log_gains(state.gains)
             del known["csi"]
-        own_user, held = self._own_user(state.cell), self._held(state.owner)
+        own_user, held = state.own_user, self._held(state.owner)
         return self.state_codec.encode(known, state.motion["position"], own_user, held)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace
 
+from irs_marl_env.link import namespace
 from irs_marl_env.scenario import Scenario, ScenarioError
 from irs_marl_env.streams import Streams
 
@@ -47,172 +47,176 @@ def irs_positions(scenario: Scenario) -> np.ndarray:
 
 def nearest(distance2: Array) -> Array:
     """Cell of each user, the nearest BS: ``(..., M, K)`` squared distances to ``(..., K)`` integer."""
-    return array_namespace(distance2).argmin(distance2, axis=-2)
+    return namespace(distance2).argmin(distance2, axis=-2)
+
+
+class Street(NamedTuple):
+    """What the mobility models need of a scenario, as arrays."""
+
+    scenario: Scenario
+    area: Array  # (2,) m
+    member: Array  # (K,) group of each user
+    num_groups: int
+    quarter: Array  # (2,) turns; sin of an angle plus these is (cos, sin) of it
+
+
+def street(scenario: Scenario, xp: Any, device: Any = None) -> Street:
+    """Constants of a scenario in an array namespace."""
+
+    def const(values: Any) -> Array:
+        array = np.asarray(values)
+        return array if xp is np else xp.asarray(array, device=device)
+
+    groups = min(scenario.num_groups, scenario.num_users)
+    member = np.arange(scenario.num_users) % groups
+    return Street(scenario, const(scenario.area_m), const(member), groups, const([0.25, 0.0]))
 
 
 # --- mobility --------------------------------------------------------------------------------------------------
 
 
 def _fold(x: Array, area: Array) -> tuple[Array, Array]:
-    """Reflect coordinates at the borders until they are inside; also says which were mirrored."""
-    xp = array_namespace(x)
+    """Coordinates reflected at the borders until they are inside, and the same before the mirroring."""
+    xp = namespace(x)
     wrapped = xp.remainder(x, 2 * area)
-    inside = area - xp.abs(area - wrapped)
-    return xp.clip(inside, xp.zeros_like(area), area), wrapped > area
+    return area - abs(area - wrapped), wrapped
 
 
-def _area(scenario: Scenario, like: Array) -> Array:
-    return array_namespace(like).asarray(scenario.area_m, dtype=like.dtype, device=getattr(like, "device", None))
-
-
-def _direction(turn: Array) -> Array:
+def _direction(place: Street, turn: Array) -> Array:
     """Unit vectors ``(..., 2)`` of angles given in turns."""
-    xp = array_namespace(turn)
-    return xp.stack([xp.cos(2 * math.pi * turn), xp.sin(2 * math.pi * turn)], axis=-1)
+    return namespace(turn).sin(2 * math.pi * (turn[..., None] + place.quarter))
 
 
-def _speed(scenario: Scenario, uniform: Array) -> Array:
-    return scenario.speed_mps * (0.5 + uniform)  # U(.5, 1.5) times the nominal speed
+def _speed(place: Street, uniform: Array) -> Array:
+    return place.scenario.speed_mps * (0.5 + uniform)  # U(.5, 1.5) times the nominal speed
 
 
-def _walk(motion: Motion, new_target: Array, new_speed: Array, slot_s: float) -> Motion:
+def _walk(place: Street, motion: Motion, new_target: Array, new_speed: Array) -> Motion:
     """Random waypoint: every point walks to its target; the one that arrives gets the next leg."""
-    xp = array_namespace(new_target)
+    xp = namespace(new_target)
     point, target, speed = motion["point"], motion["target"], motion["speed"]
     step = target - point
-    distance2 = xp.sum(step * step, axis=-1)
-    travel = speed * slot_s
+    distance2 = xp.linalg.vecdot(step, step)
+    travel = place.scenario.slot_s * speed
     arrived = distance2 <= travel * travel
-    share = travel / xp.sqrt(xp.where(arrived, xp.ones_like(distance2), distance2))
-    share = xp.where(arrived, xp.ones_like(share), share)[..., None]
+    share = xp.where(arrived, 1.0, travel / xp.sqrt(xp.where(arrived, 1.0, distance2)))
     return {
-        "point": point + share * step,
+        "point": point + share[..., None] * step,
         "target": xp.where(arrived[..., None], new_target, target),
         "speed": xp.where(arrived, new_speed, speed),
     }
 
 
-def _in_disc(scenario: Scenario, uniform: Array) -> Array:
+def _in_disc(place: Street, uniform: Array) -> Array:
     """Points uniform in the disc of a group, from ``(..., 2)`` uniform numbers."""
-    xp = array_namespace(uniform)
-    return scenario.group_radius_m * xp.sqrt(uniform[..., :1]) * _direction(uniform[..., 1])
+    radius = place.scenario.group_radius_m * namespace(uniform).sqrt(uniform[..., :1])
+    return radius * _direction(place, uniform[..., 1])
 
 
-def _group_of_user(scenario: Scenario, like: Array) -> Array:
-    xp = array_namespace(like)
-    index = xp.arange(scenario.num_users, device=getattr(like, "device", None))
-    return index % min(scenario.num_groups, scenario.num_users)
+def _group_points(place: Street, uniform: Array) -> Array:
+    """Group centres in the area, then members in the disc around them, from ``(..., P, 2)`` uniform numbers."""
+    g = place.num_groups
+    parts = [uniform[..., :g, :] * place.area, _in_disc(place, uniform[..., g:, :])]
+    return namespace(uniform).concat(parts, axis=-2)
 
 
-def _group_legs(scenario: Scenario, uniform: Array) -> tuple[Array, Array]:
-    """Next targets and speeds of the group centres (in the area) and of the members (in the disc)."""
-    xp = array_namespace(uniform)
-    groups = uniform.shape[-2] - scenario.num_users
-    centres = uniform[..., :groups, :2] * _area(scenario, uniform)
-    offsets = _in_disc(scenario, uniform[..., groups:, :2])
-    return xp.concat([centres, offsets], axis=-2), _speed(scenario, uniform[..., 2])
-
-
-def _group_position(scenario: Scenario, motion: Motion) -> Motion:
+def _group_position(place: Street, motion: Motion) -> Motion:
     point = motion["point"]
-    groups = point.shape[-2] - scenario.num_users
-    around = point[..., _group_of_user(scenario, point), :]
-    position, _ = _fold(around + point[..., groups:, :], _area(scenario, point))
-    return {**motion, "position": position}
+    around = point[:, place.member] + point[:, place.num_groups :]
+    return {**motion, "position": _fold(around, place.area)[0]}
 
 
-def _group_start(scenario: Scenario, streams: Streams, position: Array | None) -> Motion:
-    xp = array_namespace(position) if position is not None else streams.xp
-    groups = min(scenario.num_groups, scenario.num_users)
-    layout = streams.uniform("layout", groups + scenario.num_users, 2)
-    centres = layout[..., :groups, :] * _area(scenario, layout)
-    offsets = _in_disc(scenario, layout[..., groups:, :])
-    if position is not None:  # given positions: the members around the mean of their group
-        member = _group_of_user(scenario, position)
-        centres = xp.stack([xp.mean(position[..., member == g, :], axis=-2) for g in range(groups)], axis=-2)
-        offsets = position - centres[..., member, :]
-    target, speed = _group_legs(scenario, streams.uniform("mobility", groups + scenario.num_users, 3))
-    point = xp.concat([centres, offsets], axis=-2)
-    return _group_position(scenario, {"point": point, "target": target, "speed": speed})
+def _group_legs(place: Street, streams: Streams) -> tuple[Array, Array]:
+    """Next targets and speeds of all group centres and members."""
+    uniform = streams.uniform("mobility", place.num_groups + place.scenario.num_users, 3)
+    return _group_points(place, uniform[..., :2]), _speed(place, uniform[..., 2])
 
 
-def _group_advance(scenario: Scenario, motion: Motion, streams: Streams) -> Motion:
-    uniform = streams.uniform("mobility", motion["point"].shape[-2], 3)
-    return _group_position(scenario, _walk(motion, *_group_legs(scenario, uniform), scenario.slot_s))
+def _group_start(place: Street, streams: Streams, position: Array | None) -> Motion:
+    if position is None:
+        point = _group_points(
+            place, streams.uniform("layout", place.num_groups + place.scenario.num_users, 2)
+        )
+    else:  # given positions: the members around the mean of their group
+        xp = namespace(position)
+        means = [xp.mean(position[:, place.member == g], axis=-2) for g in range(place.num_groups)]
+        centres = xp.stack(means, axis=-2)
+        point = xp.concat([centres, position - centres[:, place.member]], axis=-2)
+    target, speed = _group_legs(place, streams)
+    return _group_position(place, {"point": point, "target": target, "speed": speed})
 
 
-def _uniform_position(scenario: Scenario, streams: Streams) -> Array:
-    uniform = streams.uniform("layout", scenario.num_users, 2)
-    return uniform * _area(scenario, uniform)
+def _group_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
+    return _group_position(place, _walk(place, motion, *_group_legs(place, streams)))
 
 
-def _waypoint_legs(scenario: Scenario, streams: Streams) -> tuple[Array, Array]:
-    uniform = streams.uniform("mobility", scenario.num_users, 3)
-    return uniform[..., :2] * _area(scenario, uniform), _speed(scenario, uniform[..., 2])
+def _uniform_position(place: Street, streams: Streams) -> Array:
+    return streams.uniform("layout", place.scenario.num_users, 2) * place.area
 
 
-def _waypoint_start(scenario: Scenario, streams: Streams, position: Array | None) -> Motion:
-    point = _uniform_position(scenario, streams) if position is None else position
-    target, speed = _waypoint_legs(scenario, streams)
+def _waypoint_legs(place: Street, streams: Streams) -> tuple[Array, Array]:
+    uniform = streams.uniform("mobility", place.scenario.num_users, 3)
+    return uniform[..., :2] * place.area, _speed(place, uniform[..., 2])
+
+
+def _waypoint_start(place: Street, streams: Streams, position: Array | None) -> Motion:
+    point = _uniform_position(place, streams) if position is None else position
+    target, speed = _waypoint_legs(place, streams)
     return {"point": point, "target": target, "speed": speed, "position": point}
 
 
-def _waypoint_advance(scenario: Scenario, motion: Motion, streams: Streams) -> Motion:
-    walked = _walk(motion, *_waypoint_legs(scenario, streams), scenario.slot_s)
+def _waypoint_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
+    walked = _walk(place, motion, *_waypoint_legs(place, streams))
     return {**walked, "position": walked["point"]}
 
 
-def _gauss_markov_start(scenario: Scenario, streams: Streams, position: Array | None) -> Motion:
-    start = _uniform_position(scenario, streams) if position is None else position
-    heading = _direction(streams.uniform("mobility", scenario.num_users))
-    drift = scenario.speed_mps * heading
+def _gauss_markov_start(place: Street, streams: Streams, position: Array | None) -> Motion:
+    start = _uniform_position(place, streams) if position is None else position
+    turn = streams.uniform("mobility", place.scenario.num_users)
+    drift = place.scenario.speed_mps * _direction(place, turn)
     return {"position": start, "velocity": drift, "drift": drift}
 
 
-def _gauss_markov_advance(scenario: Scenario, motion: Motion, streams: Streams) -> Motion:
-    """``v' = a v + (1 - a) v_mean + s sqrt(1 - a^2) n`` with s = half the nominal speed per axis (Liang & Haas 1999)."""
-    xp = array_namespace(motion["position"])
-    memory, spread = scenario.gauss_markov_memory, 0.5 * scenario.speed_mps
-    noise = streams.complex_normal("mobility", scenario.num_users)
-    kick = math.sqrt(2.0) * xp.stack([xp.real(noise), xp.imag(noise)], axis=-1)
+def _gauss_markov_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
+    """``v' = a v + (1 - a) v_mean + s sqrt(1 - a^2) n``, s half the nominal speed per axis (Liang, Haas 1999)."""
+    xp = namespace(motion["position"])
+    memory, spread = place.scenario.gauss_markov_memory, 0.5 * place.scenario.speed_mps
+    noise = streams.complex_normal({"mobility": (place.scenario.num_users,)})["mobility"]
+    normal = math.sqrt(2.0) * xp.stack([noise.real, noise.imag], axis=-1)
     velocity = memory * motion["velocity"] + (1 - memory) * motion["drift"]
-    velocity = velocity + spread * math.sqrt(1 - memory**2) * kick
-    moved = motion["position"] + scenario.slot_s * velocity
-    position, mirrored = _fold(moved, _area(scenario, moved))
-    sign = xp.where(mirrored, -xp.ones_like(moved), xp.ones_like(moved))
+    velocity = velocity + spread * math.sqrt(1 - memory**2) * normal
+    position, wrapped = _fold(motion["position"] + place.scenario.slot_s * velocity, place.area)
+    sign = xp.where(wrapped > place.area, -1.0, 1.0)  # a mirrored coordinate turns round
     return {"position": position, "velocity": velocity * sign, "drift": motion["drift"] * sign}
 
 
-def _static_start(scenario: Scenario, streams: Streams, position: Array | None) -> Motion:
-    return {"position": _uniform_position(scenario, streams) if position is None else position}
+def _static_start(place: Street, streams: Streams, position: Array | None) -> Motion:
+    return {"position": _uniform_position(place, streams) if position is None else position}
 
 
-def _static_advance(scenario: Scenario, motion: Motion, streams: Streams) -> Motion:
+def _static_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
     return motion
 
 
-def _trace_start(scenario: Scenario, streams: Streams, trace: Array | None) -> Motion:
-    if trace is None:
+def _trace_start(place: Street, streams: Streams, position: Array | None) -> Motion:
+    if position is None:
         raise ScenarioError("mobility='trace' needs positions: set Scenario.trace or reset(options={'trace': ...})")
-    xp = array_namespace(trace)
-    slot = xp.zeros(trace.shape[0], dtype=xp.int64, device=getattr(trace, "device", None))
-    return {"trace": trace, "slot": slot, "position": trace[:, 0]}
+    return {"trace": position, "slot": 0, "position": position[:, 0]}
 
 
-def _trace_advance(scenario: Scenario, motion: Motion, streams: Streams) -> Motion:
-    trace, slot = motion["trace"], motion["slot"] + 1
-    rows = array_namespace(trace).arange(trace.shape[0], device=getattr(trace, "device", None))
-    return {"trace": trace, "slot": slot, "position": trace[rows, slot]}
+def _trace_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
+    slot = motion["slot"] + 1
+    return {"trace": motion["trace"], "slot": slot, "position": motion["trace"][:, slot]}
 
 
 class Mobility(NamedTuple):
-    """``start(scenario, streams, position)`` and ``advance(scenario, motion, streams)``.
+    """``start(place, streams, position)`` and ``advance(place, motion, streams)``.
 
     ``position`` is ``None`` (draw from the layout stream), ``(E, K, 2)``, or ``(E, slots, K, 2)`` for a trace.
     """
 
-    start: Callable[[Scenario, Streams, Array | None], Motion]
-    advance: Callable[[Scenario, Motion, Streams], Motion]
+    start: Callable[[Street, Streams, Array | None], Motion]
+    advance: Callable[[Street, Motion, Streams], Motion]
 
 
 MOBILITY: dict[str, Mobility] = {

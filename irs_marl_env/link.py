@@ -10,9 +10,12 @@ Symbols: M BSs, K users, L IRSs, N elements, Nb antennas; ``cell[k]`` is the BS 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace
 
 Array = Any  # a numpy array or a torch tensor
@@ -22,6 +25,7 @@ __all__ = [
     "cell_channel",
     "cross_channel",
     "effective_channel",
+    "namespace",
     "phase_shifts",
     "project_power",
     "rates",
@@ -32,11 +36,25 @@ __all__ = [
 ]
 
 
+def namespace(x: Array) -> Any:
+    """Array namespace of ``x``: numpy itself (2.x follows the standard), or array-api-compat's for the others."""
+    return np if type(x) is np.ndarray else array_namespace(x)
+
+
 def abs2(x: Array) -> Array:
     """Squared magnitude ``|x|^2`` without the square root of ``abs``."""
-    xp = array_namespace(x)
-    real, imag = xp.real(x), xp.imag(x)
+    real, imag = x.real, x.imag
     return real * real + imag * imag
+
+
+@lru_cache(maxsize=64)
+def _grid(xp: Any, rows: int, columns: int, device: Any) -> tuple[Array, Array]:
+    return xp.arange(rows, device=device)[:, None], xp.arange(columns, device=device)
+
+
+@lru_cache(maxsize=64)
+def _off_diagonal(xp: Any, size: int, device: Any) -> Array:
+    return ~xp.eye(size, dtype=xp.bool, device=device)
 
 
 def served(x: Array, cell: Array) -> Array:
@@ -49,13 +67,13 @@ def served(x: Array, cell: Array) -> Array:
     Returns:
         ``(..., K, D)`` with ``out[k] = x[cell[k], k]``.
     """
-    xp = array_namespace(x)
-    num_bs, num_users, depth = x.shape[-3:]
-    flat = xp.reshape(x, (-1, num_bs, num_users, depth))
-    rows = xp.arange(flat.shape[0], device=getattr(x, "device", None))[:, None]
-    users = xp.arange(num_users, device=getattr(x, "device", None))
-    picked = flat[rows, xp.reshape(cell, (-1, num_users)), users]
-    return xp.reshape(picked, (*x.shape[:-3], num_users, depth))
+    xp = namespace(x)
+    *lead, num_bs, num_users, depth = x.shape
+    if len(lead) == 1:
+        rows, users = _grid(xp, lead[0], num_users, x.device)
+        return x[rows, cell, users]
+    flat = served(xp.reshape(x, (-1, num_bs, num_users, depth)), xp.reshape(cell, (-1, num_users)))
+    return xp.reshape(flat, (*lead, num_users, depth))
 
 
 # --- constraints (2) and (6c) ------------------------------------------------------------------------------
@@ -71,17 +89,31 @@ def phase_shifts(theta: Array, bits: int | None = None) -> Array:
     Returns:
         ``(...)`` complex, ``|phi| = 1``; with ``bits`` the nearest of the phases ``2 pi i / 2**bits``.
     """
-    xp = array_namespace(theta)
+    xp = namespace(theta)
     if bits is not None:
-        step = 2.0 * 3.141592653589793 / 2**bits
+        step = 2.0 * math.pi / 2**bits
         theta = xp.round(theta / step) * step
     return xp.cos(theta) + 1j * xp.sin(theta)
 
 
 def transmit_power(w: Array) -> Array:
     """Radiated power of each BS, ``sum_k ||w_k||^2`` [W], from ``w (..., K, Nb)`` to ``(...)``."""
-    xp = array_namespace(w)
-    return xp.sum(abs2(w), axis=(-2, -1))
+    xp = namespace(w)
+    flat = xp.reshape(w, (*w.shape[:-2], w.shape[-2] * w.shape[-1]))
+    return xp.linalg.vecdot(flat, flat).real
+
+
+def power_factor(power: Array, max_power: float, mode: str = "ball") -> Array:
+    """Amplitude factor by which beams of a given transmit power meet ``<= Pmax``; see :func:`project_power`."""
+    xp = namespace(power)
+    if mode == "ball":
+        reference = xp.where(power > max_power, power, max_power)
+    elif mode == "sphere":
+        # beams of no power stay so, whatever the factor; the finite one keeps the gradient free of NaN
+        reference = xp.where(power > xp.finfo(power.dtype).smallest_normal, power, max_power)
+    else:
+        raise ValueError(f"mode={mode!r} is not one of 'ball', 'sphere'")
+    return xp.sqrt(max_power / reference)
 
 
 def project_power(w: Array, max_power: float, mode: str = "ball") -> Array:
@@ -95,44 +127,51 @@ def project_power(w: Array, max_power: float, mode: str = "ball") -> Array:
 
     Returns:
         ``(..., K, Nb)`` with transmit power at most Pmax (up to rounding).
+
+    Raises:
+        ValueError: unknown mode.
     """
-    xp = array_namespace(w)
-    power = transmit_power(w)
-    tiny = xp.finfo(power.dtype).smallest_normal
-    # the larger of the two keeps the square root and its gradient finite when all beams are zero
-    factor = xp.sqrt(max_power / xp.where(power > tiny, power, xp.ones_like(power)))
-    factor = xp.where(power > tiny, factor, xp.ones_like(power))
-    if mode == "ball":
-        factor = xp.where(power > max_power, factor, xp.ones_like(power))
-    elif mode != "sphere":
-        raise ValueError(f"mode={mode!r} is not one of 'ball', 'sphere'")
-    return w * factor[..., None, None]
+    return w * power_factor(transmit_power(w), max_power, mode)[..., None, None]
 
 
 # --- effective channel, Eqs. (1) and (3) ---------------------------------------------------------------------
 
 
-def _reflected(G: Array, h: Array, phi: Array, reach: Array) -> Array:
-    """``sum_l reach[k,l] h_{l,k} diag(phi_l) G_{m,l}`` for every BS m and user k.
+def cell_channel(H: Array, G: Array, h: Array, phi: Array) -> Array:
+    """Effective row channel inside one cell that owns every IRS it is given (Eqs. 1 and 3).
+
+    ``h_eff[k] = H[k] + sum_l h[l,k] diag(phi[l]) G[l]``.
 
     Args:
-        G: ``(..., M, L, N, Nb)``.
-        h: ``(..., L, K, N)``.
-        phi: ``(..., L, N)``.
-        reach: ``(..., K, L)`` bool or real, which IRSs reflect towards user k.
+        H: ``(..., K, Nb)`` BS-user row channels.
+        G: ``(..., L, N, Nb)`` BS-IRS channels.
+        h: ``(..., L, K, N)`` IRS-user row channels (the paper's h^H, already Hermitian).
+        phi: ``(..., L, N)`` diagonal of Phi.
 
     Returns:
-        ``(..., M, K, Nb)``.
+        ``(..., K, Nb)`` complex.
     """
-    xp = array_namespace(h)
     *lead, num_irs, num_users, num_elements = h.shape
-    weight = xp.astype(xp.matrix_transpose(reach), h.dtype)  # (..., L, K)
-    towards_user = h * (phi[..., :, None, :] * weight[..., None])  # (..., L, K, N)
-    towards_user = xp.reshape(
-        xp.moveaxis(towards_user, -3, -2), (*lead, 1, num_users, num_irs * num_elements)
-    )
+    if num_irs == 0 or num_users == 0:
+        return H
+    xp = namespace(h)
+    towards_user = _swap_irs_user(h * phi[..., :, None, :])
+    towards_user = xp.reshape(towards_user, (*lead, num_users, num_irs * num_elements))
     from_bs = xp.reshape(G, (*G.shape[:-3], num_irs * num_elements, G.shape[-1]))
-    return towards_user @ from_bs
+    return H + towards_user @ from_bs
+
+
+def _swap_irs_user(h: Array) -> Array:
+    """``(..., L, K, N)`` to ``(..., K, L, N)``."""
+    axes = tuple(range(h.ndim))
+    return namespace(h).permute_dims(h, (*axes[:-3], axes[-2], axes[-3], axes[-1]))
+
+
+def _reaching(h: Array, user_irs: Array, cell: Array) -> Array:
+    """IRS-user channels with those of IRSs that do not serve the user set to zero, ``(..., L, K, N)``."""
+    xp = namespace(h)
+    reach = xp.matrix_transpose(served(user_irs, cell))
+    return xp.where(reach[..., None], h, xp.zeros_like(h[..., :1, :1, :1]))
 
 
 def effective_channel(H: Array, G: Array, h: Array, phi: Array, user_irs: Array, cell: Array) -> Array:
@@ -151,11 +190,7 @@ def effective_channel(H: Array, G: Array, h: Array, phi: Array, user_irs: Array,
     Returns:
         ``(..., K, Nb)`` complex.
     """
-    direct = served(H, cell)
-    if h.shape[-3] == 0 or h.shape[-2] == 0:
-        return direct
-    reach = served(user_irs, cell)
-    return direct + served(_reflected(G, h, phi, reach), cell)
+    return served(cross_channel(H, G, h, phi, user_irs, cell), cell)
 
 
 def cross_channel(H: Array, G: Array, h: Array, phi: Array, user_irs: Array, cell: Array) -> Array:
@@ -170,29 +205,8 @@ def cross_channel(H: Array, G: Array, h: Array, phi: Array, user_irs: Array, cel
     Returns:
         ``(..., M, K, Nb)`` complex; its entry ``m = cell[k]`` is :func:`effective_channel`.
     """
-    if h.shape[-3] == 0 or h.shape[-2] == 0:
-        return H
-    return H + _reflected(G, h, phi, served(user_irs, cell))
-
-
-def cell_channel(H: Array, G: Array, h: Array, phi: Array) -> Array:
-    """Effective row channel inside one cell that owns every IRS it is given (Eqs. 1 and 3).
-
-    ``h_eff[k] = H[k] + sum_l h[l,k] diag(phi[l]) G[l]``.
-
-    Args:
-        H: ``(..., K, Nb)`` BS-user row channels.
-        G: ``(..., L, N, Nb)`` BS-IRS channels.
-        h: ``(..., L, K, N)`` IRS-user row channels.
-        phi: ``(..., L, N)`` diagonal of Phi.
-
-    Returns:
-        ``(..., K, Nb)`` complex.
-    """
-    if h.shape[-3] == 0 or h.shape[-2] == 0:
-        return H
-    xp = array_namespace(h)
-    return H + xp.sum((h * phi[..., :, None, :]) @ G, axis=-3)
+    h = _reaching(h, user_irs, cell)
+    return cell_channel(H, G, h[..., None, :, :, :], phi[..., None, :, :])
 
 
 # --- SINR, Eq. (4), and rate, Eq. (5) --------------------------------------------------------------------------
@@ -200,7 +214,7 @@ def cell_channel(H: Array, G: Array, h: Array, phi: Array) -> Array:
 
 def beam_products(h_eff: Array, w: Array) -> Array:
     """Complex amplitude of beam i at user k, ``T[k,i] = h_eff[k] w[i]``: ``(..., K, K)``."""
-    xp = array_namespace(h_eff)
+    xp = namespace(h_eff)
     return h_eff @ xp.matrix_transpose(w)
 
 
@@ -214,34 +228,32 @@ def received_power(products: Array) -> tuple[Array, Array]:
         ``|T[k,k]|^2`` and ``sum_{i != k} |T[k,i]|^2``, both ``(..., K)`` [W]. The SINR is the first over
         (the second + sigma^2); no difference of large numbers is taken.
     """
-    xp = array_namespace(products)
     power = abs2(products)
-    num_users = products.shape[-1]
-    others = 1.0 - xp.eye(num_users, dtype=power.dtype, device=getattr(power, "device", None))
-    return xp.linalg.diagonal(power), xp.sum(power * others, axis=-1)
+    others = _off_diagonal(namespace(power), products.shape[-1], power.device)
+    return _received(power, others)
 
 
-def _interference_physical(h_eff: Array, h_direct: Array | None, w: Array, others: Array) -> Array:
-    xp = array_namespace(h_eff)
-    return xp.sum(abs2(beam_products(h_eff, w)) * others, axis=-1)
+def _received(power: Array, others: Array) -> tuple[Array, Array]:
+    """Diagonal of ``power (..., K, K)``, and the sum over the entries of each row where ``others`` is true."""
+    xp = namespace(power)
+    return xp.linalg.diagonal(power), xp.linalg.vecdot(power, xp.astype(others, power.dtype))
 
 
-def _interference_reflected(h_eff: Array, h_direct: Array | None, w: Array, others: Array) -> Array:
-    return _interference_physical(h_eff - h_direct, None, w, others)
+def _interference_reflected(h_eff: Array, h_direct: Array, beams: Array, others: Array) -> Array:
+    return _received(abs2(beam_products(h_eff - h_direct, beams)), others)[1]
 
 
-def _interference_paper(h_eff: Array, h_direct: Array | None, w: Array, others: Array) -> Array:
-    xp = array_namespace(h_eff)
+def _interference_paper(h_eff: Array, h_direct: Array, beams: Array, others: Array) -> Array:
+    xp = namespace(h_eff)
     num_users = h_eff.shape[-2]
-    eye = xp.eye(num_users, dtype=others.dtype, device=getattr(others, "device", None))
-    beam_sum = xp.astype(others + eye, w.dtype) @ w  # sum over the beams of the user's own cell
-    amplitude = xp.sum((h_eff - h_direct) * beam_sum, axis=-1)
-    return (num_users - 1) * abs2(amplitude)
+    in_cell = others | ~_off_diagonal(xp, num_users, others.device)
+    beam_sum = xp.astype(in_cell, beams.dtype) @ beams
+    return (num_users - 1) * abs2(xp.sum((h_eff - h_direct) * beam_sum, axis=-1))
 
 
 # the readings of the denominator of Eq. (4); see docs/model.md for what each of them rewards
-INTERFERENCE: dict[str, Callable[[Array, Array | None, Array, Array], Array]] = {
-    "physical": _interference_physical,
+INTERFERENCE: dict[str, Callable[[Array, Array, Array, Array], Array] | None] = {
+    "physical": None,  # what the beams of the cell bring over the very channel of the signal
     "reflected": _interference_reflected,
     "paper": _interference_paper,
 }
@@ -284,14 +296,13 @@ def sinr(
         raise ValueError(f"mode={mode!r} is not one of {', '.join(map(repr, INTERFERENCE))}")
     if mode != "physical" and h_direct is None:
         raise ValueError(f"mode={mode!r} needs h_direct, the direct part of h_eff")
-    xp = array_namespace(h_eff)
     beams = served(w, cell)
-    num_users = beams.shape[-2]
     same_cell = cell[..., :, None] == cell[..., None, :]
-    other_user = ~xp.eye(num_users, dtype=xp.bool, device=getattr(cell, "device", None))
-    signal = abs2(xp.sum(h_eff * beams, axis=-1))
-    real_dtype = signal.dtype
-    interference = INTERFERENCE[mode](h_eff, h_direct, beams, xp.astype(same_cell & other_user, real_dtype))
+    others = same_cell & _off_diagonal(namespace(cell), cell.shape[-1], cell.device)
+    signal, interference = _received(abs2(beam_products(h_eff, beams)), others)
+    reading = INTERFERENCE[mode]
+    if reading is not None:
+        interference = reading(h_eff, h_direct, beams, others)
     if h_cross is not None:
         interference = interference + _inter_cell_interference(h_cross, w, cell)
     return signal / (interference + noise_power)
@@ -299,8 +310,8 @@ def sinr(
 
 def _inter_cell_interference(h_cross: Array, w: Array, cell: Array) -> Array:
     """``sum_{m != cell[k]} sum_{i in cell m} |h_cross[m,k] w[m,i]|^2``: ``(..., K)`` [W]."""
-    xp = array_namespace(h_cross)
-    stations = xp.arange(w.shape[-3], device=getattr(cell, "device", None))[:, None]
+    xp = namespace(h_cross)
+    stations = xp.arange(w.shape[-3], device=cell.device)[:, None]
     mine = cell[..., None, :] == stations  # (..., M, K)
     received = abs2(beam_products(h_cross, w))  # (..., M, K, K): user k, beam i
     mask = ~mine[..., :, None] & mine[..., None, :]
@@ -309,5 +320,5 @@ def _inter_cell_interference(h_cross: Array, w: Array, cell: Array) -> Array:
 
 def rates(sinr: Array) -> Array:
     """Achievable rate ``log2(1 + SINR)`` [bit/s/Hz] of every user (Eq. 4), same shape as ``sinr``."""
-    xp = array_namespace(sinr)
-    return xp.log1p(sinr) * 1.4426950408889634
+    xp = namespace(sinr)
+    return xp.log1p(sinr) * (1.0 / math.log(2.0))

@@ -66,30 +66,35 @@ class Streams:
         self.__dict__.update(state)
         self.xp = importlib.import_module(state["xp"])
 
-    def _words(self, cause: str, count: int) -> np.ndarray:
-        generators = self._generators[cause]
-        if len(generators) == 1:
-            return generators[0].random_raw(count)[None]
-        words = np.empty((len(generators), count), np.uint64)
-        for row, generator in enumerate(generators):
-            words[row] = generator.random_raw(count)
-        return words
+    def _words(self, shapes: dict[str, tuple[int, ...]]) -> tuple[np.ndarray, list[slice]]:
+        """Raw 64-bit words ``(E, total)`` of several causes side by side, and where each cause's are."""
+        slices, total = [], 0
+        for shape in shapes.values():
+            count = math.prod(shape)
+            slices.append(slice(total, total + count))
+            total += count
+        words = np.empty((self.num_envs, total), np.uint64)
+        for cause, block in zip(shapes, slices, strict=True):
+            count = block.stop - block.start
+            for row, generator in enumerate(self._generators[cause]):
+                words[row, block] = generator.random_raw(count)
+        return words, slices
 
     def _export(self, values: np.ndarray) -> Array:
         return values if self.xp is np else self.xp.asarray(values, device=self._device)
 
     def uniform(self, cause: str, *shape: int) -> Array:
         """Independent U[0, 1), ``(E, *shape)`` float64, one 64-bit word each."""
-        words = self._words(cause, math.prod(shape))
+        words, _ = self._words({cause: shape})
         return self._export(((words >> np.uint64(11)) * 2.0**-53).reshape(-1, *shape))
 
-    def complex_normal(self, cause: str, *shape: int) -> Array:
-        """Independent CN(0, 1), ``(E, *shape)`` complex64, one 64-bit word each.
+    def complex_normal(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+        """Independent CN(0, 1) by cause, ``(E, *shape)`` complex64, one 64-bit word each.
 
         Box-Muller from the word's two 32-bit halves: ``z = sqrt(-ln u1) exp(2 pi j u2)``, E|z|^2 = 1. With
         32 bits ``|z|`` ends at 4.78, which cuts off a probability of 1.2e-10.
         """
-        words = self._words(cause, math.prod(shape))
+        words, slices = self._words(shapes)
         halves = words.view(np.uint32).reshape(*words.shape, 2).astype(np.float32)
         radius = halves[..., 0] * np.float32(2.0**-32) + np.float32(2.0**-33)  # in (0, 1], never above 1
         np.log(radius, out=radius)
@@ -98,4 +103,6 @@ class Streams:
         values = np.empty(words.shape, np.complex64)
         np.multiply(radius, np.cos(angle), out=values.real)
         np.multiply(radius, np.sin(angle), out=values.imag)
-        return self._export(values.reshape(-1, *shape))
+        values = self._export(values)
+        parts = zip(shapes.items(), slices, strict=True)
+        return {cause: values[:, block].reshape(-1, *shape) for (cause, shape), block in parts}
