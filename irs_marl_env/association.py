@@ -6,6 +6,7 @@ The paper's A_m is K x L while its action holds L entries; the reading here is L
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,11 @@ TieBreak = Callable[[Array], Array]
 def _auction(bids: Array, tie_break: TieBreak) -> Array:
     """The highest bid wins; equal highest bids are decided by ``tie_break``."""
     xp = array_namespace(bids)
-    highest = bids == xp.max(bids, axis=-2, keepdims=True)
-    tied = xp.count_nonzero(highest, axis=(-2, -1)) > bids.shape[-1]
-    if not bool(xp.any(tied)):
+    best = xp.max(bids, axis=-2)
+    highest = bids == best[..., None, :]
+    if int(xp.count_nonzero(highest)) == math.prod(best.shape):  # one winner each
         return xp.argmax(bids, axis=-2)
+    tied = xp.count_nonzero(highest, axis=(-2, -1)) > bids.shape[-1]
     return xp.argmax(xp.where(highest, tie_break(tied), -1.0), axis=-2)
 
 

@@ -10,9 +10,9 @@ import math
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from irs_marl_env.channel import Channels, path_gain_at
+from irs_marl_env.link import namespace
 from irs_marl_env.scenario import Scenario
 
 Array = Any
@@ -41,12 +41,12 @@ class Layout:
 
     def take(self, flat: Array, name: str) -> Array:
         """Block ``name`` of ``flat (..., size)``, shaped."""
-        return array_namespace(flat).reshape(flat[..., self.slices[name]], (*flat.shape[:-1], *self.shapes[name]))
+        return flat[..., self.slices[name]].reshape(*flat.shape[:-1], *self.shapes[name])
 
     def join(self, named: Named) -> Array:
         """Flat vector ``(..., size)`` of all blocks."""
         first = next(iter(named.values()))
-        xp = array_namespace(first)
+        xp = namespace(first)
         lead = first.shape[: first.ndim - len(next(iter(self.shapes.values())))]
         return xp.concat([xp.reshape(named[name], (*lead, -1)) for name in self.shapes], axis=-1)
 
@@ -70,13 +70,13 @@ class _Elements:
 
     def flatten(self, padded: Array) -> Array:
         """``(..., L, N)`` to ``(..., sum N_l)``."""
-        xp = array_namespace(padded)
+        xp = namespace(padded)
         flat = xp.reshape(padded, (*padded.shape[:-2], self._shape[0] * self._shape[1]))
         return flat[..., self._index] if self.padded else flat
 
     def pad(self, flat: Array) -> Array:
         """``(..., sum N_l)`` to ``(..., L, N)``, zeros in the padding."""
-        xp = array_namespace(flat)
+        xp = namespace(flat)
         if self.padded:
             flat = xp.concat([flat, xp.zeros_like(flat[..., :1])], axis=-1)[..., self._place]
         return xp.reshape(flat, (*flat.shape[:-1], *self._shape))
@@ -95,7 +95,12 @@ class RawActionCodec:
     def __init__(self, scenario: Scenario) -> None:
         beams = (scenario.num_users, scenario.num_antennas)
         self.layout = Layout(
-            {"w_real": beams, "w_imag": beams, "theta": (sum(scenario.elements),), "bids": (scenario.num_irs,)}
+            {
+                "w_real": beams,
+                "w_imag": beams,
+                "theta": (sum(scenario.elements),),
+                "bids": (scenario.num_irs,),
+            }
         )
         self.size = self.layout.size
         self._elements = _Elements(scenario)
@@ -114,7 +119,7 @@ class RawActionCodec:
     def encode(self, named: Named) -> Array:
         """Flat actions ``(..., D_a)`` of named arrays; the inverse of :meth:`decode`."""
         w = named["w"] / self._amplitude
-        xp = array_namespace(w)
+        xp = namespace(w)
         theta = self._elements.flatten(named["theta"]) / math.pi
         return self.layout.join(
             {"w_real": xp.real(w), "w_imag": xp.imag(w), "theta": theta, "bids": named["bids"]}
@@ -136,7 +141,7 @@ class StructuredActionCodec:
 
     def decode(self, flat: Array) -> Named:
         """Named arrays of flat actions ``(..., D_a)``."""
-        xp = array_namespace(flat)
+        xp = namespace(flat)
         named = {name: self.layout.take(flat, name) for name in self.layout.shapes}
         return {
             name: x if name == "bids" else xp.exp(STRUCTURED_SPAN * x)  # the logarithmic entries
@@ -145,7 +150,7 @@ class StructuredActionCodec:
 
     def encode(self, named: Named) -> Array:
         """Flat actions ``(..., D_a)`` of named arrays; the inverse of :meth:`decode`."""
-        xp = array_namespace(named["bids"])
+        xp = namespace(named["bids"])
         return self.layout.join(
             {
                 name: named[name] if name == "bids" else xp.log(named[name]) / STRUCTURED_SPAN
@@ -176,10 +181,22 @@ class CsiScale:
 
 def _multiply_into(out: Array, a: Array, b: Array) -> None:
     """``out[...] = a * b`` without a temporary where numpy can."""
-    if isinstance(out, np.ndarray):
+    if type(out) is np.ndarray:
         np.multiply(a, b, out=out)
     else:
         out[...] = a * b
+
+
+def _real_imag(x: Array) -> Array:
+    """Real and imaginary part of ``(E, M, ...)`` complex as a view ``(E, M, 2, ...)``."""
+    if type(x) is np.ndarray:
+        parts = x.view(x.real.dtype).reshape(*x.shape, 2)
+    else:
+        import torch
+
+        parts = torch.view_as_real(x)
+    axes = tuple(range(parts.ndim - 1))
+    return namespace(x).permute_dims(parts, (*axes[:2], parts.ndim - 1, *axes[2:]))
 
 
 class CsiObservationCodec:
@@ -199,14 +216,23 @@ class CsiObservationCodec:
         self.size = self.layout.size
         self.scale = CsiScale(scenario)
         self._padded = total != L * N
-        self._shape_G, self._shape_h = (L, N, Nb), (L, K, N)
+        self._full_shape = {"H": (K, Nb), "G": (L, N, Nb), "h": (L, K, N)}
+        slices = self.layout.slices
+        self._both = {n: slice(slices[f"{n}_real"].start, slices[f"{n}_imag"].stop) for n in self._full_shape}
         valid = _valid_elements(scenario)
         self._G_index = np.array([irs * N + n for irs, n in valid], dtype=np.int64)
         of_irs = [[n for irs, n in valid if irs == i] for i in range(L)]
         self._h_index = np.array(
             [(irs * K + k) * N + n for irs in range(L) for k in range(K) for n in of_irs[irs]], dtype=np.int64
         )
-        self.low, self.high = np.full(self.size, -CSI_LIMIT, np.float32), np.full(self.size, CSI_LIMIT, np.float32)
+        self._flat_index = {
+            "G": (self._G_index[:, None] * Nb + np.arange(Nb)).reshape(-1),
+            "h": self._h_index,
+        }
+        self.low, self.high = (
+            np.full(self.size, -CSI_LIMIT, np.float32),
+            np.full(self.size, CSI_LIMIT, np.float32),
+        )
         rho = self.layout.slices["rho"]
         self.low[rho], self.high[rho] = (-1.0 if scenario.rho == "bids" else 0.0), 1.0
 
@@ -220,60 +246,63 @@ class CsiObservationCodec:
             held: ``(E, M, L)`` float32, the IRSs whose CSI a BS sees; ``None``: all.
             rho: ``(E, M, M - 1, L)`` float32.
         """
-        xp = array_namespace(own_user)
-        H, G, h = csi.H, csi.G, csi.h[:, None]
-        factor_H = own_user[..., None] / self.scale.direct
+        factor_H = own_user[:, :, None, :, None] * (1.0 / self.scale.direct)
         factor_G: Any = 1.0 / self.scale.bs_irs
-        factor_h = own_user[:, :, None, :, None] / self.scale.irs_user
+        factor_h = own_user[:, :, None, None, :, None] * (1.0 / self.scale.irs_user)
         if held is not None:
-            factor_G = held[..., None, None] * factor_G
-            factor_h = held[..., None, None] * factor_h
-        for part, take in (("real", xp.real), ("imag", xp.imag)):
-            self._write(out, f"H_{part}", take(H), factor_H, self.layout.shapes["H_real"], None)
-            self._write(out, f"G_{part}", take(G), factor_G, self._shape_G, self._G_index)
-            self._write(out, f"h_{part}", take(h), factor_h, self._shape_h, self._h_index)
-        self._write(out, "rho", rho, 1.0, self.layout.shapes["rho"], None)
-        xp.clip(out, -CSI_LIMIT, CSI_LIMIT, out=out)
+            factor_G = held[:, :, None, :, None, None] * factor_G
+            factor_h = held[:, :, None, :, None, None] * factor_h
+        self._write(out, "H", _real_imag(csi.H), factor_H)
+        self._write(out, "G", _real_imag(csi.G), factor_G)
+        self._write(out, "h", _real_imag(csi.h[:, None]), factor_h)
+        out[..., self.layout.slices["rho"]] = rho.reshape(*out.shape[:-1], -1)
+        # through the namespace of what is written: torch needs its own clip
+        namespace(out).clip(out, -CSI_LIMIT, CSI_LIMIT, out=out)
 
-    def _write(self, out: Array, name: str, x: Array, factor: Any, shape: Any, index: Any) -> None:
-        block = out[..., self.layout.slices[name]]
-        xp = array_namespace(out)
-        if index is None or not self._padded:
-            view = block.reshape(*out.shape[:-1], *shape)  # splitting the last axis is always a view
-            _multiply_into(view, x, factor)
-        else:
-            if index is self._G_index:
-                shape = (shape[0] * shape[1], shape[2])
-                full = xp.reshape(x * factor, (*out.shape[:-1], *shape))[..., index, :]
-            else:
-                full = xp.reshape(x * factor, (*out.shape[:-1], math.prod(shape)))[..., index]
-            block[...] = xp.reshape(full, block.shape)
+    def _write(self, out: Array, name: str, parts: Array, factor: Any) -> None:
+        """Write the real and the imaginary block of a channel, ``parts (E, 1 or M, 2, ...)`` times ``factor``."""
+        block = out[..., self._both[name]]
+        if not self._padded or name == "H":
+            # splitting the last axis is always a view
+            _multiply_into(block.reshape(*out.shape[:-1], 2, *self._full_shape[name]), parts, factor)
+            return
+        scaled = parts * factor
+        flat = scaled.reshape(*out.shape[:-1], 2, -1)[..., self._flat_index[name]]
+        block[...] = flat.reshape(*block.shape)
 
     def decode(self, flat: Array) -> Named:
         """Named arrays, in physical units, of flat observations ``(..., D_o)``."""
-        xp = array_namespace(flat)
+        xp = namespace(flat)
         take, lead = self.layout.take, flat.shape[:-1]
         H = (take(flat, "H_real") + 1j * take(flat, "H_imag")) * self.scale.direct
         G = (take(flat, "G_real") + 1j * take(flat, "G_imag")) * self.scale.bs_irs
         h = (take(flat, "h_real") + 1j * take(flat, "h_imag")) * self.scale.irs_user
         if self._padded:
-            G = _scatter(xp.reshape(xp.matrix_transpose(G), (*lead, G.shape[-1], -1)), self._G_index, self._shape_G[:2])
+            G = _scatter(
+                xp.reshape(xp.matrix_transpose(G), (*lead, G.shape[-1], -1)),
+                self._G_index,
+                self._full_shape["G"][:2],
+            )
             G = xp.moveaxis(G, len(lead), -1)
-            h = _scatter(h, self._h_index, self._shape_h)
+            h = _scatter(h, self._h_index, self._full_shape["h"])
         return {
             "H": H,
-            "G": xp.reshape(G, (*lead, *self._shape_G)),
-            "h": xp.reshape(h, (*lead, *self._shape_h)),
+            "G": xp.reshape(G, (*lead, *self._full_shape["G"])),
+            "h": xp.reshape(h, (*lead, *self._full_shape["h"])),
             "rho": take(flat, "rho"),
         }
 
     def encode(self, named: Named) -> Array:
         """Flat observations ``(..., D_o)`` of named arrays; the inverse of :meth:`decode` inside the bounds."""
-        xp = array_namespace(named["H"])
-        H, G, h = named["H"] / self.scale.direct, named["G"] / self.scale.bs_irs, named["h"] / self.scale.irs_user
+        xp = namespace(named["H"])
+        H, G, h = (
+            named["H"] / self.scale.direct,
+            named["G"] / self.scale.bs_irs,
+            named["h"] / self.scale.irs_user,
+        )
         lead = H.shape[:-2]
         G = xp.reshape(G, (*lead, -1, G.shape[-1]))
-        h = xp.reshape(h, (*lead, math.prod(self._shape_h)))
+        h = xp.reshape(h, (*lead, math.prod(self._full_shape["h"])))
         if self._padded:
             G, h = G[..., self._G_index, :], h[..., self._h_index]
         blocks = {}
@@ -284,7 +313,7 @@ class CsiObservationCodec:
 
 def _scatter(values: Array, index: np.ndarray, shape: tuple[int, ...]) -> Array:
     """Put ``values (..., len(index))`` at ``index`` of zeros of the given shape."""
-    xp = array_namespace(values)
+    xp = namespace(values)
     place = np.full(math.prod(shape), len(index))
     place[index] = np.arange(len(index))
     padded = xp.concat([values, xp.zeros_like(values[..., :1])], axis=-1)[..., place]
@@ -293,7 +322,7 @@ def _scatter(values: Array, index: np.ndarray, shape: tuple[int, ...]) -> Array:
 
 def log_gain(amplitude: Array, reference: float) -> Array:
     """Path gain relative to a reference, in units of 10 dB, from amplitude gains (0 stays finite)."""
-    xp = array_namespace(amplitude)
+    xp = namespace(amplitude)
     return 2.0 * xp.log10(xp.clip(amplitude / reference, 1e-30, None))
 
 
@@ -366,7 +395,7 @@ class StateCodec:
             own_user: ``(E, M, K)`` 0/1.
             held: ``(E, M, L)`` 0/1.
         """
-        xp = array_namespace(own_user)
+        xp = namespace(own_user)
         if "csi" in known:
             csi: Channels = known["csi"]
             flatten = self._elements.flatten
@@ -378,7 +407,9 @@ class StateCodec:
             known = {}
             for name, x in scaled.items():
                 known[f"{name}_real"], known[f"{name}_imag"] = xp.real(x), xp.imag(x)
-        area = xp.asarray(self._scenario.area_m, dtype=position.dtype, device=getattr(position, "device", None))
+        area = xp.asarray(
+            self._scenario.area_m, dtype=position.dtype, device=getattr(position, "device", None)
+        )
         known = {name: xp.clip(x, -self._limit, self._limit) for name, x in known.items()}
         named = {**known, "position": position / area, "cell": own_user, "owner": held}
         lead = own_user.shape[0]

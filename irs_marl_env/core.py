@@ -97,7 +97,9 @@ class Core:
                 ``None`` follows the scenario.
         """
         s, xp = self.scenario, self.xp
-        motion = self._mobility.start(self._street, streams, self._initial_positions(streams.num_envs, positions))
+        motion = self._mobility.start(
+            self._street, streams, self._initial_positions(streams.num_envs, positions)
+        )
         shape = (streams.num_envs, s.num_irs)
         owner = self._const(np.full(shape, -1), np.int64)
         if s.initial_owner == "random":  # "the association matrix A [is] randomly initialized" (Alg. 1)
@@ -119,7 +121,7 @@ class Core:
         s, xp = self.scenario, self.xp
         named = self.action_codec.decode(xp.clip(action, -1.0, 1.0))
         bids = named["bids"]
-        decided = association.assign(bids, s.contention, lambda tied: self._tie_break(streams))
+        decided = association.assign(bids, s.contention, lambda tied: self._tie_break(tied, streams))
         owner = decided if s.association_delay == 0 else state.owner
         w, power_w, phi = self._transmission(state, named, owner)
         rates = self._rates(state, w, phi, owner)
@@ -130,7 +132,13 @@ class Core:
         return self._enter(state.slot + 1, motion, scattered, decided, bids, streams), outcome
 
     def _enter(
-        self, slot: int, motion: Motion, scattered: dict[str, Array], owner: Array, bids: Array, streams: Streams
+        self,
+        slot: int,
+        motion: Motion,
+        scattered: dict[str, Array],
+        owner: Array,
+        bids: Array,
+        streams: Streams,
     ) -> State:
         cell, gains = self.model.large_scale(motion["position"])
         channels = self.model.channels(gains, scattered, motion["position"])
@@ -143,14 +151,18 @@ class Core:
         if positions is None:
             positions = self._trace
         if positions is None and s.layout == "frozen" and s.mobility != "trace":
-            frozen = self._mobility.start(self._street, Streams.frozen(s.frozen_seed, xp, self.device), None)["position"]
+            frozen = self._mobility.start(self._street, Streams.frozen(s.frozen_seed, xp, self.device), None)[
+                "position"
+            ]
             return xp.broadcast_to(frozen, (num_envs, *frozen.shape[1:]))
         if positions is None:
             return None
         return xp.broadcast_to(self._const(positions, np.float64), (num_envs, *positions.shape))
 
-    def _tie_break(self, streams: Streams) -> Array:
-        return streams.uniform("association", self.scenario.num_bs, self.scenario.num_irs)
+    def _tie_break(self, tied: Array, streams: Streams) -> Array:
+        """Keys ``(E, M, L)`` for tied auctions; only environments with a tie draw, so that rows stay independent."""
+        rows = np.flatnonzero(tied if self.xp is np else tied.cpu().numpy())
+        return streams.uniform("association", self.scenario.num_bs, self.scenario.num_irs, rows=rows)
 
     # --- one slot of physics -------------------------------------------------------------------------------------
 
@@ -186,9 +198,7 @@ class Core:
         factor = link.power_factor(power, s.tx_power_w, s.power)
         return w * factor[..., None, None], power * factor * factor, link.phase_shifts(theta, s.phase_bits)
 
-    def _decode_structured(
-        self, state: State, named: dict[str, Array], owner: Array
-    ) -> tuple[Array, Array]:
+    def _decode_structured(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, Array]:
         """Every BS decodes on what it knows: its own users, the IRSs it holds in this slot."""
         s, xp = self.scenario, self.xp
         usable = xp.astype(self._user_irs(state, owner), xp.float32) * self._held(owner)[:, :, None, :]

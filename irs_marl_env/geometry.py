@@ -55,6 +55,7 @@ class Street(NamedTuple):
 
     scenario: Scenario
     area: Array  # (2,) m
+    twice_area: Array
     member: Array  # (K,) group of each user
     num_groups: int
     quarter: Array  # (2,) turns; sin of an angle plus these is (cos, sin) of it
@@ -69,17 +70,17 @@ def street(scenario: Scenario, xp: Any, device: Any = None) -> Street:
 
     groups = min(scenario.num_groups, scenario.num_users)
     member = np.arange(scenario.num_users) % groups
-    return Street(scenario, const(scenario.area_m), const(member), groups, const([0.25, 0.0]))
+    area = np.asarray(scenario.area_m)
+    return Street(scenario, const(area), const(2 * area), const(member), groups, const([0.25, 0.0]))
 
 
 # --- mobility --------------------------------------------------------------------------------------------------
 
 
-def _fold(x: Array, area: Array) -> tuple[Array, Array]:
+def _fold(place: Street, x: Array) -> tuple[Array, Array]:
     """Coordinates reflected at the borders until they are inside, and the same before the mirroring."""
-    xp = namespace(x)
-    wrapped = xp.remainder(x, 2 * area)
-    return area - abs(area - wrapped), wrapped
+    wrapped = namespace(x).remainder(x, place.twice_area)
+    return place.area - abs(place.area - wrapped), wrapped
 
 
 def _direction(place: Street, turn: Array) -> Array:
@@ -87,24 +88,36 @@ def _direction(place: Street, turn: Array) -> Array:
     return namespace(turn).sin(2 * math.pi * (turn[..., None] + place.quarter))
 
 
-def _speed(place: Street, uniform: Array) -> Array:
-    return place.scenario.speed_mps * (0.5 + uniform)  # U(.5, 1.5) times the nominal speed
+def _walk(place: Street, motion: Motion, uniform: Array, targets: Callable[[Street, Array], Array]) -> Motion:
+    """Random waypoint: every point walks to its target; the one that arrives gets the next leg.
 
-
-def _walk(place: Street, motion: Motion, new_target: Array, new_speed: Array) -> Motion:
-    """Random waypoint: every point walks to its target; the one that arrives gets the next leg."""
-    xp = namespace(new_target)
-    point, target, speed = motion["point"], motion["target"], motion["speed"]
+    ``uniform (E, P, 3)`` is drawn in every slot, whoever arrives, so that streams stay aligned.
+    """
+    xp = namespace(uniform)
+    point, target, travel = motion["point"], motion["target"], motion["travel"]
     step = target - point
     distance2 = xp.linalg.vecdot(step, step)
-    travel = place.scenario.slot_s * speed
     arrived = distance2 <= travel * travel
+    if xp is np and not arrived.any():  # the frequent case; an accelerator would have to wait for the answer
+        return {**motion, "point": point + (travel / np.sqrt(distance2))[..., None] * step}
     share = xp.where(arrived, 1.0, travel / xp.sqrt(xp.where(arrived, 1.0, distance2)))
+    new_target, new_travel = _leg(place, uniform, targets)
     return {
         "point": point + share[..., None] * step,
         "target": xp.where(arrived[..., None], new_target, target),
-        "speed": xp.where(arrived, new_speed, speed),
+        "travel": xp.where(arrived, new_travel, travel),
     }
+
+
+def _leg(place: Street, uniform: Array, targets: Callable[[Street, Array], Array]) -> tuple[Array, Array]:
+    """Targets and travel per slot [m] at U(.5, 1.5) times the nominal speed, from ``(E, P, 3)`` uniform numbers."""
+    travel = (place.scenario.slot_s * place.scenario.speed_mps) * (0.5 + uniform[..., 2])
+    return targets(place, uniform[..., :2]), travel
+
+
+def _in_area(place: Street, uniform: Array) -> Array:
+    """Points uniform in the area, from ``(..., 2)`` uniform numbers."""
+    return uniform * place.area
 
 
 def _in_disc(place: Street, uniform: Array) -> Array:
@@ -116,57 +129,47 @@ def _in_disc(place: Street, uniform: Array) -> Array:
 def _group_points(place: Street, uniform: Array) -> Array:
     """Group centres in the area, then members in the disc around them, from ``(..., P, 2)`` uniform numbers."""
     g = place.num_groups
-    parts = [uniform[..., :g, :] * place.area, _in_disc(place, uniform[..., g:, :])]
+    parts = [_in_area(place, uniform[..., :g, :]), _in_disc(place, uniform[..., g:, :])]
     return namespace(uniform).concat(parts, axis=-2)
 
 
 def _group_position(place: Street, motion: Motion) -> Motion:
     point = motion["point"]
     around = point[:, place.member] + point[:, place.num_groups :]
-    return {**motion, "position": _fold(around, place.area)[0]}
-
-
-def _group_legs(place: Street, streams: Streams) -> tuple[Array, Array]:
-    """Next targets and speeds of all group centres and members."""
-    uniform = streams.uniform("mobility", place.num_groups + place.scenario.num_users, 3)
-    return _group_points(place, uniform[..., :2]), _speed(place, uniform[..., 2])
+    return {**motion, "position": _fold(place, around)[0]}
 
 
 def _group_start(place: Street, streams: Streams, position: Array | None) -> Motion:
+    num_points = place.num_groups + place.scenario.num_users
     if position is None:
-        point = _group_points(
-            place, streams.uniform("layout", place.num_groups + place.scenario.num_users, 2)
-        )
+        point = _group_points(place, streams.uniform("layout", num_points, 2))
     else:  # given positions: the members around the mean of their group
         xp = namespace(position)
         means = [xp.mean(position[:, place.member == g], axis=-2) for g in range(place.num_groups)]
         centres = xp.stack(means, axis=-2)
         point = xp.concat([centres, position - centres[:, place.member]], axis=-2)
-    target, speed = _group_legs(place, streams)
-    return _group_position(place, {"point": point, "target": target, "speed": speed})
+    target, travel = _leg(place, streams.uniform("mobility", num_points, 3), _group_points)
+    return _group_position(place, {"point": point, "target": target, "travel": travel})
 
 
 def _group_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
-    return _group_position(place, _walk(place, motion, *_group_legs(place, streams)))
+    uniform = streams.uniform("mobility", place.num_groups + place.scenario.num_users, 3)
+    return _group_position(place, _walk(place, motion, uniform, _group_points))
 
 
 def _uniform_position(place: Street, streams: Streams) -> Array:
-    return streams.uniform("layout", place.scenario.num_users, 2) * place.area
-
-
-def _waypoint_legs(place: Street, streams: Streams) -> tuple[Array, Array]:
-    uniform = streams.uniform("mobility", place.scenario.num_users, 3)
-    return uniform[..., :2] * place.area, _speed(place, uniform[..., 2])
+    return _in_area(place, streams.uniform("layout", place.scenario.num_users, 2))
 
 
 def _waypoint_start(place: Street, streams: Streams, position: Array | None) -> Motion:
     point = _uniform_position(place, streams) if position is None else position
-    target, speed = _waypoint_legs(place, streams)
-    return {"point": point, "target": target, "speed": speed, "position": point}
+    target, travel = _leg(place, streams.uniform("mobility", place.scenario.num_users, 3), _in_area)
+    return {"point": point, "target": target, "travel": travel, "position": point}
 
 
 def _waypoint_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
-    walked = _walk(place, motion, *_waypoint_legs(place, streams))
+    uniform = streams.uniform("mobility", place.scenario.num_users, 3)
+    walked = _walk(place, motion, uniform, _in_area)
     return {**walked, "position": walked["point"]}
 
 
@@ -185,7 +188,7 @@ def _gauss_markov_advance(place: Street, motion: Motion, streams: Streams) -> Mo
     normal = math.sqrt(2.0) * xp.stack([noise.real, noise.imag], axis=-1)
     velocity = memory * motion["velocity"] + (1 - memory) * motion["drift"]
     velocity = velocity + spread * math.sqrt(1 - memory**2) * normal
-    position, wrapped = _fold(motion["position"] + place.scenario.slot_s * velocity, place.area)
+    position, wrapped = _fold(place, motion["position"] + place.scenario.slot_s * velocity)
     sign = xp.where(wrapped > place.area, -1.0, 1.0)  # a mirrored coordinate turns round
     return {"position": position, "velocity": velocity * sign, "drift": motion["drift"] * sign}
 
@@ -200,7 +203,9 @@ def _static_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
 
 def _trace_start(place: Street, streams: Streams, position: Array | None) -> Motion:
     if position is None:
-        raise ScenarioError("mobility='trace' needs positions: set Scenario.trace or reset(options={'trace': ...})")
+        raise ScenarioError(
+            "mobility='trace' needs positions: set Scenario.trace or reset(options={'trace': ...})"
+        )
     return {"trace": position, "slot": 0, "position": position[:, 0]}
 
 
@@ -239,9 +244,13 @@ def load_trace(scenario: Scenario) -> np.ndarray | None:
     positions: Any = scenario.trace
     if isinstance(positions, str):
         if not Path(positions).is_file():
-            raise ScenarioError(f"trace={positions!r}: no such file; must be an .npz with an array 'positions'")
+            raise ScenarioError(
+                f"trace={positions!r}: no such file; must be an .npz with an array 'positions'"
+            )
         with np.load(positions, allow_pickle=False) as archive:
             if "positions" not in archive:
-                raise ScenarioError(f"trace={positions!r} holds {archive.files}; must hold an array 'positions'")
+                raise ScenarioError(
+                    f"trace={positions!r} holds {archive.files}; must hold an array 'positions'"
+                )
             positions = archive["positions"]
     return scenario.check_positions("trace", positions, num_slots=scenario.horizon + 1)

@@ -214,8 +214,7 @@ def cross_channel(H: Array, G: Array, h: Array, phi: Array, user_irs: Array, cel
 
 def beam_products(h_eff: Array, w: Array) -> Array:
     """Complex amplitude of beam i at user k, ``T[k,i] = h_eff[k] w[i]``: ``(..., K, K)``."""
-    xp = namespace(h_eff)
-    return h_eff @ xp.matrix_transpose(w)
+    return h_eff @ w.mT
 
 
 def received_power(products: Array) -> tuple[Array, Array]:

@@ -66,27 +66,33 @@ class Streams:
         self.__dict__.update(state)
         self.xp = importlib.import_module(state["xp"])
 
-    def _words(self, shapes: dict[str, tuple[int, ...]]) -> tuple[np.ndarray, list[slice]]:
+    def _words(
+        self, shapes: dict[str, tuple[int, ...]], rows: np.ndarray | None = None
+    ) -> tuple[np.ndarray, list[slice]]:
         """Raw 64-bit words ``(E, total)`` of several causes side by side, and where each cause's are."""
         slices, total = [], 0
         for shape in shapes.values():
             count = math.prod(shape)
             slices.append(slice(total, total + count))
             total += count
-        words = np.empty((self.num_envs, total), np.uint64)
+        words = (np.empty if rows is None else np.zeros)((self.num_envs, total), np.uint64)
         for cause, block in zip(shapes, slices, strict=True):
             count = block.stop - block.start
-            for row, generator in enumerate(self._generators[cause]):
-                words[row, block] = generator.random_raw(count)
+            generators = self._generators[cause]
+            for row in range(self.num_envs) if rows is None else rows:
+                words[row, block] = generators[row].random_raw(count)
         return words, slices
 
     def _export(self, values: np.ndarray) -> Array:
         return values if self.xp is np else self.xp.asarray(values, device=self._device)
 
-    def uniform(self, cause: str, *shape: int) -> Array:
-        """Independent U[0, 1), ``(E, *shape)`` float64, one 64-bit word each."""
-        words, _ = self._words({cause: shape})
-        return self._export(((words >> np.uint64(11)) * 2.0**-53).reshape(-1, *shape))
+    def uniform(self, cause: str, *shape: int, rows: np.ndarray | None = None) -> Array:
+        """Independent U[0, 1), ``(E, *shape)`` float64, one 64-bit word each.
+
+        ``rows``, indices of environments, leaves the streams of the others where they are (their values are 0).
+        """
+        words, _ = self._words({cause: shape}, rows)
+        return self._export(((words >> np.uint64(11)) * 2.0**-53).reshape(self.num_envs, *shape))
 
     def complex_normal(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
         """Independent CN(0, 1) by cause, ``(E, *shape)`` complex64, one 64-bit word each.
@@ -105,4 +111,4 @@ class Streams:
         np.multiply(radius, np.sin(angle), out=values.imag)
         values = self._export(values)
         parts = zip(shapes.items(), slices, strict=True)
-        return {cause: values[:, block].reshape(-1, *shape) for (cause, shape), block in parts}
+        return {cause: values[:, block].reshape(self.num_envs, *shape) for (cause, shape), block in parts}
