@@ -52,9 +52,7 @@ def make_vec_env(
     Raises:
         ValueError: unknown scenario, field or backend, or an impossible value.
     """
-    return MdlbiVectorEnv(
-        scenario, num_envs, backend=backend, device=device, autoreset=autoreset, **overrides
-    )
+    return MdlbiVectorEnv(scenario, num_envs, backend=backend, device=device, autoreset=autoreset, **overrides)
 
 
 register_presets()

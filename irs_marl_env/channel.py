@@ -74,9 +74,7 @@ class ChannelModel:
         rise = (sites[:, 2:] - scenario.user_height_m) ** 2
         self._rise2 = self._const(rise, np.float64)  # (M + L, 1) squared height difference
         self._may_touch = bool((rise < 1.0).any())
-        unit_gain = [path_gain_at(scenario, "direct", 1.0)] * M + [
-            path_gain_at(scenario, "irs_user", 1.0)
-        ] * L
+        unit_gain = [path_gain_at(scenario, "direct", 1.0)] * M + [path_gain_at(scenario, "irs_user", 1.0)] * L
         exponent = [scenario.direct_exponent] * M + [scenario.irs_user_exponent] * L
         self._log_unit = self._const(0.5 * np.log(unit_gain)[:, None], np.float64)
         self._slope = self._const(-0.25 * np.array(exponent)[:, None], np.float64)
@@ -141,9 +139,7 @@ class ChannelModel:
         """Scattered parts g of a new episode by link, CN(0, 1) complex64."""
         drawn = self._draw([link for link, mode in self._mode.items() if mode != "frozen"], streams)
         for link, mode in self._mode.items():
-            if (
-                mode == "frozen"
-            ):  # a batch of one: the realisation cannot depend on the number of environments
+            if mode == "frozen":  # a batch of one: the realisation cannot depend on the number of environments
                 frozen = Streams.frozen(self.scenario.frozen_seed, self._xp, self._device)
                 one = self._draw([link], frozen)[link]
                 drawn[link] = self._xp.broadcast_to(one, (streams.num_envs, *self._shape[link]))

@@ -121,9 +121,7 @@ class RawActionCodec:
         w = named["w"] / self._amplitude
         xp = namespace(w)
         theta = self._elements.flatten(named["theta"]) / math.pi
-        return self.layout.join(
-            {"w_real": xp.real(w), "w_imag": xp.imag(w), "theta": theta, "bids": named["bids"]}
-        )
+        return self.layout.join({"w_real": xp.real(w), "w_imag": xp.imag(w), "theta": theta, "bids": named["bids"]})
 
 
 class StructuredActionCodec:
@@ -407,9 +405,7 @@ class StateCodec:
             known = {}
             for name, x in scaled.items():
                 known[f"{name}_real"], known[f"{name}_imag"] = xp.real(x), xp.imag(x)
-        area = xp.asarray(
-            self._scenario.area_m, dtype=position.dtype, device=getattr(position, "device", None)
-        )
+        area = xp.asarray(self._scenario.area_m, dtype=position.dtype, device=getattr(position, "device", None))
         known = {name: xp.clip(x, -self._limit, self._limit) for name, x in known.items()}
         named = {**known, "position": position / area, "cell": own_user, "owner": held}
         lead = own_user.shape[0]

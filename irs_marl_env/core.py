@@ -97,9 +97,7 @@ class Core:
                 ``None`` follows the scenario.
         """
         s, xp = self.scenario, self.xp
-        motion = self._mobility.start(
-            self._street, streams, self._initial_positions(streams.num_envs, positions)
-        )
+        motion = self._mobility.start(self._street, streams, self._initial_positions(streams.num_envs, positions))
         shape = (streams.num_envs, s.num_irs)
         owner = self._const(np.full(shape, -1), np.int64)
         if s.initial_owner == "random":  # "the association matrix A [is] randomly initialized" (Alg. 1)
@@ -180,9 +178,7 @@ class Core:
         strength = element_energy(state.csi.G, state.csi.h) if s.reflection == "single" else None
         return association.user_irs(owner, state.cell, s.num_bs, s.reflection, strength)
 
-    def _transmission(
-        self, state: State, named: dict[str, Array], owner: Array
-    ) -> tuple[Array, Array, Array]:
+    def _transmission(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, Array, Array]:
         """Feasible beamformers ``(E, M, K, Nb)``, their powers ``(E, M)`` and phases ``(E, L, N)``, given the owners."""
         s, xp = self.scenario, self.xp
         if s.action == "raw":
@@ -221,9 +217,7 @@ class Core:
             reach = self._reach(state, owner)
             h_eff = link.cell_channel(link.served(H, cell), self._of_owner(G, owner), h * reach, phi)
         direct = None if s.sinr == "physical" else link.served(H, cell)
-        return link.rates(
-            link.sinr(h_eff, w, cell, s.noise_power_w, mode=s.sinr, h_direct=direct, h_cross=cross)
-        )
+        return link.rates(link.sinr(h_eff, w, cell, s.noise_power_w, mode=s.sinr, h_direct=direct, h_cross=cross))
 
     def _reach(self, state: State, owner: Array) -> Array:
         """``(E, L, K, 1)`` float32, 1 where IRS l serves user k."""
@@ -265,9 +259,7 @@ class Core:
         xp, own_user = self.xp, state.own_user
         rho = self._rho(state)
         if isinstance(self.observation_codec, CsiObservationCodec):
-            out = xp.empty(
-                (*own_user.shape[:2], self.observation_codec.size), dtype=xp.float32, device=self.device
-            )
+            out = xp.empty((*own_user.shape[:2], self.observation_codec.size), dtype=xp.float32, device=self.device)
             held = self._held(state.owner) if self.scenario.csi == "owned" else None
             self.observation_codec.write(out, state.csi, own_user, held, rho)
             return out

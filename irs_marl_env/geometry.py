@@ -203,9 +203,7 @@ def _static_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
 
 def _trace_start(place: Street, streams: Streams, position: Array | None) -> Motion:
     if position is None:
-        raise ScenarioError(
-            "mobility='trace' needs positions: set Scenario.trace or reset(options={'trace': ...})"
-        )
+        raise ScenarioError("mobility='trace' needs positions: set Scenario.trace or reset(options={'trace': ...})")
     return {"trace": position, "slot": 0, "position": position[:, 0]}
 
 
@@ -244,13 +242,9 @@ def load_trace(scenario: Scenario) -> np.ndarray | None:
     positions: Any = scenario.trace
     if isinstance(positions, str):
         if not Path(positions).is_file():
-            raise ScenarioError(
-                f"trace={positions!r}: no such file; must be an .npz with an array 'positions'"
-            )
+            raise ScenarioError(f"trace={positions!r}: no such file; must be an .npz with an array 'positions'")
         with np.load(positions, allow_pickle=False) as archive:
             if "positions" not in archive:
-                raise ScenarioError(
-                    f"trace={positions!r} holds {archive.files}; must hold an array 'positions'"
-                )
+                raise ScenarioError(f"trace={positions!r} holds {archive.files}; must hold an array 'positions'")
             positions = archive["positions"]
     return scenario.check_positions("trace", positions, num_slots=scenario.horizon + 1)

@@ -220,9 +220,7 @@ class MdlbiParallelEnv(ParallelEnv):
         if not np.isfinite(action).all():
             m, i = np.argwhere(~np.isfinite(action[0]))[0]
             agent = self.agents[m]
-            raise ValueError(
-                f"actions[{agent!r}][{i}]={actions[agent][i]}: must be a finite number in [-1, 1]"
-            )
+            raise ValueError(f"actions[{agent!r}][{i}]={actions[agent][i]}: must be a finite number in [-1, 1]")
         return action
 
     def _observations(self) -> dict[str, np.ndarray]:
@@ -313,9 +311,7 @@ def check_reset_options(scenario: Scenario, options: dict[str, Any] | None) -> n
         if trace is not None:
             return scenario.check_positions("options['trace']", trace, num_slots=scenario.horizon + 1)
         if scenario.trace is None:
-            raise ValueError(
-                "mobility='trace' needs positions: Scenario.trace or reset(options={'trace': ...})"
-            )
+            raise ValueError("mobility='trace' needs positions: Scenario.trace or reset(options={'trace': ...})")
         return None
     if trace is not None:
         raise ValueError(f"options['trace'] needs mobility='trace' (mobility={scenario.mobility!r})")

@@ -15,6 +15,4 @@ def register_presets() -> None:
     if register is None:
         return
     for name in scenario_ids():
-        register(
-            "parallel", f"{NAMESPACE}/{name}", "irs_marl_env.mdlbi_v0:parallel_env", kwargs={"scenario": name}
-        )
+        register("parallel", f"{NAMESPACE}/{name}", "irs_marl_env.mdlbi_v0:parallel_env", kwargs={"scenario": name})

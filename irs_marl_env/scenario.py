@@ -29,18 +29,14 @@ def _whole(default: int, low: int, high: int | None = None) -> Any:
     return dataclasses.field(default=default, metadata={"check": _check_whole, "low": low, "high": high})
 
 
-def _real(
-    default: float | None, low: float, high: float, *, optional: bool = False, above: bool = False
-) -> Any:
+def _real(default: float | None, low: float, high: float, *, optional: bool = False, above: bool = False) -> Any:
     """A real number in [low, high], or in (low, high] with ``above``."""
     metadata = {"check": _check_real, "low": low, "high": high, "optional": optional, "above": above}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def _one_of(default: str, *others: str) -> Any:
-    return dataclasses.field(
-        default=default, metadata={"check": _check_choice, "choices": (default, *others)}
-    )
+    return dataclasses.field(default=default, metadata={"check": _check_choice, "choices": (default, *others)})
 
 
 def _flag(default: bool) -> Any:
@@ -180,9 +176,7 @@ class Scenario:
 
     # geometry and mobility
     area_width_m: float = _real(80.0, 0, 1e6, above=True)
-    cell_depth_m: float = _real(
-        40.0, 0, 1e6, above=True
-    )  # the area is area_width_m x (num_bs * cell_depth_m)
+    cell_depth_m: float = _real(40.0, 0, 1e6, above=True)  # the area is area_width_m x (num_bs * cell_depth_m)
     bs_height_m: float = _real(10.0, 0, 1e4)
     irs_height_m: float = _real(5.0, 0, 1e4)
     user_height_m: float = _real(1.5, 0, 1e4)
@@ -221,9 +215,7 @@ class Scenario:
             value = field.metadata["check"](field.name, getattr(self, field.name), field.metadata)
             object.__setattr__(self, field.name, value)
         if isinstance(self.num_elements, tuple) and len(self.num_elements) != self.num_irs:
-            raise _refuse(
-                "num_elements", self.num_elements, f"one integer, or num_irs={self.num_irs} integers"
-            )
+            raise _refuse("num_elements", self.num_elements, f"one integer, or num_irs={self.num_irs} integers")
         if self.trace is not None and self.mobility != "trace":
             raise _refuse("trace", self.trace, f"None unless mobility='trace' (mobility={self.mobility!r})")
         if self.mobility == "group" and self.group_radius_m > min(self.area_m) / 2:
@@ -387,8 +379,6 @@ def get_scenario(scenario: str | Scenario, **overrides: Any) -> Scenario:
     if isinstance(scenario, Scenario):
         return scenario.replace(**overrides)
     if not isinstance(scenario, str) or scenario not in _PRESETS:
-        raise ScenarioError(
-            f"scenario {scenario!r} is not known; allowed: {', '.join(_PRESETS)}, or a Scenario"
-        )
+        raise ScenarioError(f"scenario {scenario!r} is not known; allowed: {', '.join(_PRESETS)}, or a Scenario")
     _check_names(overrides)
     return Scenario(**{**_PRESETS[scenario], **overrides})

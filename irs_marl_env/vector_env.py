@@ -61,9 +61,7 @@ class MdlbiVectorEnv:
         self._streams: Streams | None = None
         self._state: State | None = None
 
-    def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Array]]:
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Array]]:
         """Begin an episode in every environment.
 
         Args:
