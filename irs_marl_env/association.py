@@ -22,7 +22,7 @@ def _auction(bids: Array, tie_break: TieBreak) -> Array:
     best = xp.max(bids, axis=-2)
     highest = bids == best[..., None, :]
     if int(xp.count_nonzero(highest)) == math.prod(best.shape):  # one winner each
-        return xp.argmax(bids, axis=-2)
+        return bids.argmax(-2)
     tied = xp.count_nonzero(highest, axis=(-2, -1)) > bids.shape[-1]
     return xp.argmax(xp.where(highest, tie_break(tied), -1.0), axis=-2)
 

@@ -125,7 +125,7 @@ class ChannelModel:
         """
         xp = self._xp
         offset = position[:, None] - self._sites  # (E, M + L, K, 2)
-        distance2 = xp.linalg.vecdot(offset, offset) + self._rise2
+        distance2 = xp.vecdot(offset, offset) + self._rise2
         M = self.scenario.num_bs
         cell = geometry.nearest(distance2[:, :M])
         if self._may_touch:

@@ -254,8 +254,10 @@ class CsiObservationCodec:
         self._write(out, "G", _real_imag(csi.G), factor_G)
         self._write(out, "h", _real_imag(csi.h[:, None]), factor_h)
         out[..., self.layout.slices["rho"]] = rho.reshape(*out.shape[:-1], -1)
-        # through the namespace of what is written: torch needs its own clip
-        namespace(out).clip(out, -CSI_LIMIT, CSI_LIMIT, out=out)
+        if type(out) is np.ndarray:
+            np.minimum(np.maximum(out, -CSI_LIMIT, out=out), CSI_LIMIT, out=out)
+        else:
+            namespace(out).clip(out, -CSI_LIMIT, CSI_LIMIT, out=out)
 
     def _write(self, out: Array, name: str, parts: Array, factor: Any) -> None:
         """Write the real and the imaginary block of a channel, ``parts (E, 1 or M, 2, ...)`` times ``factor``."""

@@ -7,7 +7,6 @@ t decide the owners of slot t + 1, and w, Phi act on the owners decided before.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +21,7 @@ from irs_marl_env.streams import Streams
 Array = Any
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """A batch of environments between two steps. Never written in place: a step makes a new one."""
 
     slot: int  # slots done in this episode, the same in all rows
@@ -117,13 +115,13 @@ class Core:
             The state after the slot and what the slot brought.
         """
         s, xp = self.scenario, self.xp
-        named = self.action_codec.decode(xp.clip(action, -1.0, 1.0))
+        named = self.action_codec.decode(link.limit(action, -1.0, 1.0))
         bids = named["bids"]
         decided = association.assign(bids, s.contention, lambda tied: self._tie_break(tied, streams))
         owner = decided if s.association_delay == 0 else state.owner
         w, power_w, phi = self._transmission(state, named, owner)
         rates = self._rates(state, w, phi, owner)
-        sum_rate = xp.linalg.vecdot(rates[:, None, :], state.own_user)
+        sum_rate = xp.vecdot(rates[:, None, :], state.own_user)
         outcome = Outcome(self._reward(sum_rate, bids), rates, sum_rate, power_w, owner, state.cell)
         motion = self._mobility.advance(self._street, state.motion, streams)
         scattered = self.model.evolve(state.scattered, streams)
@@ -170,7 +168,7 @@ class Core:
 
     def _of_owner(self, x: Array, owner: Array) -> Array:
         """``(E, M, L, ...)`` to ``(E, L, ...)``: each IRS's entry of its owner (some BS's where there is none)."""
-        rows = self.xp.arange(owner.shape[0], device=self.device)[:, None]
+        rows = link.row_index(owner)
         return x[rows, owner, self._irs_index]  # -1 takes the last BS's
 
     def _user_irs(self, state: State, owner: Array) -> Array:

@@ -47,7 +47,7 @@ def irs_positions(scenario: Scenario) -> np.ndarray:
 
 def nearest(distance2: Array) -> Array:
     """Cell of each user, the nearest BS: ``(..., M, K)`` squared distances to ``(..., K)`` integer."""
-    return namespace(distance2).argmin(distance2, axis=-2)
+    return distance2.argmin(-2)
 
 
 class Street(NamedTuple):
@@ -96,7 +96,7 @@ def _walk(place: Street, motion: Motion, uniform: Array, targets: Callable[[Stre
     xp = namespace(uniform)
     point, target, travel = motion["point"], motion["target"], motion["travel"]
     step = target - point
-    distance2 = xp.linalg.vecdot(step, step)
+    distance2 = xp.vecdot(step, step)
     arrived = distance2 <= travel * travel
     if xp is np and not arrived.any():  # the frequent case; an accelerator would have to wait for the answer
         return {**motion, "point": point + (travel / np.sqrt(distance2))[..., None] * step}
