@@ -6,6 +6,7 @@ channels; users of other cells are zero rows in ``H`` and ``h``, IRSs the cell d
 
 from irs_marl_env.solvers.alternating import alternating_optimization, refine
 from irs_marl_env.solvers.beamforming import mrt, rzf, weighted_sum_rate, wmmse, wmmse_step
+from irs_marl_env.solvers.bounds import upper_bound
 from irs_marl_env.solvers.phases import align_phases, parallel_sweep, sequential_sweep
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "refine",
     "rzf",
     "sequential_sweep",
+    "upper_bound",
     "weighted_sum_rate",
     "wmmse",
     "wmmse_step",

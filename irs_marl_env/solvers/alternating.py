@@ -9,11 +9,10 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from irs_marl_env import link
-from irs_marl_env.solvers.beamforming import _receivers, _weighted_sum, _wmmse_step, rzf
+from irs_marl_env.solvers._cells import channel_of, choose, flatten, present_users, take_rows, weighted_sum
+from irs_marl_env.solvers.beamforming import _receivers, _wmmse_step, rzf
 from irs_marl_env.solvers.phases import (
     _beams_at_irs,
-    _channel,
-    _flatten,
     _parallel_sweep,
     _sequential_sweep,
     align_phases,
@@ -25,6 +24,7 @@ __all__ = ["alternating_optimization", "refine"]
 
 INITS = ("aligned", "random")
 SWEEPS = ("sequential", "parallel")
+REFINE_DAMPING = 0.5  # best of 0 to 1 for one to three sweeps from the aligned start, on three scenarios
 
 
 def refine(
@@ -37,9 +37,12 @@ def refine(
     noise_power: float,
     weights: Array | None = None,
     sweeps: int = 2,
-    user_weights: Array | None = None,
 ) -> tuple[Array, Array]:
-    """A few rounds of {WMMSE step; parallel phase sweep}: cheap, batched and differentiable.
+    """A few rounds of {two WMMSE steps; one parallel phase sweep}: cheap, batched and differentiable.
+
+    A WMMSE step costs far less than a sweep, which touches every element; two of them per sweep and one at
+    the end halve the distance to the limit (``benchmarks/solvers.py``). Not monotone: a parallel sweep may
+    overshoot (:func:`alternating_optimization` ascends).
 
     Args:
         H: ``(..., K, Nb)`` BS-user row channels.
@@ -50,32 +53,36 @@ def refine(
         power: Pmax, W.
         noise_power: sigma^2, W.
         weights: ``(..., K)`` weights of the users in the sum rate; ``None`` is one.
-        sweeps: number of rounds.
-        user_weights: another name of ``weights``; giving both is an error.
+        sweeps: number of rounds; 0 returns ``w`` and ``phi`` as they are.
 
     Returns:
-        ``w (..., K, Nb)`` at full power (all-zero beams stay zero) and ``phi (..., L, N)``. Not monotone: a
-        parallel sweep may overshoot (see :func:`alternating_optimization` for an ascent).
-
-    Raises:
-        ValueError: both ``weights`` and ``user_weights`` given.
+        ``w (..., K, Nb)`` at full power (all-zero beams stay zero) and ``phi (..., L, N)``.
     """
-    if weights is not None and user_weights is not None:
-        raise ValueError("weights and user_weights are the same thing; give one")
-    weights = user_weights if weights is None else weights
+    if sweeps == 0:
+        return w, phi
     xp = array_namespace(H)
     scale = (power / noise_power) ** 0.5
-    G_flat, h_flat, shifts = _flatten(G, h * scale, phi)
+    G_flat, h_flat = flatten(G, h * scale)
+    shifts = xp.reshape(phi, (*phi.shape[:-2], h_flat.shape[-1]))
     H_scaled = H * scale
     beams = link.project_power(w, 1.0, "sphere")
-    channel = _channel(H_scaled, G_flat, h_flat, shifts)
+    channel = channel_of(H_scaled, G_flat, h_flat, shifts)
     for _ in range(sweeps):
-        beams = _wmmse_step(channel, link.beam_products(channel, beams), weights)
+        for _ in range(2):
+            beams = _wmmse_step(channel, link.beam_products(channel, beams), weights)
+        if G.shape[-3] == 0:
+            continue
         products = link.beam_products(channel, beams)
         shifts = _parallel_sweep(
-            products, h_flat, _beams_at_irs(G_flat, beams), shifts, *_receivers(products, weights), 1.0
+            products,
+            h_flat,
+            _beams_at_irs(G_flat, beams),
+            shifts,
+            *_receivers(products, weights),
+            REFINE_DAMPING,
         )
-        channel = _channel(H_scaled, G_flat, h_flat, shifts)
+        channel = channel_of(H_scaled, G_flat, h_flat, shifts)
+    beams = _wmmse_step(channel, link.beam_products(channel, beams), weights)
     return beams * power**0.5, xp.reshape(shifts, phi.shape)
 
 
@@ -120,7 +127,7 @@ def alternating_optimization(
         ``w (..., K, Nb)`` at full power, ``phi (..., L, N)`` with ``|phi| = 1`` and ``history (...,
         iterations + 1)``, the weighted sum rate [bit/s/Hz] at the start and after each iteration. Invariant:
         the history never decreases, and its last entry is the rate of the answer. A cell's answer does not
-        depend on the others in the batch.
+        depend on the others in the batch (up to rounding).
 
     Raises:
         ValueError: unknown ``init`` or ``sweep``, or fewer than one start.
@@ -132,27 +139,27 @@ def alternating_optimization(
         raise ValueError(f"starts={starts!r} is less than one")
     xp = array_namespace(H)
     scale = (power / noise_power) ** 0.5
-    candidates = _starting_phases(H, G, h, phi_init, init, starts, seed)
-    H_flat, (G_flat, h_flat, _) = H * scale, _flatten(G, h * scale)
-    H_flat, G_flat, h_flat = (xp.reshape(x, (-1, *x.shape[-2:])) for x in (H_flat, G_flat, h_flat))
+    candidates = _starting_phases(H, G, h, weights, phi_init, init, starts, seed)
+    batch = math.prod(H.shape[:-2])
+    H_flat, G_flat, h_flat = (xp.reshape(x, (batch, *x.shape[-2:])) for x in (H * scale, *flatten(G, h * scale)))
     if weights is not None:
         weights = xp.reshape(xp.broadcast_to(weights, H.shape[:-1]), H_flat.shape[:-1])
-    users, slots = _present_users(H_flat, h_flat)
-    H_flat, h_flat = _take(H_flat, users), _take(h_flat, users)
+    users, slots = present_users(H_flat, h_flat)
+    H_flat, h_flat = take_rows(H_flat, users), take_rows(h_flat, users)
     if weights is not None:
         weights = xp.take_along_axis(weights, users, axis=-1)
     best = None
     for phi in candidates:
-        start = xp.reshape(phi, (-1, h_flat.shape[-1]))
+        start = xp.reshape(phi, (batch, h_flat.shape[-1]))
         answer = _ascend(H_flat, G_flat, h_flat, start, weights, iterations, sweep, tolerance)
         if best is None:
             best = answer
         else:
             improves = answer[2][:, -1] > best[2][:, -1]
-            best = tuple(_where(improves, new, old) for new, old in zip(answer, best, strict=True))
+            best = tuple(choose(improves, new, old) for new, old in zip(answer, best, strict=True))
     w, phi, history = best
     padding = xp.zeros_like(w[:, :1, :])
-    w = _take(xp.concat([w, padding], axis=-2), slots) * power**0.5
+    w = take_rows(xp.concat([w, padding], axis=-2), slots) * power**0.5
     lead = H.shape[:-2]
     return (
         xp.reshape(w, H.shape),
@@ -173,7 +180,7 @@ def _ascend(
 ) -> tuple[Array, Array, Array]:
     """Alternate from one start on a flat batch of scaled cells; a step that does not help is not taken."""
     xp = array_namespace(H)
-    channel = _channel(H, G, h, phi)
+    channel = channel_of(H, G, h, phi)
     w = rzf(channel, 1.0, 1.0)
     products = link.beam_products(channel, w)
     rate = _rate(products, weights)
@@ -187,7 +194,7 @@ def _ascend(
         new_rate = _rate(new_products, weights)
         taken = working & (new_rate >= rate)
         w, products, rate = (
-            _where(taken, new, old) for new, old in ((new_w, w), (new_products, products), (new_rate, rate))
+            choose(taken, new, old) for new, old in ((new_w, w), (new_products, products), (new_rate, rate))
         )
         if phi.shape[-1] > 0:
             operands = (products, h, _beams_at_irs(G, w), phi, *_receivers(products, weights))
@@ -195,7 +202,7 @@ def _ascend(
                 new_phi = _parallel_sweep(*operands, damping[:, None])
             else:
                 new_phi = _sequential_sweep(*operands)
-            new_channel = _channel(H, G, h, new_phi)
+            new_channel = channel_of(H, G, h, new_phi)
             new_products = link.beam_products(new_channel, w)
             new_rate = _rate(new_products, weights)
             taken = working & (new_rate >= rate)
@@ -203,7 +210,7 @@ def _ascend(
             damping = xp.where(taken, damping / 2, damping * 4)
             damping = xp.clip(damping, 1.0, float(phi.shape[-1]))
             phi, channel, products, rate = (
-                _where(taken, new, old)
+                choose(taken, new, old)
                 for new, old in (
                     (new_phi, phi),
                     (new_channel, channel),
@@ -222,39 +229,18 @@ def _ascend(
 
 def _rate(products: Array, weights: Array | None) -> Array:
     signal, interference = link.received_power(products)
-    return _weighted_sum(link.rates(signal / (interference + 1.0)), weights)
-
-
-def _where(condition: Array, x: Array, y: Array) -> Array:
-    """Choose by batch element, whatever the number of the other axes."""
-    xp = array_namespace(x)
-    return xp.where(xp.reshape(condition, (-1,) + (1,) * (x.ndim - 1)), x, y)
-
-
-def _take(x: Array, users: Array) -> Array:
-    """Rows ``users (B, K')`` of ``x (B, K, D)``: ``(B, K', D)``."""
-    return array_namespace(x).take_along_axis(x, users[..., None], axis=-2)
-
-
-def _present_users(H: Array, h: Array) -> tuple[Array, Array]:
-    """Order that puts the users of each cell first, cut to the largest cell, and the way back.
-
-    Returns:
-        ``users (B, K')`` indices into the K users, and ``slots (B, K)`` indices into the K' kept ones with
-        K' itself for a user left out.
-    """
-    xp = array_namespace(H)
-    present = xp.any(H != 0, axis=-1) | xp.any(h != 0, axis=-1)  # (B, K)
-    counts = xp.sum(xp.astype(present, xp.int64), axis=-1)
-    kept = max(1, int(xp.max(counts))) if math.prod(counts.shape) else 1
-    absent = xp.astype(~present, xp.int64)
-    users = xp.argsort(absent, axis=-1, stable=True)
-    slots = xp.argsort(users, axis=-1)
-    return users[:, :kept], xp.where(slots < kept, slots, kept)
+    return weighted_sum(link.rates(signal / (interference + 1.0)), weights)
 
 
 def _starting_phases(
-    H: Array, G: Array, h: Array, phi_init: Array | None, init: str, starts: int, seed: int
+    H: Array,
+    G: Array,
+    h: Array,
+    weights: Array | None,
+    phi_init: Array | None,
+    init: str,
+    starts: int,
+    seed: int,
 ) -> list[Array]:
     """Phase shifts ``(..., L, N)`` to start from; random ones are one draw shared by all cells."""
     xp = array_namespace(H)
@@ -263,7 +249,7 @@ def _starting_phases(
     if phi_init is not None:
         candidates.append(xp.broadcast_to(phi_init, shape))
     elif init == "aligned":
-        candidates.append(align_phases(H, G, h))
+        candidates.append(align_phases(H, G, h, weights))
     rng = np.random.default_rng(seed)
     real = xp.real(H)
     while len(candidates) < starts:

@@ -13,6 +13,7 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from irs_marl_env import link
+from irs_marl_env.solvers._cells import eye_like, unit_noise, weighted_sum
 
 Array = Any  # a numpy array or a torch tensor
 
@@ -60,16 +61,16 @@ def rzf(
         ``(..., K, Nb)`` beamformers, sqrt(W); powers are split as in :func:`mrt`.
     """
     xp = array_namespace(h_eff)
-    scaled = _unit_noise(h_eff, power, noise_power)
+    scaled = unit_noise(h_eff, power, noise_power)
     gram = scaled @ xp.conj(xp.matrix_transpose(scaled))
     energy = xp.real(xp.linalg.diagonal(gram))
     alpha = xp.sum(xp.astype(energy > 0, energy.dtype), axis=-1)
     if regularizer is not None:
         alpha = alpha * regularizer
-    floor = 8 * xp.finfo(energy.dtype).eps * xp.sum(energy, axis=-1)
+    floor = 64 * xp.finfo(energy.dtype).eps * xp.sum(energy, axis=-1)
     alpha = xp.where(alpha > floor, alpha, floor)
     alpha = xp.where(alpha > 0, alpha, xp.ones_like(alpha))  # a cell without users
-    eye = _eye_like(gram)
+    eye = eye_like(gram)
     directions = xp.conj(xp.linalg.solve(gram + alpha[..., None, None] * eye, scaled))
     return _assign_power(directions, h_eff, power, weights)
 
@@ -102,16 +103,14 @@ def wmmse(
     Returns:
         ``(..., K, Nb)`` beamformers, sqrt(W), at full power.
     """
-    scaled = _unit_noise(h_eff, power, noise_power)
+    scaled = unit_noise(h_eff, power, noise_power)
     w = link.project_power(rzf(scaled, 1.0, 1.0) if w_init is None else w_init, 1.0, "sphere")
     for _ in range(iterations):
         w = _wmmse_step(scaled, link.beam_products(scaled, w), weights)
     return w * power**0.5
 
 
-def wmmse_step(
-    h_eff: Array, w: Array, power: float, noise_power: float, weights: Array | None = None
-) -> Array:
+def wmmse_step(h_eff: Array, w: Array, power: float, noise_power: float, weights: Array | None = None) -> Array:
     """One rescaled WMMSE step: closed form, no search for the power multiplier.
 
     The weighted sum rate at full power equals that of the unconstrained problem whose noise is
@@ -134,7 +133,7 @@ def wmmse_step(
     Returns:
         ``(..., K, Nb)`` beamformers, sqrt(W), at full power.
     """
-    scaled = _unit_noise(h_eff, power, noise_power)
+    scaled = unit_noise(h_eff, power, noise_power)
     products = link.beam_products(scaled, link.project_power(w, 1.0, "sphere"))
     return _wmmse_step(scaled, products, weights) * power**0.5
 
@@ -149,24 +148,10 @@ def weighted_sum_rate(h_eff: Array, w: Array, noise_power: float, weights: Array
         weights: ``(..., K)``; ``None`` is one, the plain sum rate.
     """
     signal, interference = link.received_power(link.beam_products(h_eff, w))
-    return _weighted_sum(link.rates(signal / (interference + noise_power)), weights)
+    return weighted_sum(link.rates(signal / (interference + noise_power)), weights)
 
 
 # --- shared with the other solvers: channels scaled to Pmax = sigma^2 = 1 -----------------------------------
-
-
-def _unit_noise(channel: Array, power: float, noise_power: float) -> Array:
-    """Scale a channel so that power and noise are one; keeps every later quantity near one in float32."""
-    return channel * (power / noise_power) ** 0.5
-
-
-def _eye_like(square: Array) -> Array:
-    xp = array_namespace(square)
-    return xp.eye(square.shape[-1], dtype=square.dtype, device=getattr(square, "device", None))
-
-
-def _weighted_sum(x: Array, weights: Array | None) -> Array:
-    return array_namespace(x).sum(x if weights is None else x * weights, axis=-1)
 
 
 def _receivers(products: Array, weights: Array | None) -> tuple[Array, Array]:
@@ -190,10 +175,10 @@ def _wmmse_step(h_eff: Array, products: Array, weights: Array | None) -> Array:
     # both forms of the regularised inverse are the same beams; solve the smaller system
     if num_users <= num_antennas:
         matrix = (h_eff @ adjoint) * share[..., None, :]
-        filters = xp.conj(xp.linalg.solve(matrix + _eye_like(matrix), h_eff))
+        filters = xp.conj(xp.linalg.solve(matrix + eye_like(matrix), h_eff))
     else:
         matrix = (adjoint * share[..., None, :]) @ h_eff
-        filters = xp.matrix_transpose(xp.linalg.solve(matrix + _eye_like(matrix), adjoint))
+        filters = xp.matrix_transpose(xp.linalg.solve(matrix + eye_like(matrix), adjoint))
     return link.project_power(gain[..., None] * filters, 1.0, "sphere")
 
 
@@ -211,9 +196,7 @@ def _assign_power(directions: Array, h_eff: Array, power: float, weights: Array 
     directions = directions / xp.where(size > 0, size, xp.ones_like(size))
     norm2 = xp.sum(link.abs2(directions), axis=-1)
     positive = (share > 0) & (norm2 > 0)
-    ratio = xp.where(positive, power * share, xp.zeros_like(share)) / xp.where(
-        positive, norm2, xp.ones_like(norm2)
-    )
+    ratio = xp.where(positive, power * share, xp.zeros_like(share)) / xp.where(positive, norm2, xp.ones_like(norm2))
     # sqrt has no gradient at zero
     amplitude = xp.sqrt(xp.where(positive, ratio, xp.ones_like(ratio)))
     return directions * xp.where(positive, amplitude, xp.zeros_like(amplitude))[..., None]

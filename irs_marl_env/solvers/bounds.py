@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from array_api_compat import array_namespace
 
 from irs_marl_env import link
-from irs_marl_env.solvers.phases import _flatten
+from irs_marl_env.solvers._cells import flatten, present_users, take_rows
 
 Array = Any  # a numpy array or a torch tensor
 
@@ -15,6 +16,7 @@ __all__ = ["upper_bound"]
 
 PRICES = 96  # grid points of the multiplier in _shared_gain_bound
 WATER_STEPS = 60  # halvings of the water level
+MAX_STACKED = 640  # K' Nb beyond which the third bound, an eigenvalue problem of that size, is left out
 
 
 def upper_bound(H: Array, G: Array, h: Array, power: float, noise_power: float, iterations: int = 3) -> Array:
@@ -56,24 +58,36 @@ def upper_bound(H: Array, G: Array, h: Array, power: float, noise_power: float, 
     xp = array_namespace(H)
     real_dtype = xp.real(H).dtype
     scale = (power / noise_power) ** 0.5
-    G_flat, h_flat, _ = _flatten(xp.astype(G, xp.complex128), xp.astype(h, xp.complex128) * scale)
-    direct = xp.astype(H, xp.complex128)[..., None, :] * scale  # (..., K, 1, Nb)
-    reflected = h_flat[..., None] * G_flat[..., None, :, :]  # (..., K, S, Nb)
-    paths = xp.concat([direct, reflected], axis=-2)
-    gain = _norm_bound(paths, iterations)  # (..., K)
-    usable = xp.where(gain > 0, gain, xp.ones_like(gain))
-    whitened = xp.moveaxis(paths / xp.sqrt(usable)[..., None, None], -3, -2)  # (..., S + 1, K, Nb)
-    tau = _norm_bound(xp.reshape(whitened, (*whitened.shape[:-2], -1)), iterations)
+    batch = math.prod(H.shape[:-2])
+    H, G, h = (xp.astype(x, xp.complex128) for x in (H, G, h))  # squared path gains, long sums
+    flat = (H * scale, *flatten(G, h * scale))
+    H_flat, G_flat, h_flat = (xp.reshape(x, (batch, *x.shape[-2:])) for x in flat)
+    users, _ = present_users(H_flat, h_flat)
+    H_flat, h_flat = take_rows(H_flat, users), take_rows(h_flat, users)
+    # (B, K', S + 1, Nb): what each element contributes to each user's channel, the direct path first
+    reflected = h_flat[..., None] * G_flat[:, None, :, :]
+    paths = xp.concat([H_flat[:, :, None, :], reflected], axis=-2)
+    gain = _norm_bound(paths, iterations)  # (B, K')
     num_antennas = H.shape[-1]
-    bounds = (
+    bounds = [
         _water_filling(gain),
         num_antennas * link.rates(xp.max(gain, axis=-1) / num_antennas),
-        _shared_gain_bound(gain, tau),
-    )
+    ]
+    if paths.shape[1] * num_antennas <= MAX_STACKED:
+        bounds.append(_shared_gain_bound(gain, _norm_bound(_stacked(paths, gain), iterations)))
     tightest = bounds[0]
     for bound in bounds[1:]:
         tightest = xp.where(bound < tightest, bound, tightest)
-    return xp.astype(tightest, real_dtype)
+    return xp.astype(xp.reshape(tightest, H.shape[:-2]), real_dtype)
+
+
+def _stacked(paths: Array, gain: Array) -> Array:
+    """What each element adds to all users' channels, scaled to bound one each: ``(B, S + 1, K' Nb)``."""
+    xp = array_namespace(paths)
+    usable = xp.where(gain > 0, gain, xp.ones_like(gain))
+    whitened = xp.moveaxis(paths / xp.sqrt(usable)[..., None, None], 1, 2)
+    batch, size, num_users, num_antennas = whitened.shape
+    return xp.reshape(whitened, (batch, size, num_users * num_antennas))
 
 
 def _norm_bound(vectors: Array, iterations: int) -> Array:
@@ -135,15 +149,13 @@ def _shared_gain_bound(gain: Array, tau: Array) -> Array:
     xp = array_namespace(gain)
     peak = xp.max(gain, axis=-1)[..., None]
     peak = xp.where(peak > 0, peak, xp.ones_like(peak))
-    grid = xp.linspace(-4.0, 2.0, PRICES, dtype=gain.dtype, device=getattr(gain, "device", None))
+    grid = xp.linspace(-4.0, 0.0, PRICES, dtype=gain.dtype, device=getattr(gain, "device", None))
     price = (xp.sqrt(peak) * 10.0**grid)[..., None, :]  # nats; (..., 1, P)
     gain = gain[..., :, None]
     # stationary where gain x^2 - 2 gain x / price + 1 = 0; the larger root is the maximum
     ratio = price * price / xp.where(gain > 0, gain, xp.ones_like(gain))
     best_x = (1.0 + xp.sqrt(xp.clip(1.0 - ratio, 0.0, None))) / price
     best_x = xp.where(ratio < 1.0, xp.clip(best_x, None, 1.0), xp.ones_like(best_x))
-    price = price * link.rates(xp.ones_like(gain))  # per bit: log2(1 + 1) = 1 names the unit
+    price = price * math.log2(math.e)  # from here on per bit
     profit = link.rates(gain * best_x * best_x) - price * best_x
-    return xp.min(
-        price[..., 0, :] * xp.sqrt(tau)[..., None] + xp.sum(xp.clip(profit, 0.0, None), axis=-2), axis=-1
-    )
+    return xp.min(price[..., 0, :] * xp.sqrt(tau)[..., None] + xp.sum(xp.clip(profit, 0.0, None), axis=-2), axis=-1)

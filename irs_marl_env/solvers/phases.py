@@ -17,7 +17,8 @@ from typing import Any
 from array_api_compat import array_namespace
 
 from irs_marl_env import link
-from irs_marl_env.solvers.beamforming import _receivers, _unit_noise
+from irs_marl_env.solvers._cells import channel_of, flatten, unit_noise, unit_phase
+from irs_marl_env.solvers.beamforming import _receivers
 
 Array = Any  # a numpy array or a torch tensor
 
@@ -51,7 +52,7 @@ def align_phases(H: Array, G: Array, h: Array, weights: Array | None = None) -> 
     if weights is not None:
         per_irs = weights if weights.ndim == H.ndim else weights[..., None, :]
         matched = matched * per_irs[..., None]
-    return _unit(xp.conj(xp.sum(matched, axis=-2)))
+    return unit_phase(xp.conj(xp.sum(matched, axis=-2)))
 
 
 def parallel_sweep(
@@ -82,10 +83,11 @@ def parallel_sweep(
     Returns:
         ``(..., L, N)`` complex, ``|phi| = 1``.
     """
-    G_flat, h_flat, phi_flat = _flatten(G, _unit_noise(h, 1.0, noise_power), phi)
-    H_scaled = _unit_noise(H, 1.0, noise_power)
-    products = link.beam_products(_channel(H_scaled, G_flat, h_flat, phi_flat), w)
+    G_flat, h_flat = flatten(G, unit_noise(h, 1.0, noise_power))
     xp = array_namespace(H)
+    phi_flat = xp.reshape(phi, (*phi.shape[:-2], phi.shape[-2] * phi.shape[-1]))
+    H_scaled = unit_noise(H, 1.0, noise_power)
+    products = link.beam_products(channel_of(H_scaled, G_flat, h_flat, phi_flat), w)
     if not isinstance(damping, (int, float)):
         damping = damping[..., None]
     swept = _parallel_sweep(
@@ -116,39 +118,16 @@ def sequential_sweep(
     Returns:
         ``(..., L, N)`` complex, ``|phi| = 1``.
     """
-    G_flat, h_flat, phi_flat = _flatten(G, _unit_noise(h, 1.0, noise_power), phi)
-    H_scaled = _unit_noise(H, 1.0, noise_power)
-    products = link.beam_products(_channel(H_scaled, G_flat, h_flat, phi_flat), w)
-    swept = _sequential_sweep(
-        products, h_flat, _beams_at_irs(G_flat, w), phi_flat, *_receivers(products, weights)
-    )
-    return array_namespace(H).reshape(swept, phi.shape)
+    G_flat, h_flat = flatten(G, unit_noise(h, 1.0, noise_power))
+    xp = array_namespace(H)
+    phi_flat = xp.reshape(phi, (*phi.shape[:-2], phi.shape[-2] * phi.shape[-1]))
+    H_scaled = unit_noise(H, 1.0, noise_power)
+    products = link.beam_products(channel_of(H_scaled, G_flat, h_flat, phi_flat), w)
+    swept = _sequential_sweep(products, h_flat, _beams_at_irs(G_flat, w), phi_flat, *_receivers(products, weights))
+    return xp.reshape(swept, phi.shape)
 
 
 # --- shared with alternating.py: elements on one axis, channels scaled to Pmax = sigma^2 = 1 ----------------
-
-
-def _unit(x: Array) -> Array:
-    """``x / |x|``, and one where x is zero; free of NaN in value and gradient."""
-    xp = array_namespace(x)
-    size = xp.abs(x)  # a hypotenuse: does not underflow where the square would
-    zero = size == 0
-    return xp.where(zero, xp.ones_like(x), x / xp.where(zero, xp.ones_like(size), size))
-
-
-def _flatten(G: Array, h: Array, phi: Array | None = None) -> tuple[Array, Array, Array]:
-    """Put the elements of all IRSs on one axis: G ``(..., S, Nb)``, h ``(..., K, S)``, phi ``(..., S)``."""
-    xp = array_namespace(h)
-    *lead, num_irs, num_users, num_elements = h.shape
-    size = num_irs * num_elements
-    G_flat = xp.reshape(G, (*lead, size, G.shape[-1]))
-    h_flat = xp.reshape(xp.moveaxis(h, -3, -2), (*lead, num_users, size))
-    return G_flat, h_flat, None if phi is None else xp.reshape(phi, (*lead, size))
-
-
-def _channel(H: Array, G: Array, h: Array, phi: Array) -> Array:
-    """:func:`link.cell_channel` with the elements of all IRSs on one axis, as if of a single IRS."""
-    return link.cell_channel(H, G[..., None, :, :], h[..., None, :, :], phi[..., None, :])
 
 
 def _beams_at_irs(G: Array, w: Array) -> Array:
@@ -166,7 +145,7 @@ def _parallel_sweep(
     residual = eye * gain[..., None, :] - cost[..., :, None] * products
     field = xp.sum(xp.conj(h) * (residual @ xp.conj(xp.matrix_transpose(beams))), axis=-2)
     curvature = xp.sum(cost[..., :, None] * link.abs2(h), axis=-2) * xp.sum(link.abs2(beams), axis=-1)
-    return _unit(field + (damping * curvature) * phi)
+    return unit_phase(field + (damping * curvature) * phi)
 
 
 def _sequential_sweep(products: Array, h: Array, beams: Array, phi: Array, gain: Array, cost: Array) -> Array:
@@ -188,14 +167,12 @@ def _sequential_sweep(products: Array, h: Array, beams: Array, phi: Array, gain:
     updated = []
     for first in range(0, num_elements, block):
         users, bs = to_user[first : first + block], from_bs[first : first + block]
-        atoms = xp.reshape(
-            users[:, :, None, :] * bs[:, None, :, :], (users.shape[0], num_users * num_users, batch)
-        )
+        atoms = xp.reshape(users[:, :, None, :] * bs[:, None, :, :], (users.shape[0], num_users * num_users, batch))
         mirrored = xp.conj(atoms)
         for e in range(atoms.shape[0]):
             old = shifts[first + e]
             field = own[first + e] - xp.sum(mirrored[e] * state, axis=0)
-            new = _unit(field + curvature[first + e] * old)
+            new = unit_phase(field + curvature[first + e] * old)
             state = state + (new - old) * atoms[e]
             updated.append(new)
     if not updated:
