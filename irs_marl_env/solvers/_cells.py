@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from irs_marl_env import link
+from irs_marl_env.link import namespace
 
 Array = Any  # a numpy array or a torch tensor
 
@@ -19,7 +18,7 @@ def unit_noise(channel: Array, power: float, noise_power: float) -> Array:
 
 def flatten(G: Array, h: Array) -> tuple[Array, Array]:
     """Put the elements of all IRSs on one axis of length S = L N: G ``(..., S, Nb)``, h ``(..., K, S)``."""
-    xp = array_namespace(h)
+    xp = namespace(h)
     *lead, num_irs, num_users, num_elements = h.shape
     size = num_irs * num_elements
     G_flat = xp.reshape(G, (*lead, size, G.shape[-1]))
@@ -33,13 +32,13 @@ def channel_of(H: Array, G: Array, h: Array, phi: Array) -> Array:
 
 def eye_like(square: Array) -> Array:
     """Identity of the size, type and device of ``(..., D, D)``."""
-    xp = array_namespace(square)
+    xp = namespace(square)
     return xp.eye(square.shape[-1], dtype=square.dtype, device=getattr(square, "device", None))
 
 
 def unit_phase(x: Array) -> Array:
     """``x / |x|``, and one where x is zero; free of NaN in value and gradient."""
-    xp = array_namespace(x)
+    xp = namespace(x)
     size = xp.abs(x)  # a hypotenuse: does not underflow where the square would
     zero = size == 0
     return xp.where(zero, xp.ones_like(x), x / xp.where(zero, xp.ones_like(size), size))
@@ -47,7 +46,7 @@ def unit_phase(x: Array) -> Array:
 
 def weighted_sum(x: Array, weights: Array | None) -> Array:
     """``sum_k weights[k] x[k]``; ``None`` is the plain sum."""
-    return array_namespace(x).sum(x if weights is None else x * weights, axis=-1)
+    return namespace(x).sum(x if weights is None else x * weights, axis=-1)
 
 
 # --- batches of cells with different numbers of users ---------------------------------------------------------
@@ -64,7 +63,7 @@ def present_users(H: Array, h: Array) -> tuple[Array, Array]:
         ``users (B, K')`` indices into the K users, and ``slots (B, K)`` indices into the K' kept ones, with
         K' itself for a user left out.
     """
-    xp = array_namespace(H)
+    xp = namespace(H)
     present = xp.any(H != 0, axis=-1) | xp.any(h != 0, axis=-1)
     counts = xp.sum(xp.astype(present, xp.int64), axis=-1)
     kept = max(1, int(xp.max(counts))) if math.prod(counts.shape) else 1
@@ -75,10 +74,10 @@ def present_users(H: Array, h: Array) -> tuple[Array, Array]:
 
 def take_rows(x: Array, users: Array) -> Array:
     """Rows ``users (B, K')`` of ``x (B, K, D)``: ``(B, K', D)``."""
-    return array_namespace(x).take_along_axis(x, users[..., None], axis=-2)
+    return namespace(x).take_along_axis(x, users[..., None], axis=-2)
 
 
 def choose(condition: Array, x: Array, y: Array) -> Array:
     """``where`` by batch element, ``condition (B,)``, whatever the number of the other axes."""
-    xp = array_namespace(x)
+    xp = namespace(x)
     return xp.where(xp.reshape(condition, condition.shape + (1,) * (x.ndim - 1)), x, y)

@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from irs_marl_env import link
+from irs_marl_env.link import namespace
 from irs_marl_env.solvers._cells import channel_of, choose, flatten, present_users, take_rows, weighted_sum
 from irs_marl_env.solvers.beamforming import _receivers, _wmmse_step, rzf
 from irs_marl_env.solvers.phases import (
@@ -60,7 +60,7 @@ def refine(
     """
     if sweeps == 0:
         return w, phi
-    xp = array_namespace(H)
+    xp = namespace(H)
     scale = (power / noise_power) ** 0.5
     G_flat, h_flat = flatten(G, h * scale)
     shifts = xp.reshape(phi, (*phi.shape[:-2], h_flat.shape[-1]))
@@ -137,7 +137,7 @@ def alternating_optimization(
             raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, allowed))}")
     if starts < 1:
         raise ValueError(f"starts={starts!r} is less than one")
-    xp = array_namespace(H)
+    xp = namespace(H)
     scale = (power / noise_power) ** 0.5
     candidates = _starting_phases(H, G, h, weights, phi_init, init, starts, seed)
     batch = math.prod(H.shape[:-2])
@@ -148,7 +148,7 @@ def alternating_optimization(
     H_flat, h_flat = take_rows(H_flat, users), take_rows(h_flat, users)
     if weights is not None:
         weights = xp.take_along_axis(weights, users, axis=-1)
-    best = None
+    best: Any = None
     for phi in candidates:
         start = xp.reshape(phi, (batch, h_flat.shape[-1]))
         answer = _ascend(H_flat, G_flat, h_flat, start, weights, iterations, sweep, tolerance)
@@ -179,7 +179,7 @@ def _ascend(
     tolerance: float | None,
 ) -> tuple[Array, Array, Array]:
     """Alternate from one start on a flat batch of scaled cells; a step that does not help is not taken."""
-    xp = array_namespace(H)
+    xp = namespace(H)
     channel = channel_of(H, G, h, phi)
     w = rzf(channel, 1.0, 1.0)
     products = link.beam_products(channel, w)
@@ -243,7 +243,7 @@ def _starting_phases(
     seed: int,
 ) -> list[Array]:
     """Phase shifts ``(..., L, N)`` to start from; random ones are one draw shared by all cells."""
-    xp = array_namespace(H)
+    xp = namespace(H)
     shape = (*H.shape[:-2], *G.shape[-3:-1])
     candidates = []
     if phi_init is not None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from irs_marl_env import link
+from irs_marl_env.link import namespace
 from irs_marl_env.solvers._cells import eye_like, unit_noise, weighted_sum
 
 Array = Any  # a numpy array or a torch tensor
@@ -33,7 +32,7 @@ def mrt(h_eff: Array, power: float, noise_power: float, weights: Array | None = 
         ``(..., K, Nb)`` beamformers, sqrt(W). Pmax is split over the users that exist; a user with a zero
         channel gets a zero beam, and so do all of them when no user that exists has a positive weight.
     """
-    return _assign_power(array_namespace(h_eff).conj(h_eff), h_eff, power, weights)
+    return _assign_power(namespace(h_eff).conj(h_eff), h_eff, power, weights)
 
 
 def rzf(
@@ -60,7 +59,7 @@ def rzf(
     Returns:
         ``(..., K, Nb)`` beamformers, sqrt(W); powers are split as in :func:`mrt`.
     """
-    xp = array_namespace(h_eff)
+    xp = namespace(h_eff)
     scaled = unit_noise(h_eff, power, noise_power)
     gram = scaled @ xp.conj(xp.matrix_transpose(scaled))
     energy = xp.real(xp.linalg.diagonal(gram))
@@ -156,7 +155,7 @@ def weighted_sum_rate(h_eff: Array, w: Array, noise_power: float, weights: Array
 
 def _receivers(products: Array, weights: Array | None) -> tuple[Array, Array]:
     """MMSE receivers folded with the MSE weights: ``g`` complex and ``c`` real of :func:`wmmse_step`."""
-    xp = array_namespace(products)
+    xp = namespace(products)
     signal, interference = link.received_power(products)
     disturbance = interference + 1.0
     gain = xp.linalg.diagonal(products) / disturbance
@@ -166,7 +165,7 @@ def _receivers(products: Array, weights: Array | None) -> tuple[Array, Array]:
 
 def _wmmse_step(h_eff: Array, products: Array, weights: Array | None) -> Array:
     """:func:`wmmse_step` for scaled channels; ``products`` belong to beams of unit power."""
-    xp = array_namespace(h_eff)
+    xp = namespace(h_eff)
     gain, cost = _receivers(products, weights)
     load = xp.sum(cost, axis=-1)[..., None]
     share = xp.astype(cost / xp.where(load > 0, load, xp.ones_like(load)), h_eff.dtype)
@@ -184,7 +183,7 @@ def _wmmse_step(h_eff: Array, products: Array, weights: Array | None) -> Array:
 
 def _assign_power(directions: Array, h_eff: Array, power: float, weights: Array | None) -> Array:
     """Give each existing user its share of Pmax along its direction."""
-    xp = array_namespace(h_eff)
+    xp = namespace(h_eff)
     exists = xp.any(h_eff != 0, axis=-1)
     share = xp.astype(exists, xp.real(h_eff).dtype)
     if weights is not None:

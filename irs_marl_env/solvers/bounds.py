@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from irs_marl_env import link
+from irs_marl_env.link import namespace
 from irs_marl_env.solvers._cells import flatten, present_users, take_rows
 
 Array = Any  # a numpy array or a torch tensor
@@ -55,7 +54,7 @@ def upper_bound(H: Array, G: Array, h: Array, power: float, noise_power: float, 
     Returns:
         ``(...)`` bit/s/Hz, at the precision of the channels.
     """
-    xp = array_namespace(H)
+    xp = namespace(H)
     real_dtype = xp.real(H).dtype
     scale = (power / noise_power) ** 0.5
     batch = math.prod(H.shape[:-2])
@@ -83,7 +82,7 @@ def upper_bound(H: Array, G: Array, h: Array, power: float, noise_power: float, 
 
 def _stacked(paths: Array, gain: Array) -> Array:
     """What each element adds to all users' channels, scaled to bound one each: ``(B, S + 1, K' Nb)``."""
-    xp = array_namespace(paths)
+    xp = namespace(paths)
     usable = xp.where(gain > 0, gain, xp.ones_like(gain))
     whitened = xp.moveaxis(paths / xp.sqrt(usable)[..., None, None], 1, 2)
     batch, size, num_users, num_antennas = whitened.shape
@@ -103,13 +102,13 @@ def _norm_bound(vectors: Array, iterations: int) -> Array:
     Returns:
         ``(...)`` real.
     """
-    xp = array_namespace(vectors)
+    xp = namespace(vectors)
     size = xp.sqrt(xp.sum(link.abs2(vectors), axis=-1))  # (..., S)
     safe = xp.where(size > 0, size, xp.ones_like(size))
     unit = vectors / safe[..., None]
     share = xp.ones_like(size)  # d_s / ||v_s||
-    density_root = None
-    best = None
+    density_root: Any = None
+    best: Any = None
     for _ in range(iterations + 1):
         weighted = xp.sqrt(size / share)[..., None] * unit
         moment = xp.conj(xp.matrix_transpose(weighted)) @ weighted  # sum_s v_s^H v_s / d_s
@@ -131,11 +130,12 @@ def _water_filling(gain: Array) -> Array:
 
     Bisection for the level; the level is rounded up, so that the value is never below the maximum.
     """
-    xp = array_namespace(gain)
+    xp = namespace(gain)
     active = gain > 0
     floor = xp.where(active, 1 / xp.where(active, gain, xp.ones_like(gain)), xp.zeros_like(gain))
-    low = xp.zeros_like(gain[..., :1])
-    high = xp.max(floor, axis=-1)[..., None] + 1.0
+    peak = xp.max(gain, axis=-1)[..., None]
+    low = xp.where(peak > 0, 1 / xp.where(peak > 0, peak, xp.ones_like(peak)), xp.zeros_like(peak))
+    high = low + 1.0  # the best user alone could take all the power
     for _ in range(WATER_STEPS):
         level = (low + high) / 2
         spent = xp.sum(xp.where(active, xp.clip(level - floor, 0.0, None), 0 * gain), axis=-1)[..., None]
@@ -146,7 +146,7 @@ def _water_filling(gain: Array) -> Array:
 
 def _shared_gain_bound(gain: Array, tau: Array) -> Array:
     """Step 3. of :func:`upper_bound` by a grid of prices: ``gain (..., K)``, ``tau (...)`` to ``(...)``."""
-    xp = array_namespace(gain)
+    xp = namespace(gain)
     peak = xp.max(gain, axis=-1)[..., None]
     peak = xp.where(peak > 0, peak, xp.ones_like(peak))
     grid = xp.linspace(-4.0, 0.0, PRICES, dtype=gain.dtype, device=getattr(gain, "device", None))

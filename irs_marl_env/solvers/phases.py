@@ -14,9 +14,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from array_api_compat import array_namespace
-
 from irs_marl_env import link
+from irs_marl_env.link import namespace
 from irs_marl_env.solvers._cells import channel_of, flatten, unit_noise, unit_phase
 from irs_marl_env.solvers.beamforming import _receivers
 
@@ -46,7 +45,7 @@ def align_phases(H: Array, G: Array, h: Array, weights: Array | None = None) -> 
     Returns:
         ``(..., L, N)`` complex, ``|phi| = 1``; one where the sum is zero.
     """
-    xp = array_namespace(H)
+    xp = namespace(H)
     towards_users = G @ xp.conj(xp.matrix_transpose(H))[..., None, :, :]  # (..., L, N, K)
     matched = h * xp.matrix_transpose(towards_users)  # (..., L, K, N)
     if weights is not None:
@@ -84,7 +83,7 @@ def parallel_sweep(
         ``(..., L, N)`` complex, ``|phi| = 1``.
     """
     G_flat, h_flat = flatten(G, unit_noise(h, 1.0, noise_power))
-    xp = array_namespace(H)
+    xp = namespace(H)
     phi_flat = xp.reshape(phi, (*phi.shape[:-2], phi.shape[-2] * phi.shape[-1]))
     H_scaled = unit_noise(H, 1.0, noise_power)
     products = link.beam_products(channel_of(H_scaled, G_flat, h_flat, phi_flat), w)
@@ -119,7 +118,7 @@ def sequential_sweep(
         ``(..., L, N)`` complex, ``|phi| = 1``.
     """
     G_flat, h_flat = flatten(G, unit_noise(h, 1.0, noise_power))
-    xp = array_namespace(H)
+    xp = namespace(H)
     phi_flat = xp.reshape(phi, (*phi.shape[:-2], phi.shape[-2] * phi.shape[-1]))
     H_scaled = unit_noise(H, 1.0, noise_power)
     products = link.beam_products(channel_of(H_scaled, G_flat, h_flat, phi_flat), w)
@@ -139,7 +138,7 @@ def _parallel_sweep(
     products: Array, h: Array, beams: Array, phi: Array, gain: Array, cost: Array, damping: Array | float
 ) -> Array:
     """Jacobi sweep; ``beams`` from :func:`_beams_at_irs`, ``gain`` and ``cost`` from the receivers."""
-    xp = array_namespace(h)
+    xp = namespace(h)
     num_users = h.shape[-2]
     eye = xp.eye(num_users, dtype=h.dtype, device=getattr(h, "device", None))
     residual = eye * gain[..., None, :] - cost[..., :, None] * products
@@ -153,7 +152,7 @@ def _sequential_sweep(products: Array, h: Array, beams: Array, phi: Array, gain:
 
     The batch stands on the last axis, so that each of the many small steps runs over contiguous memory.
     """
-    xp = array_namespace(h)
+    xp = namespace(h)
     num_users, num_elements = h.shape[-2:]
     batch = math.prod(phi.shape[:-1])
     own = xp.conj(xp.sum(xp.conj(gain)[..., :, None] * h * xp.matrix_transpose(beams), axis=-2))
@@ -182,6 +181,6 @@ def _sequential_sweep(products: Array, h: Array, beams: Array, phi: Array, gain:
 
 def _batch_last(x: Array, shape: tuple[int, ...]) -> Array:
     """Reshape to ``shape`` (batch first) and move the batch to the end, contiguous."""
-    xp = array_namespace(x)
+    xp = namespace(x)
     moved = xp.moveaxis(xp.reshape(x, shape), 0, -1)
     return xp.reshape(xp.reshape(moved, (-1,)), moved.shape)
