@@ -76,8 +76,8 @@ class ChannelModel:
         self._may_touch = bool((rise < 1.0).any())
         unit_gain = [path_gain_at(scenario, "direct", 1.0)] * M + [path_gain_at(scenario, "irs_user", 1.0)] * L
         exponent = [scenario.direct_exponent] * M + [scenario.irs_user_exponent] * L
-        self._log_unit = self._const(0.5 * np.log(unit_gain)[:, None], np.float64)
-        self._slope = self._const(-0.25 * np.array(exponent)[:, None], np.float64)
+        self._unit_amplitude = self._const(np.sqrt(unit_gain)[:, None], np.float32)
+        self._slope = self._const(-0.25 * np.array(exponent)[:, None], np.float32)  # of the squared distance
 
         real_elements = np.arange(scenario.max_elements) < np.array(scenario.elements, int)[:, None]
         self._real_elements = self._const(real_elements, np.float32)  # (L, N), 0 for padding
@@ -130,7 +130,7 @@ class ChannelModel:
         cell = geometry.nearest(distance2[:, :M])
         if self._may_touch:
             distance2 = xp.where(distance2 > 1.0, distance2, 1.0)
-        amplitude = xp.astype(xp.exp(self._log_unit + self._slope * xp.log(distance2)), xp.float32)
+        amplitude = self._unit_amplitude * xp.astype(distance2, xp.float32) ** self._slope
         return cell, Gains(amplitude[:, :M], amplitude[:, M:])
 
     # --- small scale -------------------------------------------------------------------------------------------
@@ -146,9 +146,8 @@ class ChannelModel:
         return drawn
 
     def _draw(self, links: list[str], streams: Streams) -> dict[str, Array]:
-        """Fresh CN(0, 1) scattered parts of some links, all in one pass."""
-        drawn = streams.complex_normal({f"{link}_fading": self._shape[link] for link in links})
-        return dict(zip(links, drawn.values(), strict=True))
+        """Fresh CN(0, 1) scattered parts of some links."""
+        return {link: streams.complex_normal(f"{link}_fading", *self._shape[link]) for link in links}
 
     def evolve(self, scattered: dict[str, Array], streams: Streams) -> dict[str, Array]:
         """Scattered parts of the next slot.
@@ -212,12 +211,7 @@ class ChannelModel:
         if variance == 0:
             return true
         scale = math.sqrt(variance)
-        size = {link: math.prod(shape) for link, shape in self._shape.items()}
-        noise = streams.complex_normal({"csi_error": (sum(size.values()),)})["csi_error"]
-        errors, start = {}, 0
-        for link, shape in self._shape.items():
-            errors[link] = self._xp.reshape(noise[:, start : start + size[link]], (-1, *shape))
-            start += size[link]
+        errors = {link: streams.complex_normal("csi_error", *shape) for link, shape in self._shape.items()}
         direct, bs_irs, irs_user = errors["direct"], errors["bs_irs"], errors["irs_user"]
         return Channels(
             true.H + (scale * gains.direct[..., None]) * direct,

@@ -185,16 +185,13 @@ def _multiply_into(out: Array, a: Array, b: Array) -> None:
         out[...] = a * b
 
 
-def _real_imag(x: Array) -> Array:
+def _real_imag(x: Array, axes: tuple[int, ...]) -> Array:
     """Real and imaginary part of ``(E, M, ...)`` complex as a view ``(E, M, 2, ...)``."""
     if type(x) is np.ndarray:
-        parts = x.view(x.real.dtype).reshape(*x.shape, 2)
-    else:
-        import torch
+        return x.view(np.float32).reshape(*x.shape, 2).transpose(axes)
+    import torch
 
-        parts = torch.view_as_real(x)
-    axes = tuple(range(parts.ndim - 1))
-    return namespace(x).permute_dims(parts, (*axes[:2], parts.ndim - 1, *axes[2:]))
+    return torch.view_as_real(x).permute(axes)
 
 
 class CsiObservationCodec:
@@ -250,9 +247,9 @@ class CsiObservationCodec:
         if held is not None:
             factor_G = held[:, :, None, :, None, None] * factor_G
             factor_h = held[:, :, None, :, None, None] * factor_h
-        self._write(out, "H", _real_imag(csi.H), factor_H)
-        self._write(out, "G", _real_imag(csi.G), factor_G)
-        self._write(out, "h", _real_imag(csi.h[:, None]), factor_h)
+        self._write(out, "H", _real_imag(csi.H, (0, 1, 4, 2, 3)), factor_H)
+        self._write(out, "G", _real_imag(csi.G, (0, 1, 5, 2, 3, 4)), factor_G)
+        self._write(out, "h", _real_imag(csi.h[:, None], (0, 1, 5, 2, 3, 4)), factor_h)
         out[..., self.layout.slices["rho"]] = rho.reshape(*out.shape[:-1], -1)
         if type(out) is np.ndarray:
             np.minimum(np.maximum(out, -CSI_LIMIT, out=out), CSI_LIMIT, out=out)

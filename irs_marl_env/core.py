@@ -99,7 +99,8 @@ class Core:
         shape = (streams.num_envs, s.num_irs)
         owner = self._const(np.full(shape, -1), np.int64)
         if s.initial_owner == "random":  # "the association matrix A [is] randomly initialized" (Alg. 1)
-            owner = xp.astype(streams.uniform("association", s.num_irs) * s.num_bs, xp.int64)
+            chance = streams.uniform_where(np.arange(streams.num_envs), "association", s.num_irs)
+            owner = xp.astype(chance * s.num_bs, xp.int64)
         bids = self._const(np.zeros((streams.num_envs, s.num_bs, s.num_irs)), np.float32)
         return self._enter(0, motion, self.model.start(streams), owner, bids, streams)
 
@@ -158,7 +159,7 @@ class Core:
     def _tie_break(self, tied: Array, streams: Streams) -> Array:
         """Keys ``(E, M, L)`` for tied auctions; only environments with a tie draw, so that rows stay independent."""
         rows = np.flatnonzero(tied if self.xp is np else tied.cpu().numpy())
-        return streams.uniform("association", self.scenario.num_bs, self.scenario.num_irs, rows=rows)
+        return streams.uniform_where(rows, "association", self.scenario.num_bs, self.scenario.num_irs)
 
     # --- one slot of physics -------------------------------------------------------------------------------------
 

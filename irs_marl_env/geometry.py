@@ -184,7 +184,7 @@ def _gauss_markov_advance(place: Street, motion: Motion, streams: Streams) -> Mo
     """``v' = a v + (1 - a) v_mean + s sqrt(1 - a^2) n``, s half the nominal speed per axis (Liang, Haas 1999)."""
     xp = namespace(motion["position"])
     memory, spread = place.scenario.gauss_markov_memory, 0.5 * place.scenario.speed_mps
-    noise = streams.complex_normal({"mobility": (place.scenario.num_users,)})["mobility"]
+    noise = streams.complex_normal("velocity", place.scenario.num_users)
     normal = math.sqrt(2.0) * xp.stack([noise.real, noise.imag], axis=-1)
     velocity = memory * motion["velocity"] + (1 - memory) * motion["drift"]
     velocity = velocity + spread * math.sqrt(1 - memory**2) * normal

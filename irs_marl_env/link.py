@@ -118,7 +118,7 @@ def power_factor(power: Array, max_power: float, mode: str = "ball") -> Array:
     """Amplitude factor by which beams of a given transmit power meet ``<= Pmax``; see :func:`project_power`."""
     xp = namespace(power)
     if mode == "ball":
-        reference = limit(power, max_power, math.inf)
+        reference = np.maximum(power, max_power) if xp is np else xp.clip(power, max_power, None)
     elif mode == "sphere":
         # beams of no power stay so, whatever the factor; the finite one keeps the gradient free of NaN
         reference = xp.where(power > xp.finfo(power.dtype).smallest_normal, power, max_power)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -217,7 +218,7 @@ class MdlbiParallelEnv(ParallelEnv):
             if row.dtype.kind not in "fiub":
                 raise ValueError(f"actions[{agent!r}] has dtype {row.dtype}: must be castable to float32")
             action[0, m] = row
-        if not np.isfinite(action).all():
+        if not math.isfinite(action.sum()) and not np.isfinite(action).all():
             m, i = np.argwhere(~np.isfinite(action[0]))[0]
             agent = self.agents[m]
             raise ValueError(f"actions[{agent!r}][{i}]={actions[agent][i]}: must be a finite number in [-1, 1]")

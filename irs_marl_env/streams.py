@@ -7,8 +7,9 @@ option never shifts the draws of another. Words come from Philox4x64-10 (numpy's
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,28 @@ CAUSES = (
     "bs_irs_fading",
     "irs_user_fading",
     "csi_error",
+    "velocity",  # random part of Gauss-Markov mobility
 )
+_AHEAD = 4096  # words made ahead per refill: enough to share the overhead, few enough to stay in the cache
 _FROZEN_KEY = 0x1257  # keeps the scenario's frozen realisation apart from the streams of any environment
+
+
+class _Queue:
+    """Values of one cause made ahead, so that small draws share the cost of a large one; the values are the same."""
+
+    def __init__(self) -> None:
+        self.values: Array = None
+        self.used = self.size = 0
+
+    def left(self) -> int:
+        """Values per environment that are ready but not handed out."""
+        return self.size - self.used
 
 
 class Streams:
     """The generators of E environments.
+
+    A cause yields either uniform or normal numbers, always in the order of its words.
 
     Args:
         seeds: one ``numpy.random.SeedSequence`` per environment.
@@ -39,9 +56,9 @@ class Streams:
 
     def __init__(self, seeds: Sequence[np.random.SeedSequence], xp: Any, device: Any = None) -> None:
         spawned = [seed.spawn(len(CAUSES)) for seed in seeds]
-        self._generators = {
-            cause: [np.random.Philox(keys[index]) for keys in spawned] for index, cause in enumerate(CAUSES)
-        }
+        keys = {cause: [row[index] for row in spawned] for index, cause in enumerate(CAUSES)}
+        self._generators = {cause: [np.random.Philox(key) for key in row] for cause, row in keys.items()}
+        self._queues = {cause: _Queue() for cause in CAUSES}
         self.xp, self._device = xp, device
         self.num_envs = len(spawned)
 
@@ -57,58 +74,120 @@ class Streams:
         """The streams, of one environment, behind every ``frozen`` option of a scenario."""
         return cls([np.random.SeedSequence(seed, spawn_key=(_FROZEN_KEY,))], xp, device)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "xp": self.xp.__name__}
+    # --- numbers -----------------------------------------------------------------------------------------------
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        import importlib
+    def uniform(self, cause: str, *shape: int) -> Array:
+        """Independent U[0, 1), ``(E, *shape)`` float64, one 64-bit word each."""
+        return self._take(cause, shape, _to_uniform)
 
-        self.__dict__.update(state)
-        self.xp = importlib.import_module(state["xp"])
+    def complex_normal(self, cause: str, *shape: int) -> Array:
+        """Independent CN(0, 1), ``(E, *shape)`` complex64, one 64-bit word each; see :func:`_to_normal`."""
+        return self._take(cause, shape, _to_normal)
 
-    def _words(
-        self, shapes: dict[str, tuple[int, ...]], rows: np.ndarray | None = None
-    ) -> tuple[np.ndarray, list[slice]]:
-        """Raw 64-bit words ``(E, total)`` of several causes side by side, and where each cause's are."""
-        slices, total = [], 0
-        for shape in shapes.values():
-            count = math.prod(shape)
-            slices.append(slice(total, total + count))
-            total += count
-        words = (np.empty if rows is None else np.zeros)((self.num_envs, total), np.uint64)
-        for cause, block in zip(shapes, slices, strict=True):
-            count = block.stop - block.start
-            generators = self._generators[cause]
-            for row in range(self.num_envs) if rows is None else rows:
-                words[row, block] = generators[row].random_raw(count)
-        return words, slices
+    def uniform_where(self, rows: np.ndarray, cause: str, *shape: int) -> Array:
+        """:meth:`uniform` for some environments (indices ``rows``); the others draw nothing and get zeros.
+
+        Rows move apart, so nothing is made ahead: a cause uses this method alone or not at all.
+        """
+        count = math.prod(shape)
+        words = np.zeros((self.num_envs, count), np.uint64)
+        for row in rows:
+            words[row] = self._generators[cause][row].random_raw(count)
+        return self._export(_to_uniform(words).reshape(self.num_envs, *shape))
+
+    def _take(self, cause: str, shape: tuple[int, ...], convert: Callable[[np.ndarray], np.ndarray]) -> Array:
+        count = math.prod(shape)
+        queue = self._queues[cause]
+        if queue.values is None or queue.size - queue.used < count:
+            self._refill(cause, queue, count, convert)
+        values = queue.values[:, queue.used : queue.used + count]
+        queue.used += count
+        return values.reshape(self.num_envs, *shape)
+
+    def _refill(
+        self, cause: str, queue: _Queue, count: int, convert: Callable[[np.ndarray], np.ndarray]
+    ) -> None:
+        ahead = max(1, _AHEAD // max(1, count * self.num_envs)) * count
+        words = np.empty((self.num_envs, ahead), np.uint64)
+        for row, generator in enumerate(self._generators[cause]):
+            words[row] = generator.random_raw(ahead)
+        fresh = self._export(convert(words))
+        if queue.left():  # a draw of another size before; what is ready goes first
+            fresh = self.xp.concat([queue.values[:, queue.used :], fresh], axis=1)
+        queue.values, queue.used, queue.size = fresh, 0, fresh.shape[1]
 
     def _export(self, values: np.ndarray) -> Array:
         return values if self.xp is np else self.xp.asarray(values, device=self._device)
 
-    def uniform(self, cause: str, *shape: int, rows: np.ndarray | None = None) -> Array:
-        """Independent U[0, 1), ``(E, *shape)`` float64, one 64-bit word each.
+    # --- state ---------------------------------------------------------------------------------------------------
 
-        ``rows``, indices of environments, leaves the streams of the others where they are (their values are 0).
+    def get_state(self) -> dict[str, list[dict[str, Any]]]:
+        """Where every stream stands, JSON-able: key and number of words used, by cause and environment."""
+        state = {}
+        for cause, generators in self._generators.items():
+            ready = self._queues[cause].left()
+            state[cause] = [{"key": _key(g), "words": _words_drawn(g) - ready} for g in generators]
+        return state
+
+    def set_state(self, state: dict[str, list[dict[str, Any]]]) -> None:
+        """Put every stream where :meth:`get_state` found it.
+
+        Raises:
+            ValueError: a state of other causes or another number of environments; nothing has changed then.
         """
-        words, _ = self._words({cause: shape}, rows)
-        return self._export(((words >> np.uint64(11)) * 2.0**-53).reshape(self.num_envs, *shape))
+        if set(state) != set(CAUSES) or any(len(rows) != self.num_envs for rows in state.values()):
+            raise ValueError(f"streams state must hold {', '.join(CAUSES)}, each of {self.num_envs} environments")
+        self._generators = {cause: [_philox(**row) for row in state[cause]] for cause in CAUSES}
+        self._queues = {cause: _Queue() for cause in CAUSES}
 
-    def complex_normal(self, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
-        """Independent CN(0, 1) by cause, ``(E, *shape)`` complex64, one 64-bit word each.
+    def __getstate__(self) -> dict[str, Any]:
+        # by name: modules cannot be pickled, and what is ready follows from the words used
+        return {"xp": self.xp.__name__, "device": self._device, "envs": self.num_envs, "state": self.get_state()}
 
-        Box-Muller from the word's two 32-bit halves: ``z = sqrt(-ln u1) exp(2 pi j u2)``, E|z|^2 = 1. With
-        32 bits ``|z|`` ends at 4.78, which cuts off a probability of 1.2e-10.
-        """
-        words, slices = self._words(shapes)
-        halves = words.view(np.uint32).reshape(*words.shape, 2).astype(np.float32)
-        radius = halves[..., 0] * np.float32(2.0**-32) + np.float32(2.0**-33)  # in (0, 1], never above 1
-        np.log(radius, out=radius)
-        np.sqrt(np.negative(radius, out=radius), out=radius)
-        angle = halves[..., 1] * np.float32(2.0 * math.pi * 2.0**-32)
-        values = np.empty(words.shape, np.complex64)
-        np.multiply(radius, np.cos(angle), out=values.real)
-        np.multiply(radius, np.sin(angle), out=values.imag)
-        values = self._export(values)
-        parts = zip(shapes.items(), slices, strict=True)
-        return {cause: values[:, block].reshape(self.num_envs, *shape) for (cause, shape), block in parts}
+    def __setstate__(self, pickled: dict[str, Any]) -> None:
+        self.xp, self._device = importlib.import_module(pickled["xp"]), pickled["device"]
+        self.num_envs = pickled["envs"]
+        self.set_state(pickled["state"])
+
+
+# --- words ---------------------------------------------------------------------------------------------------------
+
+
+def _key(generator: np.random.Philox) -> list[int]:
+    state: Any = generator.state
+    return [int(word) for word in state["state"]["key"]]
+
+
+def _words_drawn(generator: np.random.Philox) -> int:
+    """Words handed out so far: four per value of the 256-bit counter, less those still buffered."""
+    state: Any = generator.state
+    counter = sum(int(word) << (64 * i) for i, word in enumerate(state["state"]["counter"]))
+    return 4 * counter - (4 - int(state["buffer_pos"]))
+
+
+def _philox(key: list[int], words: int) -> np.random.Philox:
+    generator = np.random.Philox(key=np.array(key, np.uint64))
+    generator.advance(words // 4)
+    generator.random_raw(words % 4)
+    return generator
+
+
+def _to_uniform(words: np.ndarray) -> np.ndarray:
+    """U[0, 1) float64 from the upper 53 bits."""
+    return (words >> np.uint64(11)) * 2.0**-53
+
+
+def _to_normal(words: np.ndarray) -> np.ndarray:
+    """CN(0, 1) complex64 by Box-Muller from the word's two 32-bit halves: ``sqrt(-ln u1) exp(2 pi j u2)``.
+
+    E|z|^2 = 1. With 32 bits ``|z|`` ends at 4.78, which cuts off a probability of 1.2e-10.
+    """
+    halves = words.view(np.uint32).reshape(*words.shape, 2).astype(np.float32)
+    radius = halves[..., 0] * 2.0**-32 + 2.0**-33  # in (0, 1], never above 1
+    np.log(radius, out=radius)
+    np.sqrt(np.negative(radius, out=radius), out=radius)
+    angle = halves[..., 1] * (2.0 * math.pi * 2.0**-32)
+    values = np.empty(words.shape, np.complex64)
+    np.multiply(radius, np.cos(angle), out=values.real)
+    np.multiply(radius, np.sin(angle), out=values.imag)
+    return values

@@ -1,0 +1,328 @@
+"""Evaluation: any policy on the same draws, with errors that respect what is independent.
+
+Episode i of an evaluation is the environment seeded with ``seed + i``, whatever the policy, the number of processes
+or the scenario's number of IRSs; so two policies meet the same users, walks and fading and are compared pair by pair.
+Slots of an episode are not independent: standard errors are over episodes. The measure is the sum rate of the slot
+[bit/s/Hz] as physics has it, never a shaped reward.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from irs_marl_env.policies import POLICIES
+from irs_marl_env.scenario import Scenario, get_scenario
+from irs_marl_env.solvers.bounds import upper_bound
+from irs_marl_env.vector_env import MdlbiVectorEnv
+
+BOUND = "upper-bound"  # evaluated like a policy, though no policy reaches it
+BATCH = 16  # episodes stepped together
+DECIMALS = 6  # of a stored rate: far below its error, and JSON stays small
+INTERFACES = ("arrays", "dicts")
+
+Policy = Any  # a name, an object with ``bind(env, seed)``, or a callable observations -> actions
+
+
+class Estimate(NamedTuple):
+    """A mean over episodes."""
+
+    mean: Any  # bit/s/Hz
+    standard_error: Any  # of the mean, from the spread of episodes; NaN for a single one
+    episodes: np.ndarray  # (episodes, ...) value of each episode
+
+    @classmethod
+    def of(cls, episodes: np.ndarray) -> Estimate:
+        """Mean and standard error along the first axis."""
+        count = len(episodes)
+        mean = episodes.mean(0)
+        error = episodes.std(0, ddof=1) / math.sqrt(count) if count > 1 else np.full_like(mean, math.nan)
+        if mean.ndim == 0:
+            return cls(float(mean), float(error), episodes)
+        return cls(mean, error, episodes)
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Rates of a policy in a number of episodes.
+
+    Attributes:
+        policy: its name.
+        scenario: what it was evaluated on.
+        seed: of the first episode.
+        rates: ``(episodes, slots, M)`` sum rate of each BS's users [bit/s/Hz], rounded to 1e-6.
+    """
+
+    policy: str
+    scenario: Scenario
+    seed: int
+    rates: np.ndarray
+
+    @property
+    def system(self) -> Estimate:
+        """System sum rate per slot."""
+        return Estimate.of(self.rates.sum(-1).mean(-1))
+
+    @property
+    def mean(self) -> float:
+        """Mean system sum rate per slot [bit/s/Hz]."""
+        return self.system.mean
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of :attr:`mean`, clustered by episode [bit/s/Hz]; NaN for a single episode."""
+        return self.system.standard_error
+
+    @property
+    def episodes(self) -> np.ndarray:
+        """``(episodes,)`` system sum rate per slot of each episode [bit/s/Hz]."""
+        return self.system.episodes
+
+    @property
+    def per_bs(self) -> Estimate:
+        """The same for each BS: ``mean (M,)``, ``standard_error (M,)``, ``episodes (episodes, M)``."""
+        return Estimate.of(self.rates.mean(1))
+
+    @property
+    def per_slot(self) -> Estimate:
+        """System sum rate over time: ``mean (slots,)``, ``standard_error``, ``episodes (episodes, slots)``."""
+        return Estimate.of(self.rates.sum(-1))
+
+    def difference(self, other: Result) -> Estimate:
+        """By how much this policy beats another, episode by episode on the same draws.
+
+        Raises:
+            ValueError: the two were not run on the same episodes.
+        """
+        for name, mine, its in (
+            ("seed", self.seed, other.seed),
+            ("number of episodes", len(self.rates), len(other.rates)),
+            ("number of slots", self.rates.shape[1], other.rates.shape[1]),
+        ):
+            if mine != its:
+                raise ValueError(f"{self.policy!r} and {other.policy!r} do not pair: {name} {mine} and {its}")
+        return Estimate.of(self.episodes - other.episodes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON types: what was run, its summary, and the rates themselves."""
+        return {
+            "policy": self.policy,
+            "scenario": json.loads(self.scenario.to_json()),
+            "seed": self.seed,
+            "mean": self.mean,
+            "standard_error": None if math.isnan(self.standard_error) else self.standard_error,
+            "rates": self.rates.tolist(),
+        }
+
+    def to_json(self, indent: int | None = None) -> str:
+        """JSON object; :meth:`from_json` restores an equal result."""
+        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Result:
+        """Result from :meth:`to_dict`; the summary is computed anew.
+
+        Raises:
+            ValueError: keys missing, or rates that are not ``(episodes, slots, M)`` numbers.
+        """
+        missing = [key for key in ("policy", "scenario", "seed", "rates") if key not in values]
+        if missing:
+            raise ValueError(f"not a result: {', '.join(missing)} missing")
+        rates = np.asarray(values["rates"], dtype=np.float64)
+        if rates.ndim != 3:
+            raise ValueError(f"rates of shape {rates.shape}: must be (episodes, slots, BSs)")
+        return cls(values["policy"], Scenario.from_json(json.dumps(values["scenario"])), values["seed"], rates)
+
+    @classmethod
+    def from_json(cls, text: str) -> Result:
+        """Result from :meth:`to_json`.
+
+        Raises:
+            ValueError: not JSON, or not a result.
+        """
+        return cls.from_dict(json.loads(text))
+
+
+def evaluate(
+    policy: Policy,
+    scenario: str | Scenario = "mdlbi-v0",
+    episodes: int = 20,
+    seed: int = 0,
+    slots: int | None = None,
+    *,
+    processes: int = 1,
+    progress: bool | None = None,
+    interface: str = "arrays",
+    name: str | None = None,
+    **overrides: Any,
+) -> Result:
+    """Run a policy and measure the system sum rate per slot.
+
+    Args:
+        policy: a name of ``solvers.POLICIES`` (or ``"upper-bound"``, :func:`solvers.upper_bound` of every cell with
+            every IRS); an object with ``bind(env, seed) -> callable`` for policies that look beyond observations or
+            remember; or any callable ``observations -> actions``.
+        scenario: preset name or scenario. Classical policies change its action space to the one they need, and the
+            ``no-irs-*`` ones take its IRSs away.
+        episodes: number of episodes.
+        seed: episode i has ``seed + i``.
+        slots: slots of each episode, from its start; ``None`` is the whole horizon.
+        processes: episodes are shared out over so many; the result is the same. The policy must pickle.
+        progress: show a bar (needs tqdm); ``None``: on a terminal.
+        interface: what a callable takes and returns. ``"arrays"``: ``(E, M, D_o)`` float32, several episodes in a
+            batch, to ``(E, M, D_a)``; ``"dicts"``: PettingZoo's dicts by agent, one episode at a time.
+        name: what tables call the policy; ``None``: its own name.
+        **overrides: scenario fields.
+
+    Returns:
+        The :class:`Result`; the same, bit for bit, for any number of processes.
+
+    Raises:
+        ValueError: unknown policy, scenario or field, or impossible numbers.
+        TypeError: the policy is none of the above.
+    """
+    for field, value in (("episodes", episodes), ("processes", processes)):
+        _check_whole(field, value, 1)
+    _check_whole("seed", seed, 0)
+    if interface not in INTERFACES:
+        raise ValueError(f"interface={interface!r}: must be one of {', '.join(map(repr, INTERFACES))}")
+    scenario = get_scenario(scenario, **overrides)
+    policy, label = _resolve(policy)
+    if hasattr(policy, "adapt"):
+        scenario = policy.adapt(scenario)
+    if label == BOUND and scenario.sinr != "physical":
+        raise ValueError(f"the upper bound holds for sinr='physical' only, not {scenario.sinr!r}")
+    slots = scenario.horizon if slots is None else slots
+    _check_whole("slots", slots, 1, scenario.horizon)
+    size = 1 if interface == "dicts" else BATCH
+    jobs = [
+        _Job(policy, scenario, slots, seed + start, min(size, episodes - start), interface)
+        for start in range(0, episodes, size)
+    ]
+    rates: list[np.ndarray | None] = [None] * len(jobs)
+    with _bar(progress, total=episodes * slots, label=name or label) as advance:
+        for index, done in _run(jobs, processes, advance):
+            rates[index] = done
+    return Result(name or label, scenario, seed, np.concatenate(rates).round(DECIMALS))  # type: ignore[arg-type]
+
+
+class _Job(NamedTuple):
+    """Some episodes, run as one batch."""
+
+    policy: Any
+    scenario: Scenario
+    slots: int
+    seed: int
+    episodes: int
+    interface: str
+
+
+def _resolve(policy: Policy) -> tuple[Any, str]:
+    """The policy itself and its name."""
+    if isinstance(policy, str):
+        if policy == BOUND:
+            return BOUND, BOUND
+        if policy not in POLICIES:
+            raise ValueError(f"policy {policy!r} is not known; allowed: {', '.join((*POLICIES, BOUND))}, or a callable")
+        return POLICIES[policy], policy
+    if not callable(policy) and not hasattr(policy, "bind"):
+        raise TypeError(f"policy of type {type(policy).__name__}: must be a name, a callable, or have bind(env, seed)")
+    return policy, getattr(policy, "name", None) or getattr(policy, "__name__", type(policy).__name__)
+
+
+def _run(jobs: list[_Job], processes: int, advance: Callable[[int], None]) -> Iterator[tuple[int, np.ndarray]]:
+    """Rates of each job as it is done."""
+    if min(processes, len(jobs)) == 1:
+        for index, job in enumerate(jobs):
+            yield index, _episodes(job, advance)
+        return
+    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
+        pending = {pool.submit(_episodes, job): index for index, job in enumerate(jobs)}
+        for future in as_completed(pending):
+            index = pending[future]
+            advance(jobs[index].episodes * jobs[index].slots)
+            yield index, future.result()
+
+
+def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> np.ndarray:
+    """Rates ``(episodes, slots, M)`` of a job."""
+    env = MdlbiVectorEnv(job.scenario, job.episodes, autoreset=False)
+    observations, _ = env.reset(seed=job.seed)
+    act = _actor(job, env)
+    rates = np.empty((job.episodes, job.slots, job.scenario.num_bs))
+    for slot in range(job.slots):
+        if job.policy == BOUND:
+            rates[:, slot] = _bound(env)
+        observations, _, _, _, infos = env.step(act(observations))
+        if job.policy != BOUND:
+            rates[:, slot] = infos["sum_rate"]
+        if advance is not None:
+            advance(job.episodes)
+    return rates
+
+
+def _actor(job: _Job, env: MdlbiVectorEnv) -> Callable[[Any], Any]:
+    if job.policy == BOUND:  # what is done changes neither users nor channels
+        idle = np.zeros((job.episodes, job.scenario.num_bs, env.action_size), np.float32)
+        return lambda observations: idle
+    if hasattr(job.policy, "bind"):
+        return job.policy.bind(env, job.seed)
+    if job.interface == "arrays":
+        return job.policy
+    agents = env.agents
+
+    def act(observations: np.ndarray) -> np.ndarray:
+        actions = job.policy(dict(zip(agents, observations[0], strict=True)))
+        return np.stack([actions[agent] for agent in agents])[None]
+
+    return act
+
+
+def _bound(env: MdlbiVectorEnv) -> np.ndarray:
+    """Upper bound ``(E, M)`` of each cell with every IRS, on the true channels."""
+    state, s = env._state, env.scenario
+    assert state is not None
+    own = state.own_user
+    H, G, h = state.channels
+    return upper_bound(H * own[..., None], G, h[:, None] * own[:, :, None, :, None], s.tx_power_w, s.noise_power_w)
+
+
+class _bar:
+    """A progress bar if it is wanted and tqdm is there; a context that gives ``advance(steps)``."""
+
+    def __init__(self, progress: bool | None, total: int, label: str) -> None:
+        wanted = sys.stderr.isatty() if progress is None else progress
+        self._bar = None
+        if not wanted:
+            return
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            return
+        self._bar = tqdm(total=total, desc=label, unit="slot", leave=False)
+
+    def __enter__(self) -> Callable[[int], None]:
+        return self._advance
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def _advance(self, steps: int) -> None:
+        if self._bar is not None:
+            self._bar.update(steps)
+
+
+def _check_whole(name: str, value: Any, low: int, high: int | None = None) -> None:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
+    if not whole or value < low or (high is not None and value > high):
+        allowed = f"an integer >= {low}" if high is None else f"an integer in [{low}, {high}]"
+        raise ValueError(f"{name}={value!r}: must be {allowed}")
