@@ -70,16 +70,14 @@ class _Elements:
 
     def flatten(self, padded: Array) -> Array:
         """``(..., L, N)`` to ``(..., sum N_l)``."""
-        xp = namespace(padded)
-        flat = xp.reshape(padded, (*padded.shape[:-2], self._shape[0] * self._shape[1]))
+        flat = padded.reshape(*padded.shape[:-2], self._shape[0] * self._shape[1])
         return flat[..., self._index] if self.padded else flat
 
     def pad(self, flat: Array) -> Array:
         """``(..., sum N_l)`` to ``(..., L, N)``, zeros in the padding."""
-        xp = namespace(flat)
         if self.padded:
-            flat = xp.concat([flat, xp.zeros_like(flat[..., :1])], axis=-1)[..., self._place]
-        return xp.reshape(flat, (*flat.shape[:-1], *self._shape))
+            flat = namespace(flat).concat([flat, flat[..., :1] * 0], axis=-1)[..., self._place]
+        return flat.reshape(*flat.shape[:-1], *self._shape)
 
 
 # --- actions -------------------------------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ class Outcome(NamedTuple):
     power_w: Array  # (E, M) radiated
     owner: Array  # (E, L) the owners in this slot
     cell: Array  # (E, K) the cells in this slot
+    own_user: Array  # (E, M, K) float32, the same as a mask
 
 
 class Core:
@@ -123,7 +124,7 @@ class Core:
         w, power_w, phi = self._transmission(state, named, owner)
         rates = self._rates(state, w, phi, owner)
         sum_rate = xp.vecdot(rates[:, None, :], state.own_user)
-        outcome = Outcome(self._reward(sum_rate, bids), rates, sum_rate, power_w, owner, state.cell)
+        outcome = Outcome(self._reward(sum_rate, bids), rates, sum_rate, power_w, owner, state.cell, state.own_user)
         motion = self._mobility.advance(self._street, state.motion, streams)
         scattered = self.model.evolve(state.scattered, streams)
         return self._enter(state.slot + 1, motion, scattered, decided, bids, streams), outcome

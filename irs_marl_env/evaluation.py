@@ -157,6 +157,7 @@ def evaluate(
     episodes: int = 20,
     seed: int = 0,
     slots: int | None = None,
+    every: int = 1,
     *,
     processes: int = 1,
     progress: bool | None = None,
@@ -174,7 +175,10 @@ def evaluate(
             ``no-irs-*`` ones take its IRSs away.
         episodes: number of episodes.
         seed: episode i has ``seed + i``.
-        slots: slots of each episode, from its start; ``None`` is the whole horizon.
+        slots: number of slots to measure in each episode; ``None`` is all that fit into the horizon.
+        every: measure slots 0, ``every``, 2 ``every`` ... of the episode. The policy acts in these and in the slot
+            before each, which is as far as an environment remembers actions; a policy with a memory of its own
+            needs ``every=1``.
         processes: episodes are shared out over so many; the result is the same. The policy must pickle.
         progress: show a bar (needs tqdm); ``None``: on a terminal.
         interface: what a callable takes and returns. ``"arrays"``: ``(E, M, D_o)`` float32, several episodes in a
@@ -200,11 +204,13 @@ def evaluate(
         scenario = policy.adapt(scenario)
     if label == BOUND and scenario.sinr != "physical":
         raise ValueError(f"the upper bound holds for sinr='physical' only, not {scenario.sinr!r}")
-    slots = scenario.horizon if slots is None else slots
-    _check_whole("slots", slots, 1, scenario.horizon)
+    _check_whole("every", every, 1)
+    fitting = -(-scenario.horizon // every)
+    slots = fitting if slots is None else slots
+    _check_whole("slots", slots, 1, fitting)
     size = 1 if interface == "dicts" else BATCH
     jobs = [
-        _Job(policy, scenario, slots, seed + start, min(size, episodes - start), interface)
+        _Job(policy, scenario, slots, every, seed + start, min(size, episodes - start), interface)
         for start in range(0, episodes, size)
     ]
     rates: list[np.ndarray | None] = [None] * len(jobs)
@@ -220,6 +226,7 @@ class _Job(NamedTuple):
     policy: Any
     scenario: Scenario
     slots: int
+    every: int
     seed: int
     episodes: int
     interface: str
@@ -257,22 +264,24 @@ def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> np.nda
     env = MdlbiVectorEnv(job.scenario, job.episodes, autoreset=False)
     observations, _ = env.reset(seed=job.seed)
     act = _actor(job, env)
+    idle = np.zeros((job.episodes, job.scenario.num_bs, env.action_size), np.float32)
     rates = np.empty((job.episodes, job.slots, job.scenario.num_bs))
-    for slot in range(job.slots):
-        if job.policy == BOUND:
-            rates[:, slot] = _bound(env)
-        observations, _, _, _, infos = env.step(act(observations))
-        if job.policy != BOUND:
-            rates[:, slot] = infos["sum_rate"]
-        if advance is not None:
+    last = (job.slots - 1) * job.every
+    for slot in range(last + 1):
+        measured = slot % job.every == 0
+        acts = job.policy != BOUND and (measured or (slot + 1) % job.every == 0)
+        if measured and job.policy == BOUND:
+            rates[:, slot // job.every] = _bound(env)
+        observations, _, _, _, infos = env.step(act(observations) if acts else idle)
+        if measured and job.policy != BOUND:
+            rates[:, slot // job.every] = infos["sum_rate"]
+        if measured and advance is not None:
             advance(job.episodes)
     return rates
 
 
 def _actor(job: _Job, env: MdlbiVectorEnv) -> Callable[[Any], Any]:
-    if job.policy == BOUND:  # what is done changes neither users nor channels
-        idle = np.zeros((job.episodes, job.scenario.num_bs, env.action_size), np.float32)
-        return lambda observations: idle
+    """The job's policy as a callable on batched observations."""
     if hasattr(job.policy, "bind"):
         return job.policy.bind(env, job.seed)
     if job.interface == "arrays":

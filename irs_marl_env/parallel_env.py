@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -218,7 +217,7 @@ class MdlbiParallelEnv(ParallelEnv):
             if row.dtype.kind not in "fiub":
                 raise ValueError(f"actions[{agent!r}] has dtype {row.dtype}: must be castable to float32")
             action[0, m] = row
-        if not math.isfinite(action.sum()) and not np.isfinite(action).all():
+        if not np.isfinite(action).all():
             m, i = np.argwhere(~np.isfinite(action[0]))[0]
             agent = self.agents[m]
             raise ValueError(f"actions[{agent!r}][{i}]={actions[agent][i]}: must be a finite number in [-1, 1]")
@@ -226,27 +225,24 @@ class MdlbiParallelEnv(ParallelEnv):
 
     def _observations(self) -> dict[str, np.ndarray]:
         assert self._state is not None
-        flat = self._core.observe(self._state)[0]
-        # copies, so that keeping one agent's observation does not keep those of all
-        return {agent: flat[m].copy() for m, agent in enumerate(self.possible_agents)}
+        return dict(zip(self.possible_agents, self._core.observe(self._state)[0], strict=True))
 
     def _infos(self) -> dict[str, dict[str, Any]]:
         assert self._state is not None
-        outcome = self._outcome
+        outcome, own_user = self._outcome, self._state.own_user[0]
         if outcome is None:
-            s = self.scenario
-            zeros = np.zeros(s.num_users, np.float32)
             owner, cell = self._state.owner[0], self._state.cell[0]
-            rates, sums, power = zeros, np.zeros(s.num_bs), np.zeros(s.num_bs)
+            rates, sums, power = np.zeros_like(own_user), [0.0] * len(own_user), [0.0] * len(own_user)
         else:
-            owner, cell, rates = outcome.owner[0], outcome.cell[0], outcome.rates[0]
-            sums, power = outcome.sum_rate[0], outcome.power_w[0]
+            owner, cell = outcome.owner[0], outcome.cell[0]
+            rates = outcome.rates[0] * outcome.own_user[0]
+            sums, power = outcome.sum_rate[0].tolist(), outcome.power_w[0].tolist()
         return {
             agent: {
-                "rates": rates * (cell == m),
-                "sum_rate": float(sums[m]),
+                "rates": rates[m],
+                "sum_rate": sums[m],
                 "owner": owner.copy(),
-                "power_w": float(power[m]),
+                "power_w": power[m],
                 "cell": cell.copy(),
             }
             for m, agent in enumerate(self.possible_agents)

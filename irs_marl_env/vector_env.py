@@ -153,7 +153,7 @@ class MdlbiVectorEnv:
             return xp.zeros((self.num_envs, count), dtype=xp.float32, device=self.device)
 
         nothing = Outcome(
-            zeros(s.num_bs), zeros(s.num_users), zeros(s.num_bs), zeros(s.num_bs), state.owner, state.cell
+            zeros(s.num_bs), zeros(s.num_users), zeros(s.num_bs), zeros(s.num_bs), state.owner, state.cell, state.own_user
         )
         return self._infos(nothing)
 
