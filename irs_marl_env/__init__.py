@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from irs_marl_env import link, solvers
+from irs_marl_env.evaluation import Result, evaluate
 from irs_marl_env.parallel_env import MdlbiParallelEnv
 from irs_marl_env.registration import register_presets
 from irs_marl_env.scenario import Scenario, get_scenario, scenario_ids
@@ -17,7 +18,9 @@ __version__ = "0.1.0"
 __all__ = [
     "MdlbiParallelEnv",
     "MdlbiVectorEnv",
+    "Result",
     "Scenario",
+    "evaluate",
     "get_scenario",
     "link",
     "make_env",

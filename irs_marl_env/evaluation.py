@@ -179,7 +179,8 @@ def evaluate(
         every: measure slots 0, ``every``, 2 ``every`` ... of the episode. The policy acts in these and in the slot
             before each, which is as far as an environment remembers actions; a policy with a memory of its own
             needs ``every=1``.
-        processes: episodes are shared out over so many; the result is the same. The policy must pickle.
+        processes: episodes are shared out over so many; the result is the same. The policy must pickle, and a script
+            needs its ``if __name__ == "__main__":``, as always with Python's ``spawn``.
         progress: show a bar (needs tqdm); ``None``: on a terminal.
         interface: what a callable takes and returns. ``"arrays"``: ``(E, M, D_o)`` float32, several episodes in a
             batch, to ``(E, M, D_a)``; ``"dicts"``: PettingZoo's dicts by agent, one episode at a time.
@@ -198,26 +199,26 @@ def evaluate(
     _check_whole("seed", seed, 0)
     if interface not in INTERFACES:
         raise ValueError(f"interface={interface!r}: must be one of {', '.join(map(repr, INTERFACES))}")
-    scenario = get_scenario(scenario, **overrides)
     policy, label = _resolve(policy)
+    of = get_scenario(scenario, **overrides)
     if hasattr(policy, "adapt"):
-        scenario = policy.adapt(scenario)
-    if label == BOUND and scenario.sinr != "physical":
-        raise ValueError(f"the upper bound holds for sinr='physical' only, not {scenario.sinr!r}")
+        of = policy.adapt(of)
+    if label == BOUND and of.sinr != "physical":
+        raise ValueError(f"the upper bound holds for sinr='physical' only, not {of.sinr!r}")
     _check_whole("every", every, 1)
-    fitting = -(-scenario.horizon // every)
+    fitting = -(-of.horizon // every)
     slots = fitting if slots is None else slots
     _check_whole("slots", slots, 1, fitting)
     size = 1 if interface == "dicts" else BATCH
     jobs = [
-        _Job(policy, scenario, slots, every, seed + start, min(size, episodes - start), interface)
+        _Job(policy, of, slots, every, seed + start, min(size, episodes - start), interface)
         for start in range(0, episodes, size)
     ]
     rates: list[np.ndarray | None] = [None] * len(jobs)
-    with _bar(progress, total=episodes * slots, label=name or label) as advance:
+    with _Bar(progress, total=episodes * slots, label=name or label) as advance:
         for index, done in _run(jobs, processes, advance):
             rates[index] = done
-    return Result(name or label, scenario, seed, np.concatenate(rates).round(DECIMALS))  # type: ignore[arg-type]
+    return Result(name or label, of, seed, np.concatenate(rates).round(DECIMALS))  # type: ignore[arg-type]
 
 
 class _Job(NamedTuple):
@@ -242,7 +243,7 @@ def _resolve(policy: Policy) -> tuple[Any, str]:
         return POLICIES[policy], policy
     if not callable(policy) and not hasattr(policy, "bind"):
         raise TypeError(f"policy of type {type(policy).__name__}: must be a name, a callable, or have bind(env, seed)")
-    return policy, getattr(policy, "name", None) or getattr(policy, "__name__", type(policy).__name__)
+    return policy, str(getattr(policy, "name", getattr(policy, "__name__", type(policy).__name__)))
 
 
 def _run(jobs: list[_Job], processes: int, advance: Callable[[int], None]) -> Iterator[tuple[int, np.ndarray]]:
@@ -304,7 +305,7 @@ def _bound(env: MdlbiVectorEnv) -> np.ndarray:
     return upper_bound(H * own[..., None], G, h[:, None] * own[:, :, None, :, None], s.tx_power_w, s.noise_power_w)
 
 
-class _bar:
+class _Bar:
     """A progress bar if it is wanted and tqdm is there; a context that gives ``advance(steps)``."""
 
     def __init__(self, progress: bool | None, total: int, label: str) -> None:

@@ -1,0 +1,91 @@
+"""Beams and phases of many cells at once: each a BS of some environment with some set of IRSs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from irs_marl_env.channel import element_energy
+from irs_marl_env.policies.view import View
+from irs_marl_env.solvers.alternating import alternating_optimization
+
+# alternating optimisation of every "-ao" policy: from aligned phases, 30 iterations at most
+ITERATIONS = 30
+TOLERANCE = 1e-4  # a cell rests when an iteration brings less than this share
+BATCH_NUMBERS = 2**18  # complex numbers of channels in one call of the solver; more fall out of the cache
+
+
+class Solution(NamedTuple):
+    """Answers for B cells."""
+
+    value: np.ndarray  # (B,) sum rate without inter-cell interference, bit/s/Hz
+    w: np.ndarray  # (B, K, Nb) sqrt(W), zero for users of other cells
+    phi: np.ndarray  # (B, L, N), one for IRSs outside the set
+
+
+class Cells:
+    """The cells of one slot.
+
+    Args:
+        view: the slot.
+    """
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        counts = view.own_user.sum(-1)  # (E, M)
+        self._kept = max(1, int(counts.max()))
+        # own users first, so that a cell is a small dense problem
+        self._users = np.argsort(~view.own_user, axis=-1, kind="stable")[..., : self._kept]
+        self._present = np.arange(self._kept) < counts[..., None]  # (E, M, K')
+
+    def solve(self, rows: np.ndarray, bs: np.ndarray, sets: np.ndarray) -> Solution:
+        """Alternating optimisation for each cell.
+
+        Args:
+            rows: ``(B,)`` environment of each cell.
+            bs: ``(B,)`` its BS.
+            sets: ``(B, L)`` bool, the IRSs it owns.
+        """
+        s = self.view.scenario
+        size = sets.sum(-1)
+        value = np.zeros(len(rows), np.float32)
+        w = np.zeros((len(rows), s.num_users, s.num_antennas), np.complex64)
+        phi = np.ones((len(rows), s.num_irs, s.max_elements), np.complex64)
+        for count in np.unique(size):  # cells with as many IRSs have arrays of one shape
+            alike = np.flatnonzero(size == count)
+            numbers = (self._kept + count * s.max_elements) * (self._kept + s.num_antennas)
+            for part in np.array_split(alike, -(-len(alike) * numbers // BATCH_NUMBERS)):
+                value[part], w[part], phi[part] = self._solve_alike(rows[part], bs[part], sets[part], int(count))
+        return Solution(value, w, phi)
+
+    def values(self, rows: np.ndarray, bs: np.ndarray, sets: np.ndarray) -> np.ndarray:
+        """The ``value`` of :meth:`solve`."""
+        return self.solve(rows, bs, sets).value
+
+    def _solve_alike(self, rows: np.ndarray, bs: np.ndarray, sets: np.ndarray, count: int) -> Solution:
+        s, csi = self.view.scenario, self.view.csi
+        irs = np.nonzero(sets)[1].reshape(len(rows), count)
+        users, present = self._users[rows, bs], self._present[rows, bs]
+        at = rows[:, None]
+        H = csi.H[at, bs[:, None], users] * present[..., None]
+        G = csi.G[at, bs[:, None], irs]
+        h = csi.h[at[..., None], irs[:, :, None], users[:, None]] * present[:, None, :, None]
+        if s.reflection == "single" and count:
+            strength = self.strength[at[..., None], bs[:, None, None], users[:, None], irs[:, :, None]]
+            h = h * (np.arange(count)[:, None] == strength.argmax(1)[:, None])[..., None]
+        power, noise = s.tx_power_w, s.noise_power_w
+        beams, shifts, history = alternating_optimization(
+            H, G, h, power, noise, iterations=ITERATIONS, tolerance=TOLERANCE
+        )
+        w = np.zeros((len(rows), s.num_users, s.num_antennas), np.complex64)
+        np.put_along_axis(w, users[..., None], beams * present[..., None], axis=1)
+        phi = np.ones((len(rows), s.num_irs, s.max_elements), np.complex64)
+        phi[np.arange(len(rows))[:, None], irs] = shifts
+        return Solution(history[..., -1], w, phi)
+
+    @cached_property
+    def strength(self) -> np.ndarray:
+        """``(E, M, K, L)``, what ranks the IRSs for ``reflection="single"``."""
+        return element_energy(self.view.csi.G, self.view.csi.h)
