@@ -84,7 +84,8 @@ def served(x: Array, cell: Array) -> Array:
     if len(lead) == 1:
         rows, users = _grid(xp, lead[0], num_users, x.device)
         return x[rows, cell, users]
-    flat = served(x.reshape(-1, num_bs, num_users, depth), cell.reshape(-1, num_users))
+    rows = math.prod(lead)  # not -1, which is ambiguous without IRSs (depth 0)
+    flat = served(x.reshape(rows, num_bs, num_users, depth), cell.reshape(rows, num_users))
     return flat.reshape(*lead, num_users, depth)
 
 
