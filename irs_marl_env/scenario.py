@@ -342,7 +342,7 @@ def _check_names(values: dict[str, Any]) -> None:
     for name in values:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             raise ScenarioError(f"{name!r} is not a scenario field{hint} Allowed: {', '.join(known)}")
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # before numpy is imported
-    os.environ[_name] = "1"
-os.environ["MPLBACKEND"] = "Agg"
+# before numpy is imported
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", MPLBACKEND="Agg")
 
 import pytest
 from hypothesis import settings
 
-settings.register_profile("suite", derandomize=True, max_examples=50, deadline=None, database=None, print_blob=False)
+settings.register_profile("suite", derandomize=True, max_examples=100, deadline=None, database=None, print_blob=False)
 settings.load_profile("suite")
 
 

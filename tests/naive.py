@@ -58,7 +58,7 @@ def user_irs(owner: Any, cell: Any, num_bs: int, reflection: str, rank: Any = No
 
 def reflected(G: Any, h: Any, phi: Any, A: Any, cell: Any, m: int, k: int) -> np.ndarray:
     """Row channel from BS m to user k over the IRSs that serve user k."""
-    M, L, N, Nb = np.shape(G)
+    _, L, N, Nb = np.shape(G)
     out = np.zeros(Nb, complex)
     for l in range(L):
         if A[cell[k]][k][l]:
