@@ -1,0 +1,271 @@
+"""Command line: evaluate policies, list scenarios, draw an episode, print saved results.
+
+Exit codes: 0 done, 2 impossible input or a missing optional package (said in words on stderr), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from irs_marl_env.evaluation import BOUND, Estimate, Result, evaluate
+from irs_marl_env.parallel_env import MdlbiParallelEnv
+from irs_marl_env.policies import POLICIES
+from irs_marl_env.scenario import Scenario, get_scenario, scenario_ids
+from irs_marl_env.vector_env import MdlbiVectorEnv
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: without the program's name; ``None``: those of the process.
+
+    Returns:
+        The exit code.
+    """
+    args = _parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except (ValueError, ImportError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m irs_marl_env", description=(__doc__ or "").split("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command, run, help_text, fill in (
+        ("evaluate", _evaluate, "sum rate of policies on the same draws", _evaluate_arguments),
+        ("scenarios", _scenarios, "list the presets, or print one as JSON", _scenarios_arguments),
+        ("render", _render, "draw an episode as an animated GIF", _render_arguments),
+        ("results", _results, "print results that evaluate wrote", _results_arguments),
+    ):
+        sub = commands.add_parser(command, help=help_text, description=help_text)
+        sub.set_defaults(run=run)
+        fill(sub)
+    return parser
+
+
+def _scenario_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scenario", default="mdlbi-v0", help="preset, or a JSON file of a scenario (%(default)s)")
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="FIELD=VALUE", help="override a field; repeat"
+    )
+
+
+def _scenario(args: argparse.Namespace) -> Scenario:
+    overrides = _overrides(args.overrides)
+    path = Path(args.scenario)
+    if path.suffix == ".json":
+        return Scenario.from_json(path.read_text()).replace(**overrides)
+    return get_scenario(args.scenario, **overrides)
+
+
+def _overrides(assignments: list[str]) -> dict[str, Any]:
+    values = {}
+    for assignment in assignments:
+        field, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"--set {assignment}: must be FIELD=VALUE")
+        try:
+            values[field] = json.loads(text)  # numbers, true, false, null, lists
+        except json.JSONDecodeError:
+            values[field] = text
+    return values
+
+
+def _policy(name: str) -> Any:
+    """A policy's name, or the object behind ``module:attribute``."""
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        return name
+    found = getattr(importlib.import_module(module), attribute, None)
+    if not callable(found) and not hasattr(found, "bind"):
+        raise ValueError(f"--policy {name}: module {module!r} has no policy {attribute!r}")
+    return found
+
+
+# --- evaluate, results -----------------------------------------------------------------------------------------
+
+
+def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    known = ", ".join((*POLICIES, BOUND))
+    parser.add_argument(
+        "--policy", action="append", required=True, help=f"repeat; one of {known}, or MODULE:CALLABLE of your own"
+    )
+    _scenario_arguments(parser)
+    parser.add_argument("--episodes", type=int, default=20, help="number of episodes (%(default)s)")
+    parser.add_argument("--slots", type=int, help="slots measured in each episode (all)")
+    parser.add_argument("--every", type=int, default=1, help="slots between two measured ones (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="episode i has seed + i (%(default)s)")
+    parser.add_argument("--processes", type=int, default=1, help="the result is the same (%(default)s)")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    scenario = _scenario(args)
+    if args.out is not None and not args.out.parent.is_dir():
+        raise ValueError(f"--out {args.out}: no such folder")  # before the work, not after
+    results = [
+        evaluate(
+            _policy(name),
+            scenario,
+            args.episodes,
+            args.seed,
+            args.slots,
+            args.every,
+            processes=args.processes,
+            name=name,
+        )
+        for name in args.policy
+    ]
+    print(table(results))
+    if args.out is not None:
+        args.out.write_text(dump(results))
+
+
+def _results_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, help="JSON files written by evaluate")
+
+
+def _results(args: argparse.Namespace) -> None:
+    for path in args.files:
+        try:
+            results = load(path.read_text())
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        print(f"{path}\n{table(results)}")
+
+
+def dump(results: Sequence[Result]) -> str:
+    """JSON of several results, one per line."""
+    return '{"results": [\n' + ",\n".join(result.to_json() for result in results) + "\n]}\n"
+
+
+def load(text: str) -> list[Result]:
+    """Results from :func:`dump`.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    values = json.loads(text)
+    if not isinstance(values, dict) or not isinstance(values.get("results"), list):
+        raise ValueError('not a file of results: no list "results"')
+    return [Result.from_dict(one) for one in values["results"]]
+
+
+def table(results: Sequence[Result]) -> str:
+    """Plain-text table: system sum rate, share of each BS, paired difference to the first policy.
+
+    Args:
+        results: at least one.
+    """
+    first = results[0]
+    rows = [("policy", "bit/s/Hz", "per BS", f"minus {first.policy}")]
+    for result in results:
+        per_bs = " ".join(f"{value:.2f}" for value in result.per_bs.mean)
+        rows.append((result.policy, _plus_minus(result.system), per_bs, _difference(result, first)))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [_line(row, widths) for row in rows]
+    count, slots, _ = first.rates.shape
+    note = f"system sum rate per slot +- standard error; {count} episodes x {slots} slots, seed {first.seed}"
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:], note])
+
+
+def _line(row: tuple[str, ...], widths: list[int]) -> str:
+    cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+    return "  ".join(cells).rstrip()
+
+
+def _difference(result: Result, first: Result) -> str:
+    if result is first:
+        return ""
+    try:
+        return _plus_minus(result.difference(first), sign="+")
+    except ValueError:  # results of different files may have other episodes
+        return "unpaired"
+
+
+def _plus_minus(estimate: Estimate, sign: str = "") -> str:
+    error = "?" if math.isnan(estimate.standard_error) else f"{estimate.standard_error:.3f}"
+    return f"{estimate.mean:{sign}.3f} +- {error}"
+
+
+# --- scenarios ------------------------------------------------------------------------------------------------
+
+
+def _scenarios_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--scenario", help="print this one, a preset or a JSON file, as JSON")
+    parser.add_argument(
+        "--set", dest="overrides", action="append", default=[], metavar="FIELD=VALUE", help="override a field; repeat"
+    )
+
+
+def _scenarios(args: argparse.Namespace) -> None:
+    if args.scenario is not None:
+        print(_scenario(args).to_json(indent=2))
+        return
+    if args.overrides:
+        raise ValueError("--set needs --scenario")
+    rows: list[tuple[str, ...]] = [("scenario", "BSs", "users", "IRSs", "antennas", "elements", "slots", "D_o", "D_a")]
+    for name in scenario_ids():
+        env = MdlbiVectorEnv(name)
+        s = env.scenario
+        sizes = (s.num_bs, s.num_users, s.num_irs, s.num_antennas, s.max_elements, s.horizon)
+        rows.append((name, *(str(n) for n in (*sizes, env.observation_size, env.action_size))))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    print("\n".join(_line(row, widths) for row in rows))
+
+
+# --- render ---------------------------------------------------------------------------------------------------
+
+
+def _render_arguments(parser: argparse.ArgumentParser) -> None:
+    _scenario_arguments(parser)
+    parser.add_argument("--policy", default="proximity-ao", help="who acts (%(default)s)")
+    parser.add_argument("--slots", type=int, default=50, help="frames after the first (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fps", type=float, default=5.0, help="frames per second (%(default)s)")
+    parser.add_argument("--out", type=Path, required=True, help="file to write, .gif")
+
+
+def _render(args: argparse.Namespace) -> None:
+    if args.out.suffix.lower() != ".gif":
+        raise ValueError(f"--out {args.out}: must end in .gif")
+    if not args.out.parent.is_dir():
+        raise ValueError(f"--out {args.out}: no such folder")
+    if not (0 < args.fps <= 50):
+        raise ValueError(f"--fps {args.fps:g}: must be in (0, 50]")
+    if args.policy not in POLICIES:
+        raise ValueError(f"--policy {args.policy}: must be one of {', '.join(POLICIES)}")
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError("an animated GIF needs pillow: pip install 'irs-marl-env[render]'") from None
+    policy = POLICIES[args.policy]
+    scenario = policy.adapt(_scenario(args))
+    if not 1 <= args.slots <= scenario.horizon:
+        raise ValueError(f"--slots {args.slots}: must be in [1, {scenario.horizon}]")
+    env = MdlbiParallelEnv(scenario, render_mode="rgb_array")
+    observations, _ = env.reset(seed=args.seed)
+    act = policy.bind(env, args.seed)
+    pictures = [env.render()]
+    for _ in range(args.slots):
+        observations, *_ = env.step(act(observations))
+        pictures.append(env.render())
+    env.close()
+    frames = [Image.fromarray(picture) for picture in pictures if picture is not None]
+    milliseconds = round(1000 / args.fps)
+    frames[0].save(args.out, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, optimize=True)
+    print(f"{args.out}: {len(frames)} frames of {args.policy}")
