@@ -132,16 +132,22 @@ def _water_filling(gain: Array) -> Array:
     """
     xp = namespace(gain)
     active = gain > 0
-    floor = xp.where(active, 1 / xp.where(active, gain, xp.ones_like(gain)), xp.zeros_like(gain))
+    floor = 1 / xp.where(active, gain, xp.ones_like(gain))
     peak = xp.max(gain, axis=-1)[..., None]
-    low = xp.where(peak > 0, 1 / xp.where(peak > 0, peak, xp.ones_like(peak)), xp.zeros_like(peak))
-    high = low + 1.0  # the best user alone could take all the power
+    # heights above the lowest floor: a level of its own size would swallow Pmax = 1 where gains are tiny
+    depth = floor - 1 / xp.where(peak > 0, peak, xp.ones_like(peak))
+    low, high = xp.zeros_like(peak), xp.ones_like(peak)
     for _ in range(WATER_STEPS):
         level = (low + high) / 2
-        spent = xp.sum(xp.where(active, xp.clip(level - floor, 0.0, None), 0 * gain), axis=-1)[..., None]
+        spent = xp.sum(_share(level, depth, active), axis=-1)[..., None]
         low, high = xp.where(spent < 1.0, level, low), xp.where(spent < 1.0, high, level)
-    share = xp.where(active, xp.clip(high - floor, 0.0, None), 0 * gain)
-    return xp.sum(link.rates(share * gain), axis=-1)
+    return xp.sum(link.rates(_share(high, depth, active) * gain), axis=-1)
+
+
+def _share(level: Array, depth: Array, active: Array) -> Array:
+    """Power poured on each user when the water stands at ``level``."""
+    above = level - depth
+    return namespace(level).where(active & (above > 0), above, 0 * above)
 
 
 def _shared_gain_bound(gain: Array, tau: Array) -> Array:
