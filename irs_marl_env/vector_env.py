@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from irs_marl_env.channel import Channels, Gains
 from irs_marl_env.core import Core, Outcome, State
 from irs_marl_env.parallel_env import check_reset_options, check_seed
 from irs_marl_env.scenario import Scenario, get_scenario
@@ -120,6 +122,61 @@ class MdlbiVectorEnv:
             raise RuntimeError("call reset() before state()")
         return self._core.global_state(self._state)
 
+    def get_state(self) -> dict[str, Any]:
+        """Everything the future depends on, flat: arrays (copies) by name, and JSON-able values.
+
+        With :meth:`set_state` of an environment of the same scenario and size the episodes go on, bit for bit.
+        """
+        if self._state is None or self._streams is None:
+            raise RuntimeError("call reset() before get_state()")
+        saved: dict[str, Any] = {"scenario": self.scenario.digest, "streams": self._streams.get_state()}
+        for field, value in self._state._asdict().items():
+            if field == "csi" and value is self._state.channels:
+                continue  # perfect CSI: the same arrays
+            for name, leaf in _leaves(field, value):
+                saved[name] = leaf if isinstance(leaf, int) else self._xp.asarray(leaf, copy=True)
+        return saved
+
+    def set_state(self, saved: dict[str, Any]) -> None:
+        """Go on where :meth:`get_state` was called; instead of ``reset``.
+
+        Raises:
+            ValueError: a state of another scenario or number of environments; nothing has changed then.
+        """
+        if saved.get("scenario") != self.scenario.digest:
+            raise ValueError(
+                f"state of scenario {saved.get('scenario')!r}: must be of this one, {self.scenario.digest!r}"
+            )
+        if len(saved["cell"]) != self.num_envs:
+            raise ValueError(f"state of {len(saved['cell'])} environments: must be of {self.num_envs}")
+        streams = Streams.from_seed(0, self.num_envs, self._xp, self.device)
+        streams.set_state(saved["streams"])
+        xp = self._xp
+        leaves = {
+            name: leaf if isinstance(leaf, int) else xp.asarray(leaf, copy=True, device=self.device)
+            for name, leaf in saved.items()
+            if name not in ("scenario", "streams")
+        }
+        fields: dict[str, Any] = {}
+        for name, leaf in leaves.items():
+            field, _, key = name.partition(".")
+            if key:
+                fields.setdefault(field, {})[key] = leaf
+            else:
+                fields[field] = leaf
+        for field, kind in (("gains", Gains), ("channels", Channels), ("csi", Channels)):
+            if field in fields:
+                fields[field] = kind(**fields[field])
+        fields.setdefault("csi", fields["channels"])
+        self._state = State(**fields)
+        self._streams = streams
+
+    def observe(self) -> Array:
+        """Observations ``(E, M, D_o)`` of the present slot; what :meth:`reset` or :meth:`step` returned last."""
+        if self._state is None:
+            raise RuntimeError("call reset() before observe()")
+        return self._core.observe(self._state)
+
     def close(self) -> None:
         """Nothing to release; here because callers expect it."""
 
@@ -163,6 +220,17 @@ class MdlbiVectorEnv:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._xp, _ = _backend(self.backend, self.device)
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Arrays and integers in a field of a state, under dotted names."""
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    for key, leaf in value.items():
+        yield f"{name}.{key}", leaf
 
 
 def _backend(name: str, device: Any) -> tuple[Any, Any]:
