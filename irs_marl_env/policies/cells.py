@@ -11,10 +11,8 @@ from irs_marl_env.channel import element_energy
 from irs_marl_env.policies.view import View
 from irs_marl_env.solvers.alternating import alternating_optimization
 
-# alternating optimisation of every "-ao" policy: from aligned phases, 30 iterations at most
-ITERATIONS = 30
-TOLERANCE = 1e-4  # a cell rests when an iteration brings less than this share
-BATCH_NUMBERS = 2**18  # complex numbers of channels in one call of the solver; more fall out of the cache
+ITERATIONS = 30  # of the alternating optimisation in every "-ao" policy
+BATCH_NUMBERS = 2**17  # complex numbers of channels in one call of the solver; many more fall out of the cache
 
 
 class Solution(NamedTuple):
@@ -34,7 +32,7 @@ class Cells:
 
     def __init__(self, view: View) -> None:
         self.view = view
-        counts = view.own_user.sum(-1)  # (E, M)
+        self._counts = counts = view.own_user.sum(-1)  # (E, M)
         self._kept = max(1, int(counts.max()))
         # own users first, so that a cell is a small dense problem
         self._users = np.argsort(~view.own_user, axis=-1, kind="stable")[..., : self._kept]
@@ -50,11 +48,12 @@ class Cells:
         """
         s = self.view.scenario
         size = sets.sum(-1)
+        by_users = np.argsort(self._counts[rows, bs], kind="stable")  # like with like: the solver pads to the largest
         value = np.zeros(len(rows), np.float32)
         w = np.zeros((len(rows), s.num_users, s.num_antennas), np.complex64)
         phi = np.ones((len(rows), s.num_irs, s.max_elements), np.complex64)
         for count in np.unique(size):  # cells with as many IRSs have arrays of one shape
-            alike = np.flatnonzero(size == count)
+            alike = by_users[size[by_users] == count]
             numbers = (self._kept + count * s.max_elements) * (self._kept + s.num_antennas)
             for part in np.array_split(alike, -(-len(alike) * numbers // BATCH_NUMBERS)):
                 value[part], w[part], phi[part] = self._solve_alike(rows[part], bs[part], sets[part], int(count))
@@ -76,9 +75,7 @@ class Cells:
             strength = self.strength[at[..., None], bs[:, None, None], users[:, None], irs[:, :, None]]
             h = h * (np.arange(count)[:, None] == strength.argmax(1)[:, None])[..., None]
         power, noise = s.tx_power_w, s.noise_power_w
-        beams, shifts, history = alternating_optimization(
-            H, G, h, power, noise, iterations=ITERATIONS, tolerance=TOLERANCE
-        )
+        beams, shifts, history = alternating_optimization(H, G, h, power, noise, iterations=ITERATIONS)
         w = np.zeros((len(rows), s.num_users, s.num_antennas), np.complex64)
         np.put_along_axis(w, users[..., None], beams * present[..., None], axis=1)
         phi = np.ones((len(rows), s.num_irs, s.max_elements), np.complex64)
