@@ -31,14 +31,20 @@ __all__ = [
 
 
 def make_env(
-    scenario: str | Scenario = "mdlbi-v0", *, render_mode: str | None = None, **overrides: Any
+    scenario: str | Scenario = "mdlbi-v0",
+    *,
+    render_mode: str | None = None,
+    fast: bool | None = None,
+    **overrides: Any,
 ) -> MdlbiParallelEnv:
     """A PettingZoo ``ParallelEnv`` of a preset or scenario, with scenario fields overridden by keyword.
+
+    See :class:`MdlbiParallelEnv`.
 
     Raises:
         ValueError: unknown scenario, field or render mode, or an impossible value.
     """
-    return MdlbiParallelEnv(scenario, render_mode=render_mode, **overrides)
+    return MdlbiParallelEnv(scenario, render_mode=render_mode, fast=fast, **overrides)
 
 
 def make_vec_env(
@@ -48,6 +54,7 @@ def make_vec_env(
     backend: str = "numpy",
     device: Any = None,
     autoreset: bool = True,
+    fast: bool | None = None,
     **overrides: Any,
 ) -> MdlbiVectorEnv:
     """``num_envs`` environments stepped at once; see :class:`MdlbiVectorEnv`.
@@ -55,7 +62,9 @@ def make_vec_env(
     Raises:
         ValueError: unknown scenario, field or backend, or an impossible value.
     """
-    return MdlbiVectorEnv(scenario, num_envs, backend=backend, device=device, autoreset=autoreset, **overrides)
+    return MdlbiVectorEnv(
+        scenario, num_envs, backend=backend, device=device, autoreset=autoreset, fast=fast, **overrides
+    )
 
 
 register_presets()

@@ -32,6 +32,7 @@ class Gains(NamedTuple):
     """Large-scale amplitude gains, float32; fading has unit power around them."""
 
     direct: Array  # (E, M, K)
+    bs_irs: Array  # (E, M, L)
     irs_user: Array  # (E, L, K)
 
 
@@ -85,9 +86,7 @@ class ChannelModel:
         self.bs_irs_gain = np.array(
             [[math.sqrt(path_gain_at(scenario, "bs_irs", max(d, 1.0))) for d in row] for row in distance]
         ).reshape(M, L)  # amplitude
-        self._bs_irs_amplitude = self._const(
-            self.bs_irs_gain[:, :, None, None] * real_elements[None, :, :, None], np.float32
-        )
+        self._bs_irs_gain = self._const(self.bs_irs_gain, np.float32)
         self._padded = not real_elements.all()
         user = jakes_correlation(scenario.user_doppler_hz, scenario.slot_s)
         mast = jakes_correlation(scenario.bs_irs_doppler_hz, scenario.slot_s)
@@ -97,7 +96,6 @@ class ChannelModel:
             "irs_user": scenario.fading,
             "bs_irs": scenario.bs_irs_fading,
         }
-        self._changing = [link for link, mode in self._mode.items() if mode in ("iid", "ar1")]
         self._shape = {
             "direct": (M, scenario.num_users, scenario.num_antennas),
             "bs_irs": (M, L, scenario.max_elements, scenario.num_antennas),
@@ -131,53 +129,89 @@ class ChannelModel:
         if self._may_touch:
             distance2 = xp.where(distance2 > 1.0, distance2, 1.0)
         amplitude = self._unit_amplitude * xp.astype(distance2, xp.float32) ** self._slope
-        return cell, Gains(amplitude[:, :M], amplitude[:, M:])
+        bs_irs = xp.broadcast_to(self._bs_irs_gain, (position.shape[0], *self._bs_irs_gain.shape))
+        return cell, Gains(amplitude[:, :M], bs_irs, amplitude[:, M:])
 
     # --- small scale -------------------------------------------------------------------------------------------
 
     def start(self, streams: Streams) -> dict[str, Array]:
-        """Scattered parts g of a new episode by link, CN(0, 1) complex64."""
-        drawn = self._draw([link for link, mode in self._mode.items() if mode != "frozen"], streams)
+        """Scattered parts g of a new episode, CN(0, 1) complex64, of the links whose fading has a memory."""
+        scattered = {}
         for link, mode in self._mode.items():
             if mode == "frozen":  # a batch of one: the realisation cannot depend on the number of environments
                 frozen = Streams.frozen(self.scenario.frozen_seed, self._xp, self._device)
-                one = self._draw([link], frozen)[link]
-                drawn[link] = self._xp.broadcast_to(one, (streams.num_envs, *self._shape[link]))
-        return drawn
+                one = self._draw(link, frozen)
+                scattered[link] = self._xp.broadcast_to(one, (streams.num_envs, *self._shape[link]))
+            elif mode != "iid":
+                scattered[link] = self._draw(link, streams)
+        return scattered
 
-    def _draw(self, links: list[str], streams: Streams) -> dict[str, Array]:
-        """Fresh CN(0, 1) scattered parts of some links."""
-        return {link: streams.complex_normal(f"{link}_fading", *self._shape[link]) for link in links}
+    def _draw(self, link: str, streams: Streams) -> Array:
+        return streams.complex_normal(f"{link}_fading", *self._shape[link])
 
     def evolve(self, scattered: dict[str, Array], streams: Streams) -> dict[str, Array]:
         """Scattered parts of the next slot.
 
-        ``iid``: new; ``ar1``: ``g' = r g + sqrt(1 - r^2) n`` with r = J0(2 pi f_D T), so that the autocorrelation
-        is r^lag; ``episode`` and ``frozen``: the same.
+        ``ar1``: ``g' = r g + sqrt(1 - r^2) n`` with r = J0(2 pi f_D T), so that the autocorrelation is r^lag;
+        ``episode`` and ``frozen``: the same. (``iid`` has no memory: :meth:`channels` draws it.)
         """
-        fresh = self._draw(self._changing, streams) if self._changing else {}
-        for link, g in fresh.items():
+        evolved = dict(scattered)
+        for link, g in scattered.items():
             if self._mode[link] == "ar1":
                 r = self.correlation[link]
-                fresh[link] = r * scattered[link] + math.sqrt(max(0.0, 1.0 - r * r)) * g
-        return {**scattered, **fresh}
+                evolved[link] = r * g + math.sqrt(max(0.0, 1.0 - r * r)) * self._draw(link, streams)
+        return evolved
 
-    def channels(self, gains: Gains, scattered: dict[str, Array], position: Array) -> Channels:
-        """Channels of a slot from large scale, scattered part and (for Rician links) geometry."""
+    def channels(
+        self, gains: Gains, scattered: dict[str, Array], position: Array, streams: Streams, G: Array | None = None
+    ) -> Channels:
+        """Channels of a slot from large scale, scattered part and (for Rician links) geometry.
+
+        Args:
+            gains: amplitude gains; a link of gain zero is zero and costs no draw.
+            scattered: of :meth:`evolve`.
+            position: ``(E, K, 2)`` m.
+            streams: advanced for ``iid`` links.
+            G: BS-IRS channels of the last slot, returned again where nothing in them changes.
+        """
         s = self.scenario
-        direct, irs_user = scattered["direct"], scattered["irs_user"]
-        if s.direct_rician_k_db is not None or s.irs_user_rician_k_db is not None:
-            direct, irs_user = self._with_line_of_sight(direct, irs_user, position)
-        bs_irs = scattered["bs_irs"]
-        if self._bs_irs_los is not None:
-            bs_irs = _rician(bs_irs, self._bs_irs_los, s.bs_irs_rician_k_db)
-        gain = gains.irs_user[..., None]
-        if self._padded:
-            gain = gain * self._real_elements[:, None, :]
-        return Channels(gains.direct[..., None] * direct, self._bs_irs_amplitude * bs_irs, gain * irs_user)
+        direct_los, irs_user_los = self._line_of_sight(position)
+        H = self._channel("direct", gains.direct, scattered, direct_los, s.direct_rician_k_db, streams)
+        if G is None or self._mode["bs_irs"] in ("iid", "ar1"):
+            G = self._channel("bs_irs", gains.bs_irs, scattered, self._bs_irs_los, s.bs_irs_rician_k_db, streams)
+        h = self._channel("irs_user", gains.irs_user, scattered, irs_user_los, s.irs_user_rician_k_db, streams)
+        return Channels(H, G, h)
 
-    def _with_line_of_sight(self, direct: Array, irs_user: Array, position: Array) -> tuple[Array, Array]:
+    def _channel(
+        self,
+        link: str,
+        gain: Array,
+        scattered: dict[str, Array],
+        line_of_sight: Array | None,
+        k_db: float | None,
+        streams: Streams,
+    ) -> Array:
+        g = scattered.get(link)
+        if g is None and line_of_sight is None:
+            channel = streams.scaled_normal(f"{link}_fading", gain, *self._shape[link][gain.ndim - 1 :])
+        else:
+            g = self._draw(link, streams) if g is None else g
+            g = g if line_of_sight is None else _rician(g, line_of_sight, k_db)
+            channel = gain.reshape(*gain.shape, *(1,) * (g.ndim - gain.ndim)) * g
+        return self._without_padding(link, channel)
+
+    def _without_padding(self, link: str, channel: Array) -> Array:
+        """Elements that an IRS does not have, set to zero."""
+        if not self._padded or link == "direct":
+            return channel
+        real = self._real_elements
+        return channel * (real[:, :, None] if link == "bs_irs" else real[:, None, :])
+
+    def _line_of_sight(self, position: Array) -> tuple[Array | None, Array | None]:
+        """Line of sight of the Rician user links, direct ``(E, M, K, Nb)`` and IRS ``(E, L, K, N)``; else ``None``."""
         xp, s = self._xp, self.scenario
+        if s.direct_rician_k_db is None and s.irs_user_rician_k_db is None:
+            return None, None
         offset = position[:, None] - self._sites  # (E, M + L, K, 2), from site to user
         rise = xp.broadcast_to(self._heights()[:, None], offset.shape[:-1])
         distance = xp.sqrt(offset[..., 0] ** 2 + offset[..., 1] ** 2 + rise**2)
@@ -185,16 +219,14 @@ class ChannelModel:
         up = rise / distance
         M = s.num_bs
         phase = -2 * math.pi / s.wavelength_m * distance[..., None]
-        antennas = self._const(_ula(s.num_antennas), np.float64)
+        direct = irs_user = None
         if s.direct_rician_k_db is not None:
-            los = phase[:, :M] + math.pi * across[:, :M, :, None] * antennas
-            direct = _rician(direct, _unit(los, xp), s.direct_rician_k_db)
+            antennas = self._const(_ula(s.num_antennas), np.float64)
+            direct = _unit(phase[:, :M] + math.pi * across[:, :M, :, None] * antennas, xp)
         if s.irs_user_rician_k_db is not None and s.num_irs:
             column, row = (self._const(axis, np.float64) for axis in _upa(s.elements, s.max_elements))
-            los = phase[:, M:] + math.pi * (
-                across[:, M:, :, None] * column[:, None] + up[:, M:, :, None] * row[:, None]
-            )
-            irs_user = _rician(irs_user, _unit(los, xp), s.irs_user_rician_k_db)
+            at_irs = across[:, M:, :, None] * column[:, None] + up[:, M:, :, None] * row[:, None]
+            irs_user = _unit(phase[:, M:] + math.pi * at_irs, xp)
         return direct, irs_user
 
     def _heights(self) -> Array:
@@ -211,13 +243,11 @@ class ChannelModel:
         if variance == 0:
             return true
         scale = math.sqrt(variance)
-        errors = {link: streams.complex_normal("csi_error", *shape) for link, shape in self._shape.items()}
-        direct, bs_irs, irs_user = errors["direct"], errors["bs_irs"], errors["irs_user"]
-        return Channels(
-            true.H + (scale * gains.direct[..., None]) * direct,
-            true.G + (scale * self._bs_irs_amplitude) * bs_irs,
-            true.h + (scale * gains.irs_user[..., None] * self._real_elements[:, None, :]) * irs_user,
-        )
+        known = {}
+        for link, channel, gain in zip(self._shape, true, gains, strict=True):
+            error = streams.scaled_normal("csi_error", scale * gain, *self._shape[link][gain.ndim - 1 :])
+            known[link] = channel + self._without_padding(link, error)
+        return Channels(*known.values())
 
 
 # --- line of sight ----------------------------------------------------------------------------------------------

@@ -208,7 +208,8 @@ class CsiObservationCodec:
         self.layout = Layout({**blocks, "rho": (M - 1, L)})
         self.size = self.layout.size
         self.scale = CsiScale(scenario)
-        self._padded = total != L * N
+        self._factors = 1.0 / np.array([self.scale.direct, self.scale.bs_irs, self.scale.irs_user], np.float32)
+        self.padded = total != L * N
         self._full_shape = {"H": (K, Nb), "G": (L, N, Nb), "h": (L, K, N)}
         slices = self.layout.slices
         self._both = {n: slice(slices[f"{n}_real"].start, slices[f"{n}_imag"].stop) for n in self._full_shape}
@@ -254,10 +255,21 @@ class CsiObservationCodec:
         else:
             namespace(out).clip(out, -CSI_LIMIT, CSI_LIMIT, out=out)
 
+    def write_fast(
+        self, out: np.ndarray, csi: Channels, own_user: np.ndarray, held: np.ndarray | None, rho: np.ndarray
+    ) -> None:
+        """:meth:`write` by the compiled kernel, into ``out`` of zeros; not for padded IRSs."""
+        from irs_marl_env import kernels
+
+        if held is None:
+            held = np.ones((*out.shape[:2], rho.shape[-1]), np.float32)
+        kernels.write_csi(out, *csi, own_user, held, self._factors, np.float32(CSI_LIMIT))
+        out[..., self.layout.slices["rho"]] = rho.reshape(*out.shape[:-1], -1)
+
     def _write(self, out: Array, name: str, parts: Array, factor: Any) -> None:
         """Write the real and the imaginary block of a channel, ``parts (E, 1 or M, 2, ...)`` times ``factor``."""
         block = out[..., self._both[name]]
-        if not self._padded or name == "H":
+        if not self.padded or name == "H":
             # splitting the last axis is always a view
             _multiply_into(block.reshape(*out.shape[:-1], 2, *self._full_shape[name]), parts, factor)
             return
@@ -272,7 +284,7 @@ class CsiObservationCodec:
         H = (take(flat, "H_real") + 1j * take(flat, "H_imag")) * self.scale.direct
         G = (take(flat, "G_real") + 1j * take(flat, "G_imag")) * self.scale.bs_irs
         h = (take(flat, "h_real") + 1j * take(flat, "h_imag")) * self.scale.irs_user
-        if self._padded:
+        if self.padded:
             G = _scatter(
                 xp.reshape(xp.matrix_transpose(G), (*lead, G.shape[-1], -1)),
                 self._G_index,
@@ -298,7 +310,7 @@ class CsiObservationCodec:
         lead = H.shape[:-2]
         G = xp.reshape(G, (*lead, -1, G.shape[-1]))
         h = xp.reshape(h, (*lead, math.prod(self._full_shape["h"])))
-        if self._padded:
+        if self.padded:
             G, h = G[..., self._G_index, :], h[..., self._h_index]
         blocks = {}
         for name, x in {"H": H, "G": G, "h": h}.items():

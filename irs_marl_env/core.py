@@ -7,6 +7,8 @@ t decide the owners of slot t + 1, and w, Phi act on the owners decided before.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,10 +57,16 @@ class Core:
         scenario: the scenario.
         xp: array namespace (``numpy``, or ``array_api_compat.torch``).
         device: where the arrays live.
+        fast: use the compiled kernels (extra ``fast``); ``None``: where they are installed.
+
+    Raises:
+        ImportError: ``fast=True`` without numba.
+        ValueError: ``fast=True`` with another namespace than numpy.
     """
 
-    def __init__(self, scenario: Scenario, xp: Any = np, device: Any = None) -> None:
+    def __init__(self, scenario: Scenario, xp: Any = np, device: Any = None, fast: bool | None = None) -> None:
         self.scenario, self.xp, self.device = scenario, xp, device
+        self.fast = _use_kernels(xp, fast)
         self.model = ChannelModel(scenario, xp, device)
         self.action_codec = ACTION_CODECS[scenario.action](scenario)
         self.observation_codec = OBSERVATION_CODECS[scenario.observation](scenario)
@@ -67,6 +75,13 @@ class Core:
         self._street = street(scenario, xp, device)
         self._trace = load_trace(scenario)
         delayed_none = scenario.association_delay == 1 and scenario.initial_owner == "none"
+        # with these options no BS can use or see a channel of an IRS it does not own, so those need not exist
+        self._owned_only = (
+            scenario.association_delay == 1
+            and scenario.csi == "owned"
+            and scenario.reflection != "all"
+            and not scenario.inter_cell_interference
+        )
         self._may_idle = scenario.contention != "auction" or delayed_none
         self._stations = self._const(np.arange(scenario.num_bs)[:, None], np.int64)  # (M, 1)
         self._irs_index = self._const(np.arange(scenario.num_irs), np.int64)
@@ -74,12 +89,11 @@ class Core:
         self._others = self._const(np.array(others).reshape(scenario.num_bs, scenario.num_bs - 1), np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"scenario": self.scenario, "xp": self.xp.__name__, "device": self.device}
+        return {"scenario": self.scenario, "xp": self.xp.__name__, "device": self.device, "fast": self.fast}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        import importlib
-
-        self.__init__(state["scenario"], importlib.import_module(state["xp"]), state["device"])  # type: ignore[misc]
+        xp = importlib.import_module(state["xp"])
+        self.__init__(state["scenario"], xp, state["device"], state["fast"])  # type: ignore[misc]
 
     def _const(self, values: np.ndarray, dtype: Any) -> Array:
         values = np.asarray(values, dtype=dtype)
@@ -103,7 +117,7 @@ class Core:
             chance = streams.uniform_where(np.arange(streams.num_envs), "association", s.num_irs)
             owner = xp.astype(chance * s.num_bs, xp.int64)
         bids = self._const(np.zeros((streams.num_envs, s.num_bs, s.num_irs)), np.float32)
-        return self._enter(0, motion, self.model.start(streams), owner, bids, streams)
+        return self._enter(None, motion, self.model.start(streams), owner, bids, streams)
 
     def step(self, state: State, action: Array, streams: Streams) -> tuple[State, Outcome]:
         """One slot.
@@ -127,11 +141,11 @@ class Core:
         outcome = Outcome(self._reward(sum_rate, bids), rates, sum_rate, power_w, owner, state.cell, state.own_user)
         motion = self._mobility.advance(self._street, state.motion, streams)
         scattered = self.model.evolve(state.scattered, streams)
-        return self._enter(state.slot + 1, motion, scattered, decided, bids, streams), outcome
+        return self._enter(state, motion, scattered, decided, bids, streams), outcome
 
     def _enter(
         self,
-        slot: int,
+        last: State | None,
         motion: Motion,
         scattered: dict[str, Array],
         owner: Array,
@@ -139,10 +153,21 @@ class Core:
         streams: Streams,
     ) -> State:
         cell, gains = self.model.large_scale(motion["position"])
-        channels = self.model.channels(gains, scattered, motion["position"])
-        csi = self.model.estimate(channels, gains, streams)
         own_user = self.xp.astype(cell[:, None, :] == self._stations, self.xp.float32)
+        used, G = gains, None
+        if self._owned_only:
+            used = self._owned_gains(gains, own_user, owner, cell)
+        elif last is not None:
+            G = last.channels.G
+        channels = self.model.channels(used, scattered, motion["position"], streams, G)
+        csi = self.model.estimate(channels, used, streams)
+        slot = 0 if last is None else last.slot + 1
         return State(slot, motion, cell, own_user, gains, scattered, channels, csi, owner, bids)
+
+    def _owned_gains(self, gains: Gains, own_user: Array, owner: Array, cell: Array) -> Gains:
+        """The gains of links that some BS can use, zero for all others."""
+        reach = self.xp.astype(owner[:, :, None] == cell[:, None, :], self.xp.float32)
+        return Gains(gains.direct * own_user, gains.bs_irs * self._held(owner), gains.irs_user * reach)
 
     def _initial_positions(self, num_envs: int, positions: np.ndarray | None) -> Array | None:
         s, xp = self.scenario, self.xp
@@ -214,10 +239,20 @@ class Core:
         elif s.reflection == "all":
             h_eff = link.effective_channel(H, G, h, phi, self._user_irs(state, owner), cell)
         else:  # an IRS serves its owner's users alone: the owners' channels are enough, 1/M of the work
-            reach = self._reach(state, owner)
-            h_eff = link.cell_channel(link.served(H, cell), self._of_owner(G, owner), h * reach, phi)
+            h_eff = self._owned_channel(state, owner, phi)
         direct = None if s.sinr == "physical" else link.served(H, cell)
         return link.rates(link.sinr(h_eff, w, cell, s.noise_power_w, mode=s.sinr, h_direct=direct, h_cross=cross))
+
+    def _owned_channel(self, state: State, owner: Array, phi: Array) -> Array:
+        H, G, h = state.channels
+        if self.fast and self.scenario.reflection == "owned":
+            from irs_marl_env import kernels
+
+            out = np.empty((len(H), *H.shape[2:]), np.complex64)
+            kernels.owned_channel(H, G, h, phi, owner, state.cell, out)
+            return out
+        reach = self._reach(state, owner)
+        return link.cell_channel(link.served(H, state.cell), self._of_owner(G, owner), h * reach, phi)
 
     def _reach(self, state: State, owner: Array) -> Array:
         """``(E, L, K, 1)`` float32, 1 where IRS l serves user k."""
@@ -250,8 +285,7 @@ class Core:
     def _log_gains(self, gains: Gains) -> tuple[Array, Array]:
         """Log path gains of users to all BSs: direct ``(E, M, K)``, and over each IRS, both legs, ``(E, M, L, K)``."""
         scale = self.state_codec.scale
-        bs_irs = self._const(self.model.bs_irs_gain, np.float32)[:, :, None]
-        over_irs = bs_irs * gains.irs_user[:, None]
+        over_irs = gains.bs_irs[..., None] * gains.irs_user[:, None]
         return log_gain(gains.direct, scale.direct), log_gain(over_irs, scale.bs_irs * scale.irs_user)
 
     def observe(self, state: State) -> Array:
@@ -259,8 +293,13 @@ class Core:
         xp, own_user = self.xp, state.own_user
         rho = self._rho(state)
         if isinstance(self.observation_codec, CsiObservationCodec):
-            out = xp.empty((*own_user.shape[:2], self.observation_codec.size), dtype=xp.float32, device=self.device)
-            held = self._held(state.owner) if self.scenario.csi == "owned" else None
+            shape = (*own_user.shape[:2], self.observation_codec.size)
+            held = None if self.scenario.csi == "all" else self._held(state.owner)
+            if self.fast and not self.observation_codec.padded:
+                out = np.zeros(shape, np.float32)
+                self.observation_codec.write_fast(out, state.csi, own_user, held, rho)
+                return out
+            out = xp.empty(shape, dtype=xp.float32, device=self.device)
             self.observation_codec.write(out, state.csi, own_user, held, rho)
             return out
         direct, over_irs = self._log_gains(state.gains)
@@ -283,3 +322,12 @@ class Core:
             del known["csi"]
         own_user, held = state.own_user, self._held(state.owner)
         return self.state_codec.encode(known, state.motion["position"], own_user, held)
+
+
+def _use_kernels(xp: Any, fast: bool | None) -> bool:
+    installed = importlib.util.find_spec("numba") is not None
+    if fast and xp is not np:
+        raise ValueError("fast=True: the compiled kernels work on numpy arrays alone; must be None or False here")
+    if fast and not installed:
+        raise ImportError("fast=True needs numba: pip install 'irs-marl-env[fast]'")
+    return xp is np and installed and fast is not False

@@ -72,6 +72,8 @@ class MdlbiParallelEnv(ParallelEnv):
     Args:
         scenario: preset name or :class:`irs_marl_env.Scenario`.
         render_mode: ``None``, ``"human"`` (a window) or ``"rgb_array"``; drawing needs the extra ``render``.
+        fast: use the compiled kernels (extra ``fast``); ``None``: where they are installed. Results agree within
+            float32 rounding, not bit by bit.
         **overrides: scenario fields.
 
     Raises:
@@ -79,7 +81,12 @@ class MdlbiParallelEnv(ParallelEnv):
     """
 
     def __init__(
-        self, scenario: str | Scenario = "mdlbi-v0", *, render_mode: str | None = None, **overrides: Any
+        self,
+        scenario: str | Scenario = "mdlbi-v0",
+        *,
+        render_mode: str | None = None,
+        fast: bool | None = None,
+        **overrides: Any,
     ) -> None:
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(f"render_mode={render_mode!r}: must be None, 'human' or 'rgb_array'")
@@ -92,7 +99,7 @@ class MdlbiParallelEnv(ParallelEnv):
             "render_fps": 10,
             "is_parallelizable": True,
         }
-        self._core = Core(self.scenario)
+        self._core = Core(self.scenario, fast=fast)
         self.action_codec = self._core.action_codec
         self.observation_codec = self._core.observation_codec
         self.state_codec = self._core.state_codec
@@ -147,7 +154,7 @@ class MdlbiParallelEnv(ParallelEnv):
         positions = check_reset_options(self.scenario, options)
         streams = self._streams
         if streams is None or seed is not None:
-            streams = Streams.from_seed(seed, 1, np)
+            streams = Streams.from_seed(seed, 1, np, fast=self._core.fast)
         self._state = self._core.reset(streams, positions)
         self._streams = streams
         self._outcome = None

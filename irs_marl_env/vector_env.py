@@ -29,6 +29,8 @@ class MdlbiVectorEnv:
         backend: ``"numpy"``, or ``"torch"`` (extra ``train``).
         device: torch device; ``None`` is the CPU.
         autoreset: ``False``: stepping on after the truncating step is an error until ``reset``.
+        fast: use the compiled kernels (extra ``fast``); ``None``: where they are installed. Results agree within
+            float32 rounding, not bit by bit.
         **overrides: scenario fields.
 
     Raises:
@@ -43,6 +45,7 @@ class MdlbiVectorEnv:
         backend: str = "numpy",
         device: Any = None,
         autoreset: bool = True,
+        fast: bool | None = None,
         **overrides: Any,
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
@@ -52,7 +55,7 @@ class MdlbiVectorEnv:
         self.backend = backend
         self.autoreset = autoreset
         self._xp, self.device = _backend(backend, device)
-        self._core = Core(self.scenario, self._xp, self.device)
+        self._core = Core(self.scenario, self._xp, self.device, fast)
         self.action_codec = self._core.action_codec
         self.observation_codec = self._core.observation_codec
         self.state_codec = self._core.state_codec
@@ -77,7 +80,7 @@ class MdlbiVectorEnv:
         positions = check_reset_options(self.scenario, options)
         streams = self._streams
         if streams is None or seed is not None:
-            streams = Streams.from_seed(seed, self.num_envs, self._xp, self.device)
+            streams = Streams.from_seed(seed, self.num_envs, self._xp, self.device, self._core.fast)
         self._state = self._core.reset(streams, positions)
         self._streams = streams
         return self._core.observe(self._state), self._reset_infos(self._state)
