@@ -46,13 +46,11 @@ def _philox(counter: Any, key0: Any, key1: Any) -> Any:
 
 
 @njit(cache=True, error_model="numpy")
-def _box_muller(words: Any, count: Any, first: Any, out: Any, place: Any) -> None:
-    """``streams._to_normal`` of ``words[first : first + count]`` to ``out[place:]``, by polynomials (Cephes) that vectorise."""
-    # unsigned indices: numba would test signed ones for negative values, which keeps the loops from vectorising
-    radius = np.empty(_BLOCK, np.float32)
+def _box_muller(words: Any, count: Any, radius: Any, real: Any, imag: Any) -> None:
+    """``streams._to_normal`` of ``words[:count]``, by polynomials (Cephes) that vectorise; ``radius`` is scratch."""
     bits = radius.view(np.int32)
     for i in range(count):
-        upper = np.float32(np.uint32(words[first + np.uint64(i)] & np.uint64(0xFFFFFFFF)))
+        upper = np.float32(np.uint32(words[i] & np.uint64(0xFFFFFFFF)))
         radius[i] = upper * np.float32(2.0**-32) + np.float32(2.0**-33)
     for i in range(count):  # -ln: mantissa in [sqrt(1/2), sqrt(2)) and exponent
         shifted = np.int32(bits[i] - np.int32(0x3F3504F3))
@@ -73,7 +71,7 @@ def _box_muller(words: Any, count: Any, first: Any, out: Any, place: Any) -> Non
         log = f + log + exponent * np.float32(0.693359375)
         radius[i] = np.sqrt(max(-log, np.float32(0.0)))
     for i in range(count):  # quarter turns apart, the rest is within +-pi/4
-        turn = np.uint32(words[first + np.uint64(i)] >> np.uint64(32))
+        turn = np.uint32(words[i] >> np.uint64(32))
         quarter = np.uint32(np.uint32(turn + np.uint32(0x20000000)) >> np.uint32(30))
         rest = np.int32(np.uint32(turn - np.uint32(quarter << np.uint32(30))))
         a = np.float32(rest) * np.float32(1.4629180792671596e-09)  # 2 pi / 2^32
@@ -91,8 +89,26 @@ def _box_muller(words: Any, count: Any, first: Any, out: Any, place: Any) -> Non
         y = cosine if odd else sine
         negate_x = ((quarter + np.uint32(1)) & np.uint32(2)) != 0
         negate_y = (quarter & np.uint32(2)) != 0
-        out[place + _TWO * np.uint64(i)] = radius[i] * (-x if negate_x else x)
-        out[place + _TWO * np.uint64(i) + _ONE] = radius[i] * (-y if negate_y else y)
+        real[i] = radius[i] * (-x if negate_x else x)
+        imag[i] = radius[i] * (-y if negate_y else y)
+
+
+@njit(cache=True)
+def _draw_words(first: Any, count: Any, key0: Any, key1: Any, words: Any, place: Any) -> None:
+    """Words ``first .. first + count`` of a stream into ``words[place:]``."""
+    skip, wanted = np.int64(first & _LOW2), np.int64(count)
+    for j in range((np.uint64(skip) + count + _LOW2) >> _TWO):
+        # numpy's Philox increments before it generates: its first value has counter 1
+        a, b, c, d = _philox((first >> _TWO) + j + _ONE, key0, key1)
+        at = np.int64(j << _TWO) - skip  # where a goes; before the start if the stream stands inside a value
+        if at >= 0 and at + 4 <= wanted:
+            to = place + np.uint64(at)
+            words[to], words[to + _ONE], words[to + _TWO], words[to + _LOW2] = a, b, c, d
+        else:
+            for value in (a, b, c, d):
+                if 0 <= at < wanted:
+                    words[place + np.uint64(at)] = value
+                at += 1
 
 
 @njit(cache=True)
@@ -108,38 +124,42 @@ def scaled_normals(keys: Any, starts: Any, amplitude: Any, out: Any) -> None:
         amplitude: ``(E, B)`` float32.
         out: ``(E, B, 2 n)`` float32, zeros: the n numbers of each block (real, imaginary).
     """
-    words = np.empty(_BLOCK + 4, np.uint64)
-    num_blocks, size = out.shape[1], out.shape[2] // 2
+    words = np.empty(_BLOCK, np.uint64)
+    radius, real, imag = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    # pieces of blocks are gathered until there is a full load for the vectorised part
+    begins, scales, counts = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.uint64)
+    num_rows, num_blocks, size = out.shape[0], out.shape[1], out.shape[2] // 2
     flat = out.reshape(-1)
-    for row in range(out.shape[0]):
-        key0, key1 = keys[row, 0], keys[row, 1]
-        first, after = 0, 0
-        while first < num_blocks:
-            # a run of blocks that are wanted, drawn as one
-            if amplitude[row, first] == np.float32(0.0):
-                first += 1
-                continue
-            after = first + 1
-            while after < num_blocks and amplitude[row, after] != np.float32(0.0):
-                after += 1
-            done, total = first * size, after * size
-            while done < total:
-                index = starts[row] + np.uint64(done)
-                skip = index & _LOW2  # words of the first counter value that are used already
-                count = min(_BLOCK, total - done)
-                for j in range((skip + np.uint64(count) + _LOW2) >> _TWO):
-                    # numpy's Philox increments before it generates: its first value has counter 1
-                    a, b, c, d = _philox((index >> _TWO) + j + _ONE, key0, key1)
-                    place = j << _TWO
-                    words[place], words[place + _ONE], words[place + _TWO], words[place + _LOW2] = a, b, c, d
-                _box_muller(words, count, skip, flat, np.uint64(2 * (row * num_blocks * size + done)))
-                done += count
-            for block in range(first, after):
-                scale = amplitude[row, block]
-                begin = np.uint64(2 * (row * num_blocks + block) * size)
-                for i in range(2 * size):
-                    flat[begin + np.uint64(i)] *= scale
-            first = after
+    loaded, pieces = np.uint64(0), 0
+    for row in range(num_rows):
+        for block in range(num_blocks):
+            scale = amplitude[row, block]
+            done = np.uint64(0 if scale != 0 else size)
+            while done < np.uint64(size):
+                count = min(np.uint64(_BLOCK) - loaded, np.uint64(size) - done)
+                first = starts[row] + np.uint64(block * size) + done
+                _draw_words(first, count, keys[row, 0], keys[row, 1], words, loaded)
+                begins[pieces] = np.uint64(2) * (np.uint64((row * num_blocks + block) * size) + done)
+                scales[pieces], counts[pieces] = scale, count
+                loaded, pieces, done = loaded + count, pieces + 1, done + count
+                if loaded == np.uint64(_BLOCK):
+                    _box_muller(words, loaded, radius, real, imag)
+                    _scatter(flat, real, imag, pieces, begins, scales, counts)
+                    loaded, pieces = np.uint64(0), 0
+    _box_muller(words, loaded, radius, real, imag)
+    _scatter(flat, real, imag, pieces, begins, scales, counts)
+
+
+@njit(cache=True)
+def _scatter(flat: Any, real: Any, imag: Any, pieces: Any, begins: Any, scales: Any, counts: Any) -> None:
+    """Put gathered pieces where they belong, scaled."""
+    place = np.uint64(0)
+    for piece in range(pieces):
+        begin, scale = begins[piece], scales[piece]
+        for i in range(counts[piece]):
+            flat[begin + _TWO * i] = scale * real[place + i]
+            flat[begin + _TWO * i + _ONE] = scale * imag[place + i]
+        place += counts[piece]
 
 
 @njit(cache=True)
@@ -153,18 +173,30 @@ def owned_channel(H: Any, G: Any, h: Any, phi: Any, owner: Any, cell: Any, out: 
         out: ``(E, K, Nb)`` complex64, overwritten.
     """
     num_envs, num_irs, num_users, num_elements = h.shape
-    num_antennas = H.shape[3]
+    num_bs, num_antennas = H.shape[1], H.shape[3]
+    parts = G.reshape(-1).view(np.float32)
+    # sums of (real part of a path) x G and (imaginary part) x G, both over interleaved G: plain vector arithmetic
+    by_real, by_imag = np.empty(2 * num_antennas, np.float32), np.empty(2 * num_antennas, np.float32)
+    width = np.uint64(2 * num_antennas)
     for e in range(num_envs):
         for k in range(num_users):
             m = cell[e, k]
-            for b in range(num_antennas):
-                out[e, k, b] = H[e, m, k, b]
+            by_real[:] = np.float32(0.0)
+            by_imag[:] = np.float32(0.0)
             for irs in range(num_irs):
                 if owner[e, irs] == m:
+                    at = np.uint64(((e * num_bs + m) * num_irs + irs) * num_elements) * width
                     for n in range(num_elements):
                         path = h[e, irs, k, n] * phi[e, irs, n]
-                        for b in range(num_antennas):
-                            out[e, k, b] += path * G[e, m, irs, n, b]
+                        real, imag = path.real, path.imag
+                        for i in range(width):
+                            by_real[i] += real * parts[at + i]
+                            by_imag[i] += imag * parts[at + i]
+                        at += width
+            for b in range(num_antennas):
+                out[e, k, b] = H[e, m, k, b] + complex(
+                    by_real[2 * b] - by_imag[2 * b + 1], by_real[2 * b + 1] + by_imag[2 * b]
+                )
 
 
 @njit(cache=True)
