@@ -6,17 +6,18 @@
     python examples/maddpg.py --resume runs/NAME             # go on as if never stopped
     python examples/maddpg.py --eval examples/checkpoints/mdlbi-blocked-small-v0.safetensors
 
-``--algo mdlbi`` is the paper's multi-agent DDPG: one actor and one local critic Q(o_m, a_m) per base station (BS), where
+``--algo mdlbi`` is the paper's multi-agent DDPG: an actor and a local critic Q(o_m, a_m) per base station (BS), where
 o_m holds rho, the other BSs' last association. ``ddpg`` is the same without rho, ``maddpg`` has central critics on the
 global state and all actions, ``fixed`` learns all but the association, which is the best one of the first slot, held.
 
 ``--preset structured`` (default) acts through bids, focus weights and powers on large-scale observations, with a team
-reward, and learns in a minute. ``--preset paper`` is Table I of arXiv:2106.12883 on raw beams, phases and CSI; measured,
+reward, and learns in minutes. ``--preset paper`` is Table I of arXiv:2106.12883 on raw beams, phases and CSI: measured,
 it learns only where the channel is one frozen realisation, so that is what it trains on, and its figures say no more.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -37,7 +38,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
-from irs_marl_env import evaluate, get_scenario, make_vec_env
+from irs_marl_env import evaluate, make_vec_env
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.rules import MAX_CELLS, RULES, Memory
 from irs_marl_env.policies.view import View
@@ -287,7 +288,7 @@ class Block(nn.Module):
 def mlp(stack: int, fan_in: int, args: Args, generator: torch.Generator) -> nn.Sequential:
     """Hidden layers."""
     widths = [fan_in] + [args.width] * args.depth
-    pairs = zip(widths[:-1], widths[1:], strict=True)
+    pairs = itertools.pairwise(widths)
     return nn.Sequential(*(Block(stack, a, b, args.layer_norm, generator) for a, b in pairs))
 
 
@@ -300,16 +301,16 @@ class SetTrunk(nn.Module):
 
     def __init__(self, stack: int, features: int, pool: float, args: Args, generator: torch.Generator) -> None:
         super().__init__()
-        width = args.width
         self.pool = pool
+        width = args.width // 2  # there are many pairs: they decide the cost
         self.pair = nn.Sequential(
-            Block(stack, features, width, args.layer_norm, generator),
+            Block(stack, features, width, False, generator),
             Block(stack, width, width, args.layer_norm, generator),
         )
-        self.irs = Block(stack, 2 * width, width, args.layer_norm, generator)
+        self.irs = Block(stack, 2 * width, args.width, args.layer_norm, generator)
 
     def forward(self, pairs: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """``(A, B, L, K, F)`` and ``(A, B, K)`` 0/1 to pairs ``(A, B, L, K, W)``, IRSs ``(A, B, L, W)``, ``(A, B, W)``."""
+        """``(A, B, L, K, F)``, ``(A, B, K)`` 0/1 to ``(A, B, L, K, W / 2)``, ``(A, B, L, W)``, ``(A, B, W / 2)``."""
         pair = self.pair(pairs) * present[..., None, :, None]
         users = self.pool * pair.mean(-2)
         whole = users.mean(-2)
@@ -390,7 +391,7 @@ class Actor(nn.Module):
             )
         else:
             self.trunk = SetTrunk(self.stack, 6, sizes.num_bs, args, generator)
-            heads = {"bids": width, "focus": 2 * width, "powers": 2 * width, "regularizer": width}
+            heads = {"bids": width, "focus": width + width // 2, "powers": 2 * (width // 2), "regularizer": width // 2}
             self.heads = nn.ModuleDict({name: head(fan_in, 1) for name, fan_in in heads.items()})
 
     def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -431,7 +432,7 @@ class Critic(nn.Module):
             features = 4 * M + 2 if central else 6
             self.trunk = SetTrunk(M, features + 3 * joint, 1 if central else M, args, generator)
             self.head = nn.Sequential(
-                Block(M, 2 * args.width + joint, args.width, args.layer_norm, generator),
+                Block(M, args.width + args.width // 2 + joint, args.width, args.layer_norm, generator),
                 StackedLinear(M, args.width, 1, generator),
             )
 
@@ -711,7 +712,7 @@ class Run:
 
     def step(self) -> None:
         """One step of the environments into the replay memory."""
-        args, env, obs = self.args, self.env, self.obs
+        env, obs = self.env, self.obs
         noise = self.generators["noise"].standard_normal((len(obs), *obs.shape[1:-1], env.action_size), np.float32)
         action = np.clip(self.learner.act(obs) + self.noise_level() * noise, -1, 1)
         if self.fixed is not None:
@@ -979,10 +980,10 @@ def train(run: Run, folder: Path) -> None:
     bar = tqdm(total=args.updates, initial=learner.updates, unit="update", disable=not args.progress)
     try:
         while True:
-            if learner.updates % args.eval_every == 0 or learner.updates == args.updates:
-                if not progress.curve or progress.curve[-1]["update"] < learner.updates:
-                    progress.curve.append(run.evaluate())
-                    log(writer, progress.curve[-1])
+            due = learner.updates % args.eval_every == 0 or learner.updates == args.updates
+            if due and (not progress.curve or progress.curve[-1]["update"] < learner.updates):
+                progress.curve.append(run.evaluate())
+                log(writer, progress.curve[-1])
             progress.seconds = spent_before + time.perf_counter() - started
             if learner.updates and (learner.updates % args.checkpoint_every == 0 or learner.updates == args.updates):
                 if not learner.finite():
@@ -1074,8 +1075,8 @@ def report(run: Run, folder: Path) -> dict[str, Any]:
     print(table(trained, others, args.algo))
     print(
         f"\n{args.algo} on {args.scenario}: {headline(curve):.3f} bit/s/Hz (mean of the last evaluations; start "
-        f"{curve[0]['score']:.3f}), {args.updates} updates in {run.progress.seconds:.0f} s; {args.eval_episodes} episodes "
-        f"of {args.eval_slots} slots from seed {args.eval_seed}"
+        f"{curve[0]['score']:.3f}), {args.updates} updates in {run.progress.seconds:.0f} s; "
+        f"{args.eval_episodes} episodes of {args.eval_slots} slots from seed {args.eval_seed}"
     )
     best = others.get("exhaustive-ao") or others.get("greedy-ao")
     if best is not None:
