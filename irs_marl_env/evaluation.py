@@ -203,8 +203,12 @@ def evaluate(
     of = get_scenario(scenario, **overrides)
     if hasattr(policy, "adapt"):
         of = policy.adapt(of)
-    if label == BOUND and of.sinr != "physical":
-        raise ValueError(f"the upper bound holds for sinr='physical' only, not {of.sinr!r}")
+    if label == BOUND:
+        if of.sinr != "physical":
+            raise ValueError(f"the upper bound holds for sinr='physical' only, not {of.sinr!r}")
+        of = of.replace(
+            csi="all", action="raw", observation="large_scale"
+        )  # with owned CSI, other channels may be absent
     _check_whole("every", every, 1)
     fitting = -(-of.horizon // every)
     slots = fitting if slots is None else slots

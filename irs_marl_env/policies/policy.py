@@ -11,7 +11,7 @@ import numpy as np
 
 from irs_marl_env import association, link
 from irs_marl_env.policies.cells import Cells
-from irs_marl_env.policies.rules import RULES, Memory, bids_for, check_exhaustive
+from irs_marl_env.policies.rules import RULES, VALUE_RULES, Memory, bids_for, check_exhaustive
 from irs_marl_env.policies.view import View
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.solvers.beamforming import mrt, rzf, wmmse
@@ -64,10 +64,19 @@ class ClassicalPolicy:
         """The scenario this policy is evaluated on: same physics and draws, the action space it needs.
 
         Without IRSs they are taken out of the scenario: in an auction every IRS has an owner and scatters, while
-        the random streams of users and direct links do not depend on the number of IRSs.
+        the random streams of users and direct links do not depend on the number of IRSs. A policy that computes
+        beams itself knows all CSI, whatever the scope of the scenario.
+
+        Raises:
+            ValueError: the search would be too large, or CSI that the rule needs does not exist.
         """
-        action = "structured" if self.transmission == "structured" else "raw"
-        scenario = scenario.replace(action=action, observation="large_scale")  # it reads none: the cheap ones
+        if self.transmission == "structured":
+            scenario = scenario.replace(action="structured")
+            if self.rule in VALUE_RULES and scenario.csi == "owned" and scenario.association_delay == 1:
+                raise ValueError(f"policy {self.name!r} values every IRS by its CSI: csi='owned' must be 'all'")
+        else:
+            scenario = scenario.replace(action="raw", csi="all")
+        scenario = scenario.replace(observation="large_scale")  # it reads no observations: the cheap ones
         if not self.irs:
             scenario = scenario.replace(num_irs=0, num_elements=scenario.max_elements)
         if self.rule == "exhaustive":

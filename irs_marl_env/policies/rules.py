@@ -141,6 +141,7 @@ def fixed(view: View, cells: Cells, memory: Memory) -> np.ndarray:
 RULES: dict[str, Rule] = {
     rule.__name__: rule for rule in (none, random, fixed, proximity, marginal, greedy, exhaustive)
 }
+VALUE_RULES = ("fixed", "marginal", "greedy", "exhaustive")  # they value IRSs by CSI, not by path gains
 
 
 def best_partition(value: np.ndarray) -> np.ndarray:

@@ -39,10 +39,12 @@ class View(NamedTuple):
             raise RuntimeError("call reset() on the environment before its policy acts")
         cell = _numpy(state.cell)
         stations = np.arange(core.scenario.num_bs)[:, None]
-        amplitude = core.model.bs_irs_gain[:, :, None] * _numpy(state.gains.irs_user)[:, None]
+        amplitude = _numpy(state.gains.bs_irs)[..., None] * _numpy(state.gains.irs_user)[:, None]
         csi = Channels(*(_numpy(link) for link in state.csi))
         own_user = cell[:, None] == stations
-        return cls(core.scenario, state.slot, cell, own_user, _numpy(state.owner), csi, amplitude**2)
+        return cls(
+            core.scenario, state.slot, cell, own_user, _numpy(state.owner), csi, amplitude.astype(np.float64) ** 2
+        )
 
 
 def _numpy(x: Array) -> np.ndarray:
