@@ -41,13 +41,13 @@ class Layout:
 
     def take(self, flat: Array, name: str) -> Array:
         """Block ``name`` of ``flat (..., size)``, shaped."""
-        return flat[..., self.slices[name]].reshape(*flat.shape[:-1], *self.shapes[name])
+        return flat[..., self.slices[name]].reshape((*flat.shape[:-1], *self.shapes[name]))
 
     def join(self, named: Named) -> Array:
         """Flat vector ``(..., size)`` of all blocks."""
-        first = next(iter(named.values()))
-        xp = namespace(first)
-        lead = first.shape[: first.ndim - len(next(iter(self.shapes.values())))]
+        name, shape = next(iter(self.shapes.items()))
+        first = named[name]
+        xp, lead = namespace(first), first.shape[: first.ndim - len(shape)]
         return xp.concat([xp.reshape(named[name], (*lead, -1)) for name in self.shapes], axis=-1)
 
 
@@ -155,7 +155,10 @@ class StructuredActionCodec:
         )
 
 
-ACTION_CODECS = {"raw": RawActionCodec, "structured": StructuredActionCodec}
+ACTION_CODECS: dict[str, type[RawActionCodec] | type[StructuredActionCodec]] = {
+    "raw": RawActionCodec,
+    "structured": StructuredActionCodec,
+}
 
 
 # --- observations and state ---------------------------------------------------------------------------------------

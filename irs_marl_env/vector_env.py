@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,7 @@ class MdlbiVectorEnv:
         self.state_size = self.state_codec.size
         self._streams: Streams | None = None
         self._state: State | None = None
+        self._trace: np.ndarray | None = None  # given with reset; autoreset begins it again
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Array]]:
         """Begin an episode in every environment.
@@ -83,6 +85,7 @@ class MdlbiVectorEnv:
             streams = Streams.from_seed(seed, self.num_envs, self._xp, self.device, self._core.fast)
         self._state = self._core.reset(streams, positions)
         self._streams = streams
+        self._trace = positions if self.scenario.mobility == "trace" else None
         return self._core.observe(self._state), self._reset_infos(self._state)
 
     def step(self, action: Array) -> tuple[Array, Array, Array, Array, dict[str, Array]]:
@@ -114,7 +117,7 @@ class MdlbiVectorEnv:
             infos["final_state"] = self._core.global_state(state)
             infos["TimeLimit.truncated"] = self._flags(True)[:, 0]
             if self.autoreset:
-                state = self._core.reset(self._streams)
+                state = self._core.reset(self._streams, self._trace)
                 observations = self._core.observe(state)
         self._state = state
         return observations, outcome.reward, self._flags(False), self._flags(truncated), infos
@@ -152,7 +155,7 @@ class MdlbiVectorEnv:
             )
         if len(saved["cell"]) != self.num_envs:
             raise ValueError(f"state of {len(saved['cell'])} environments: must be of {self.num_envs}")
-        streams = Streams.from_seed(0, self.num_envs, self._xp, self.device)
+        streams = Streams.from_seed(0, self.num_envs, self._xp, self.device, self._core.fast)
         streams.set_state(saved["streams"])
         xp = self._xp
         leaves = {
@@ -198,12 +201,14 @@ class MdlbiVectorEnv:
         return self._xp.full(shape, value, dtype=self._xp.bool, device=self.device)
 
     def _infos(self, outcome: Outcome) -> dict[str, Array]:
+        # whoever writes into an info must reach neither the state nor the rewards
+        copy = partial(self._xp.asarray, copy=True)
         return {
             "rates": outcome.rates,
-            "cell": outcome.cell,
-            "sum_rate": outcome.sum_rate,
+            "cell": copy(outcome.cell),
+            "sum_rate": copy(outcome.sum_rate),
             "power_w": outcome.power_w,
-            "owner": outcome.owner,
+            "owner": copy(outcome.owner),
         }
 
     def _reset_infos(self, state: State) -> dict[str, Array]:
@@ -213,7 +218,13 @@ class MdlbiVectorEnv:
             return xp.zeros((self.num_envs, count), dtype=xp.float32, device=self.device)
 
         nothing = Outcome(
-            zeros(s.num_bs), zeros(s.num_users), zeros(s.num_bs), zeros(s.num_bs), state.owner, state.cell, state.own_user
+            zeros(s.num_bs),
+            zeros(s.num_users),
+            zeros(s.num_bs),
+            zeros(s.num_bs),
+            state.owner,
+            state.cell,
+            state.own_user,
         )
         return self._infos(nothing)
 

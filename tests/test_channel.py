@@ -72,7 +72,7 @@ def test_path_gain_by_hand() -> None:
 )
 def test_mean_power_is_the_path_gain(overrides: dict[str, Any]) -> None:
     s = SMALL.replace(**overrides)
-    ratio = {name: 0.0 for name in LINKS}
+    ratio = dict.fromkeys(LINKS, 0.0)
     count = 12
     for state in slots(s, 1000, count - 1):
         expected = mean_power(s, state)
