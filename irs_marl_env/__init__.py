@@ -55,6 +55,7 @@ def make_vec_env(
     device: Any = None,
     autoreset: bool = True,
     fast: bool | None = None,
+    read_only: bool = False,
     **overrides: Any,
 ) -> MdlbiVectorEnv:
     """``num_envs`` environments stepped at once; see :class:`MdlbiVectorEnv`.
@@ -63,7 +64,14 @@ def make_vec_env(
         ValueError: unknown scenario, field or backend, or an impossible value.
     """
     return MdlbiVectorEnv(
-        scenario, num_envs, backend=backend, device=device, autoreset=autoreset, fast=fast, **overrides
+        scenario,
+        num_envs,
+        backend=backend,
+        device=device,
+        autoreset=autoreset,
+        fast=fast,
+        read_only=read_only,
+        **overrides,
     )
 
 

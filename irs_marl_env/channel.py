@@ -71,7 +71,8 @@ class ChannelModel:
         M, L = scenario.num_bs, scenario.num_irs
         bs, irs = geometry.bs_positions(scenario), geometry.irs_positions(scenario)
         sites = np.concatenate([bs, irs])
-        self._sites = self._const(sites[:, None, :2], np.float64)  # (M + L, 1, 2)
+        self._site_x = self._const(sites[:, :1], np.float64)  # (M + L, 1)
+        self._site_y = self._const(sites[:, 1:2], np.float64)
         rise = (sites[:, 2:] - scenario.user_height_m) ** 2
         self._rise2 = self._const(rise, np.float64)  # (M + L, 1) squared height difference
         self._may_touch = bool((rise < 1.0).any())
@@ -122,8 +123,8 @@ class ChannelModel:
             cell ``(E, K)`` integer, and the amplitude gains ``sqrt(C0 d^-alpha)``; distances below 1 m count as 1 m.
         """
         xp = self._xp
-        offset = position[:, None] - self._sites  # (E, M + L, K, 2)
-        distance2 = xp.vecdot(offset, offset) + self._rise2
+        x, y = self._offset(position)
+        distance2 = x * x + y * y + self._rise2
         M = self.scenario.num_bs
         cell = geometry.nearest(distance2[:, :M])
         if self._may_touch:
@@ -131,6 +132,10 @@ class ChannelModel:
         amplitude = self._unit_amplitude * xp.astype(distance2, xp.float32) ** self._slope
         bs_irs = xp.broadcast_to(self._bs_irs_gain, (position.shape[0], *self._bs_irs_gain.shape))
         return cell, Gains(amplitude[:, :M], bs_irs, amplitude[:, M:])
+
+    def _offset(self, position: Array) -> tuple[Array, Array]:
+        """From every site to every user, x and y ``(E, M + L, K)``; apart, since a last axis of two is slow."""
+        return position[:, None, :, 0] - self._site_x, position[:, None, :, 1] - self._site_y
 
     # --- small scale -------------------------------------------------------------------------------------------
 
@@ -212,10 +217,10 @@ class ChannelModel:
         xp, s = self._xp, self.scenario
         if s.direct_rician_k_db is None and s.irs_user_rician_k_db is None:
             return None, None
-        offset = position[:, None] - self._sites  # (E, M + L, K, 2), from site to user
-        rise = xp.broadcast_to(self._heights()[:, None], offset.shape[:-1])
-        distance = xp.sqrt(offset[..., 0] ** 2 + offset[..., 1] ** 2 + rise**2)
-        across = offset[..., 1] / distance  # direction cosines along y and z
+        x, y = self._offset(position)
+        rise = xp.broadcast_to(self._heights()[:, None], x.shape)
+        distance = xp.sqrt(x * x + y * y + rise**2)
+        across = y / distance  # direction cosines along y and z
         up = rise / distance
         M = s.num_bs
         phase = -2 * math.pi / s.wavelength_m * distance[..., None]

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from irs_marl_env.buffers import Buffer
 from irs_marl_env.channel import Channels, path_gain_at
 from irs_marl_env.link import namespace
 from irs_marl_env.scenario import Scenario
@@ -259,14 +260,14 @@ class CsiObservationCodec:
             namespace(out).clip(out, -CSI_LIMIT, CSI_LIMIT, out=out)
 
     def write_fast(
-        self, out: np.ndarray, csi: Channels, own_user: np.ndarray, held: np.ndarray | None, rho: np.ndarray
+        self, buffer: Buffer, csi: Channels, own_user: np.ndarray, held: np.ndarray, rho: np.ndarray
     ) -> None:
-        """:meth:`write` by the compiled kernel, into ``out`` of zeros; not for padded IRSs."""
+        """:meth:`write` by the compiled kernel, touching what changes in the buffer; not for padded IRSs."""
         from irs_marl_env import kernels
 
-        if held is None:
-            held = np.ones((*out.shape[:2], rho.shape[-1]), np.float32)
-        kernels.write_csi(out, *csi, own_user, held, self._factors, np.float32(CSI_LIMIT))
+        limit, out = np.float32(CSI_LIMIT), buffer.array
+        kernels.write_csi(out, *csi, own_user, held, buffer.own_user, buffer.held, self._factors, limit)
+        buffer.own_user, buffer.held = own_user, held
         out[..., self.layout.slices["rho"]] = rho.reshape(*out.shape[:-1], -1)
 
     def _write(self, out: Array, name: str, parts: Array, factor: Any) -> None:

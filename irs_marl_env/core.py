@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from irs_marl_env import association, decoder, link
+from irs_marl_env.buffers import Buffer, Pool
 from irs_marl_env.channel import ChannelModel, Channels, Gains, element_energy
 from irs_marl_env.codec import ACTION_CODECS, OBSERVATION_CODECS, CsiObservationCodec, StateCodec, log_gain
 from irs_marl_env.geometry import MOBILITY, Motion, load_trace, street
@@ -58,14 +59,24 @@ class Core:
         xp: array namespace (``numpy``, or ``array_api_compat.torch``).
         device: where the arrays live.
         fast: use the compiled kernels (extra ``fast``); ``None``: where they are installed.
+        read_only: with kernels, observations are read-only arrays whose memory is used again when nobody refers to
+            them any more, and only what changed is written.
 
     Raises:
         ImportError: ``fast=True`` without numba.
         ValueError: ``fast=True`` with another namespace than numpy.
     """
 
-    def __init__(self, scenario: Scenario, xp: Any = np, device: Any = None, fast: bool | None = None) -> None:
-        self.scenario, self.xp, self.device = scenario, xp, device
+    def __init__(
+        self,
+        scenario: Scenario,
+        xp: Any = np,
+        device: Any = None,
+        fast: bool | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.scenario, self.xp, self.device, self.read_only = scenario, xp, device, read_only
+        self._pool = Pool()
         self.fast = _use_kernels(xp, fast)
         self.model = ChannelModel(scenario, xp, device)
         self.action_codec = ACTION_CODECS[scenario.action](scenario)
@@ -89,11 +100,11 @@ class Core:
         self._others = self._const(np.array(others).reshape(scenario.num_bs, scenario.num_bs - 1), np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"scenario": self.scenario, "xp": self.xp.__name__, "device": self.device, "fast": self.fast}
+        setting = {"device": self.device, "fast": self.fast, "read_only": self.read_only}
+        return {"scenario": self.scenario, "xp": self.xp.__name__, **setting}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        xp = importlib.import_module(state["xp"])
-        self.__init__(state["scenario"], xp, state["device"], state["fast"])  # type: ignore[misc]
+        self.__init__(**{**state, "xp": importlib.import_module(state["xp"])})  # type: ignore[misc]
 
     def _const(self, values: np.ndarray, dtype: Any) -> Array:
         values = np.asarray(values, dtype=dtype)
@@ -275,6 +286,9 @@ class Core:
 
     # --- what agents see ------------------------------------------------------------------------------------------
 
+    def _all_held(self, own_user: Array) -> Array:
+        return np.ones((*own_user.shape[:2], self.scenario.num_irs), np.float32)
+
     def _rho(self, state: State) -> Array:
         """Last strategies of the other BSs ``(E, M, M - 1, L)`` (the paper's rho_-m)."""
         if self.scenario.rho == "bids":
@@ -294,13 +308,14 @@ class Core:
         rho = self._rho(state)
         if isinstance(self.observation_codec, CsiObservationCodec):
             shape = (*own_user.shape[:2], self.observation_codec.size)
-            held = None if self.scenario.csi == "all" else self._held(state.owner)
+            everything = self.scenario.csi == "all"
             if self.fast and not self.observation_codec.padded:
-                out = np.zeros(shape, np.float32)
-                self.observation_codec.write_fast(out, state.csi, own_user, held, rho)
-                return out
+                held = self._all_held(own_user) if everything else self._held(state.owner)
+                buffer = self._pool.take(shape, own_user, held) if self.read_only else Buffer(shape, own_user, held)
+                self.observation_codec.write_fast(buffer, state.csi, own_user, held, rho)
+                return buffer.view() if self.read_only else buffer.array
             out = xp.empty(shape, dtype=xp.float32, device=self.device)
-            self.observation_codec.write(out, state.csi, own_user, held, rho)
+            self.observation_codec.write(out, state.csi, own_user, None if everything else self._held(state.owner), rho)
             return out
         direct, over_irs = self._log_gains(state.gains)
         named = {

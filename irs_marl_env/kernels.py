@@ -209,14 +209,24 @@ def _put(out: Any, real: Any, imag: Any, x: Any, first: Any, count: Any, scale: 
 
 
 @njit(cache=True)
-def write_csi(out: Any, H: Any, G: Any, h: Any, own: Any, held: Any, scales: Any, limit: Any) -> None:
-    """``codec.CsiObservationCodec.write`` for IRSs of one size: the H, G and h blocks, where they are not zero.
+def _clear(out: Any, real: Any, imag: Any, count: Any) -> None:
+    for i in range(count):
+        out[real + np.uint64(i)] = np.float32(0.0)
+        out[imag + np.uint64(i)] = np.float32(0.0)
+
+
+@njit(cache=True)
+def write_csi(
+    out: Any, H: Any, G: Any, h: Any, own: Any, held: Any, own_before: Any, held_before: Any, scales: Any, limit: Any
+) -> None:
+    """``codec.CsiObservationCodec.write`` for IRSs of one size: the H, G and h blocks, touching what changes alone.
 
     Args:
-        out: ``(E, M, D_o)`` float32, zeros.
+        out: ``(E, M, D_o)`` float32, zero in these blocks except where ``own_before``, ``held_before`` say otherwise.
         H, G, h: channels as the BSs know them.
         own: ``(E, M, K)`` float32, 1 for the users of each BS.
         held: ``(E, M, L)`` float32, 1 for the IRSs whose CSI each BS sees.
+        own_before, held_before: the same for what ``out`` holds.
         scales: three float32, the factors of H, G and h.
         limit: float32, clip.
     """
@@ -230,19 +240,28 @@ def write_csi(out: Any, H: Any, G: Any, h: Any, own: Any, held: Any, scales: Any
         for m in range(num_bs):
             row = (e * num_bs + m) * row_size
             for k in range(num_users):
+                real = np.uint64(row + k * num_antennas)
+                imag = real + np.uint64(size_H)
                 if own[e, m, k] != 0:
-                    real = np.uint64(row + k * num_antennas)
                     first = np.uint64(((e * num_bs + m) * num_users + k) * num_antennas)
-                    _put(flat, real, real + np.uint64(size_H), flat_H, first, num_antennas, scales[0], limit)
+                    _put(flat, real, imag, flat_H, first, num_antennas, scales[0], limit)
+                elif own_before[e, m, k] != 0:
+                    _clear(flat, real, imag, num_antennas)
             for irs in range(num_irs):
-                if held[e, m, irs] == 0:
+                if held[e, m, irs] == 0 and held_before[e, m, irs] == 0:
                     continue
                 real = np.uint64(row + start_G + irs * size_G)
-                first = np.uint64(((e * num_bs + m) * num_irs + irs) * size_G)
-                _put(flat, real, real + np.uint64(num_irs * size_G), flat_G, first, size_G, scales[1], limit)
+                imag = real + np.uint64(num_irs * size_G)
+                if held[e, m, irs] != 0:
+                    first = np.uint64(((e * num_bs + m) * num_irs + irs) * size_G)
+                    _put(flat, real, imag, flat_G, first, size_G, scales[1], limit)
+                else:
+                    _clear(flat, real, imag, size_G)
                 for k in range(num_users):
-                    if own[e, m, k] != 0:
-                        real = np.uint64(row + start_h + (irs * num_users + k) * num_elements)
-                        imag = real + np.uint64(num_irs * num_users * num_elements)
+                    real = np.uint64(row + start_h + (irs * num_users + k) * num_elements)
+                    imag = real + np.uint64(num_irs * num_users * num_elements)
+                    if own[e, m, k] != 0 and held[e, m, irs] != 0:
                         first = np.uint64(((e * num_irs + irs) * num_users + k) * num_elements)
                         _put(flat, real, imag, flat_h, first, num_elements, scales[2], limit)
+                    elif own_before[e, m, k] != 0 and held_before[e, m, irs] != 0:
+                        _clear(flat, real, imag, num_elements)

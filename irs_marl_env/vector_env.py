@@ -32,6 +32,9 @@ class MdlbiVectorEnv:
         autoreset: ``False``: stepping on after the truncating step is an error until ``reset``.
         fast: use the compiled kernels (extra ``fast``); ``None``: where they are installed. Results agree within
             float32 rounding, not bit by bit.
+        read_only: hand out CSI observations as read-only arrays: with kernels, memory that nobody refers to any more is
+            used again and only what changed is written, which pays for large scenarios. Arrays that are kept stay as
+            they are either way.
         **overrides: scenario fields.
 
     Raises:
@@ -47,6 +50,7 @@ class MdlbiVectorEnv:
         device: Any = None,
         autoreset: bool = True,
         fast: bool | None = None,
+        read_only: bool = False,
         **overrides: Any,
     ) -> None:
         if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
@@ -56,7 +60,7 @@ class MdlbiVectorEnv:
         self.backend = backend
         self.autoreset = autoreset
         self._xp, self.device = _backend(backend, device)
-        self._core = Core(self.scenario, self._xp, self.device, fast)
+        self._core = Core(self.scenario, self._xp, self.device, fast, read_only)
         self.action_codec = self._core.action_codec
         self.observation_codec = self._core.observation_codec
         self.state_codec = self._core.state_codec
