@@ -1,0 +1,154 @@
+"""examples/sb3_ppo.py: runs, is reproducible, seeds its copies, and its time limit is no end of the world."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra 'sb3'")
+PPO = pytest.importorskip("stable_baselines3", reason="needs the extra 'sb3'").PPO
+pytest.importorskip("supersuit", reason="needs the extra 'sb3'")
+pytest.importorskip("tyro", reason="needs the extra 'sb3'")
+
+from pettingzoo.utils import BaseParallelWrapper  # noqa: E402
+
+from irs_marl_env import make_env  # noqa: E402
+
+EXAMPLE = Path(__file__).parents[1] / "examples" / "sb3_ppo.py"
+TINY = {"num_users": 2, "num_irs": 1, "num_elements": 2, "num_antennas": 2, "num_groups": 1}
+
+
+@pytest.fixture(scope="module")
+def sb3_ppo():
+    spec = importlib.util.spec_from_file_location("sb3_ppo", EXAMPLE)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sb3_ppo"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    torch.set_num_threads(1)
+    yield module
+    del sys.modules["sb3_ppo"]
+
+
+def tiny(**overrides):
+    return make_env("mdlbi-small-v0", action="structured", observation="large_scale", **{**TINY, **overrides})
+
+
+def rollout(env, seed, steps=12):
+    """Observations, rewards and ends of episodes under one fixed sequence of actions."""
+    rng = np.random.default_rng(0)
+    env.seed(seed)
+    trajectory = [env.reset()]
+    for _ in range(steps):
+        observations, rewards, dones, _ = env.step(rng.uniform(-1, 1, (env.num_envs, *env.action_space.shape)))
+        trajectory += [observations, rewards, dones]
+    return [np.array(x) for x in trajectory]
+
+
+def test_it_runs_and_prints(sb3_ppo, monkeypatch, capsys):
+    options = {
+        "total-timesteps": 64,
+        "num-envs": 2,
+        "n-steps": 16,
+        "batch-size": 64,
+        "eval-episodes": 2,
+        "eval-slots": 2,
+    }
+    flags = [f"--{key}={value}" for key, value in options.items()]
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), *flags])
+    sb3_ppo.main()
+    printed = capsys.readouterr().out
+    for line in ("random", "local-gain rule", "before training", "trained", "trained - random"):
+        assert line in printed
+
+
+def test_same_seed_same_result(sb3_ppo):
+    args = sb3_ppo.Args(total_timesteps=64, num_envs=2, n_steps=16, batch_size=32, eval_episodes=2, eval_slots=3)
+    first, second = sb3_ppo.train(args), sb3_ppo.train(args)
+    np.testing.assert_array_equal(first["trained"].rates, second["trained"].rates)
+    args.seed = 2
+    assert (sb3_ppo.train(args)["trained"].rates != first["trained"].rates).any()
+
+
+def test_every_copy_has_its_own_seed(sb3_ppo):
+    """Copy i is the environment seeded with ``seed + i``, though the wrapped one has a generator already."""
+    env = tiny(horizon=5)
+    env.reset(seed=77)
+    vec = sb3_ppo.share_parameters(env, 3)
+    vec.seed(10)
+    observations = vec.reset().reshape(3, 2, -1)
+    for i, rows in enumerate(observations):
+        expected, _ = tiny(horizon=5).reset(seed=10 + i)
+        np.testing.assert_array_equal(rows, np.stack(list(expected.values())))
+    again = vec.reset().reshape(3, 2, -1)  # without a seed: the streams go on
+    assert (again != observations).any(axis=(1, 2)).all()
+
+
+def test_rollouts_repeat_with_the_seed(sb3_ppo):
+    vec = sb3_ppo.share_parameters(tiny(horizon=5), 2)
+    first, other, again = (rollout(vec, seed) for seed in (3, 4, 3))
+    assert all((a == b).all() for a, b in zip(first, again, strict=True))
+    assert any((a != b).any() for a, b in zip(first, other, strict=True))
+
+
+def test_flag_and_last_observation_arrive(sb3_ppo):
+    vec = sb3_ppo.share_parameters(tiny(horizon=3), 2)
+    vec.seed(0)
+    vec.reset()
+    actions = np.zeros((vec.num_envs, *vec.action_space.shape), np.float32)
+    for slot in (1, 2, 3, 4):
+        observations, _, dones, infos = vec.step(actions)
+        assert dones.all() == dones.any() == (slot == 3)
+        for row, info in enumerate(infos):
+            assert info.get("TimeLimit.truncated", False) == (slot == 3)
+            if slot == 3:
+                assert (info["terminal_observation"] != observations[row]).any()
+
+
+class Probe(BaseParallelWrapper):
+    """Reward 1 in every slot, with or without the flag of truncation in the infos."""
+
+    def __init__(self, env, flag):
+        super().__init__(env)
+        self._flag = flag
+
+    def step(self, actions):
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        if not self._flag:
+            for info in infos.values():
+                info.pop("TimeLimit.truncated", None)
+        return observations, dict.fromkeys(rewards, 1.0), terminations, truncations, infos
+
+
+@pytest.mark.parametrize(("flag", "value", "tolerance"), [(True, 10.0, 0.3), (False, 2.7, 0.4)])
+def test_value_of_a_constant_reward_with_a_time_limit(sb3_ppo, flag, value, tolerance):
+    """A reward of 1 for ever is worth 1 / (1 - 0.9) = 10; an episode of 5 slots is only a window on it.
+
+    Without ``TimeLimit.truncated`` the end of the window is learned as the end of the world: the mean over the window
+    of (1 - 0.9^n) / 0.1 for n = 5 .. 1 slots to go is 2.63, and PPO's finite lambda ends a little above.
+    """
+    env = sb3_ppo.share_parameters(Probe(tiny(horizon=5), flag), 8)
+    model = PPO(
+        "MlpPolicy",
+        env,
+        seed=0,
+        gamma=0.9,
+        n_steps=20,
+        batch_size=80,
+        n_epochs=10,
+        learning_rate=2e-3,
+        policy_kwargs={"net_arch": [32]},
+        device="cpu",
+    )
+    model.learn(40 * 20 * env.num_envs)
+    values = []
+    observations = env.reset()
+    for _ in range(20):
+        with torch.no_grad():
+            values.append(model.policy.predict_values(torch.as_tensor(observations)).mean().item())
+        observations, *_ = env.step(model.predict(observations)[0])
+    print(f"flag={flag}: {np.mean(values):.2f}")  # shown by pytest -s
+    assert np.mean(values) == pytest.approx(value, abs=tolerance)
