@@ -24,7 +24,6 @@ __all__ = ["alternating_optimization", "refine"]
 
 INITS = ("aligned", "random")
 SWEEPS = ("sequential", "parallel")
-REFINE_DAMPING = 0.5  # best of 0 to 1 for one to three sweeps from the aligned start, on three scenarios
 
 
 def refine(
@@ -73,14 +72,8 @@ def refine(
         if G.shape[-3] == 0:
             continue
         products = link.beam_products(channel, beams)
-        shifts = _parallel_sweep(
-            products,
-            h_flat,
-            _beams_at_irs(G_flat, beams),
-            shifts,
-            *_receivers(products, weights),
-            REFINE_DAMPING,
-        )
+        at_irs, receivers = _beams_at_irs(G_flat, beams), _receivers(products, weights)
+        shifts = _parallel_sweep(products, h_flat, at_irs, shifts, *receivers, 1.0)
         channel = channel_of(H_scaled, G_flat, h_flat, shifts)
     beams = _wmmse_step(channel, link.beam_products(channel, beams), weights)
     return beams * power**0.5, xp.reshape(shifts, phi.shape)
@@ -207,7 +200,7 @@ def _ascend(
             new_rate = _rate(new_products, weights)
             taken = working & (new_rate >= rate)
             # S Q_ee majorises Q, so at that damping the sweep is certain to ascend
-            damping = xp.where(taken, damping / 2, damping * 4)
+            damping = xp.where(taken, damping * 0.8, damping * 4.0)
             damping = xp.clip(damping, 1.0, float(phi.shape[-1]))
             phi, channel, products, rate = (
                 choose(taken, new, old)

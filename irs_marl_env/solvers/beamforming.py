@@ -195,7 +195,7 @@ def _assign_power(directions: Array, h_eff: Array, power: float, weights: Array 
     directions = directions / xp.where(size > 0, size, xp.ones_like(size))
     norm2 = xp.sum(link.abs2(directions), axis=-1)
     positive = (share > 0) & (norm2 > 0)
-    ratio = xp.where(positive, power * share, xp.zeros_like(share)) / xp.where(positive, norm2, xp.ones_like(norm2))
-    # sqrt has no gradient at zero
+    ratio = power * share / xp.where(positive, norm2, xp.ones_like(norm2))
+    # of the masked value, not masked after it: sqrt has no gradient at zero
     amplitude = xp.sqrt(xp.where(positive, ratio, xp.ones_like(ratio)))
     return directions * xp.where(positive, amplitude, xp.zeros_like(amplitude))[..., None]
