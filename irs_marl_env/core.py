@@ -215,7 +215,7 @@ class Core:
         return association.user_irs(owner, state.cell, s.num_bs, s.reflection, strength)
 
     def _transmission(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, Array, Array]:
-        """Feasible beamformers ``(E, M, K, Nb)``, their powers ``(E, M)`` and phases ``(E, L, N)``, given the owners."""
+        """Feasible beamformers ``(E, M, K, Nb)``, powers ``(E, M)`` and phases ``(E, L, N)``, given the owners."""
         s, xp = self.scenario, self.xp
         if s.action == "raw":
             w, theta = named["w"], self._of_owner(named["theta"], owner)

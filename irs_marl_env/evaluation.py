@@ -59,12 +59,14 @@ class Result:
         scenario: what it was evaluated on.
         seed: of the first episode.
         rates: ``(episodes, slots, M)`` sum rate of each BS's users [bit/s/Hz], rounded to 1e-6.
+        every: distance of the measured slots.
     """
 
     policy: str
     scenario: Scenario
     seed: int
     rates: np.ndarray
+    every: int = 1
 
     @property
     def system(self) -> Estimate:
@@ -106,6 +108,7 @@ class Result:
             ("seed", self.seed, other.seed),
             ("number of episodes", len(self.rates), len(other.rates)),
             ("number of slots", self.rates.shape[1], other.rates.shape[1]),
+            ("distance of slots", self.every, other.every),
         ):
             if mine != its:
                 raise ValueError(f"{self.policy!r} and {other.policy!r} do not pair: {name} {mine} and {its}")
@@ -117,6 +120,7 @@ class Result:
             "policy": self.policy,
             "scenario": json.loads(self.scenario.to_json()),
             "seed": self.seed,
+            "every": self.every,
             "mean": self.mean,
             "standard_error": None if math.isnan(self.standard_error) else self.standard_error,
             "rates": self.rates.tolist(),
@@ -139,7 +143,8 @@ class Result:
         rates = np.asarray(values["rates"], dtype=np.float64)
         if rates.ndim != 3:
             raise ValueError(f"rates of shape {rates.shape}: must be (episodes, slots, BSs)")
-        return cls(values["policy"], Scenario.from_json(json.dumps(values["scenario"])), values["seed"], rates)
+        scenario = Scenario.from_json(json.dumps(values["scenario"]))
+        return cls(values["policy"], scenario, values["seed"], rates, values.get("every", 1))
 
     @classmethod
     def from_json(cls, text: str) -> Result:
@@ -222,7 +227,8 @@ def evaluate(
     with _Bar(progress, total=episodes * slots, label=name or label) as advance:
         for index, done in _run(jobs, processes, advance):
             rates[index] = done
-    return Result(name or label, of, seed, np.concatenate(rates).round(DECIMALS))  # type: ignore[arg-type]
+    measured = np.concatenate([done for done in rates if done is not None]).round(DECIMALS)
+    return Result(name or label, of, seed, measured, every)
 
 
 class _Job(NamedTuple):

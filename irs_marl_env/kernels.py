@@ -1,7 +1,7 @@
 """Compiled versions (numba, extra ``fast``) of the few hot primitives, equal to the plain ones within stated error.
 
-Imported only where numba is installed and wanted. Each kernel names the plain function whose formula it repeats; the tests
-hold the two together. One thread each; results do not depend on the number of environments.
+Imported only where numba is installed and wanted. Each kernel names the plain function whose formula it repeats;
+the tests hold the two together. One thread each; results do not depend on the number of environments.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ def _high_product(typing_context: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), codegen
 
 
+high_product: Any = _high_product  # called with the context numba adds
+
+
 @njit(cache=True, inline="always")
 def _philox(counter: Any, key0: Any, key1: Any) -> Any:
     """The four words of one value of the counter (whose upper three words are zero)."""
     a, b, c, d = counter, np.uint64(0), np.uint64(0), np.uint64(0)
     for _ in range(10):
-        high0, low0 = _high_product(_M0, a), _M0 * a
-        high1, low1 = _high_product(_M1, c), _M1 * c
+        high0, high1 = high_product(_M0, a), high_product(_M1, c)
+        low0, low1 = _M0 * a, _M1 * c
         a, b, c, d = high1 ^ b ^ key0, low1, high0 ^ d ^ key1, low0
         key0 += _W0
         key1 += _W1
@@ -115,8 +118,8 @@ def _draw_words(first: Any, count: Any, key0: Any, key1: Any, words: Any, place:
 def scaled_normals(keys: Any, starts: Any, amplitude: Any, out: Any) -> None:
     """Blocks of CN(0, a^2) from given places of Philox streams.
 
-    ``streams._to_normal`` of the same words times the amplitude of the block, within 2e-6 of the amplitude. Words belong
-    to places, so a block of amplitude zero costs nothing and shifts nothing.
+    ``streams._to_normal`` of the same words times the amplitude of the block, within 2e-6 of the amplitude. Words
+    belong to places, so a block of amplitude zero costs nothing and shifts nothing.
 
     Args:
         keys: ``(E, 2)`` uint64 Philox keys.

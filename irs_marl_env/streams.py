@@ -27,7 +27,8 @@ CAUSES = (
     "csi_error",
     "velocity",  # random part of Gauss-Markov mobility
 )
-NORMAL_CAUSES = ("direct_fading", "bs_irs_fading", "irs_user_fading", "csi_error", "velocity")
+# drawn by the compiled kernel where there is one; not "velocity": a Rician phase turns rounding of positions into more
+COMPILED_CAUSES = ("direct_fading", "bs_irs_fading", "irs_user_fading", "csi_error")
 _PIECE = 16384  # words turned into normals at once
 _AHEAD = 4096  # words made ahead per refill: enough to share the overhead, few enough to stay in the cache
 _FROZEN_KEY = 0x1257  # keeps the scenario's frozen realisation apart from the streams of any environment
@@ -69,16 +70,12 @@ class Streams:
         self._generators = generators
         self._queues = {cause: _Queue() for cause in CAUSES}
         # the compiled normals need keys and places alone; the generators of those causes then stand still
-        normal = NORMAL_CAUSES if self._fast else ()
+        normal = COMPILED_CAUSES if self._fast else ()
         self._keys = {cause: np.array([_key(g) for g in generators[cause]], np.uint64) for cause in normal}
-        self._places = {
-            cause: np.array([_words_drawn(g) for g in generators[cause]], np.uint64) for cause in normal
-        }
+        self._places = {cause: np.array([_words_drawn(g) for g in generators[cause]], np.uint64) for cause in normal}
 
     @classmethod
-    def from_seed(
-        cls, seed: int | None, num_envs: int, xp: Any, device: Any = None, fast: bool = False
-    ) -> Streams:
+    def from_seed(cls, seed: int | None, num_envs: int, xp: Any, device: Any = None, fast: bool = False) -> Streams:
         """Streams of environments seeded ``seed, seed + 1, ...`` (``None``: fresh entropy)."""
         entropy = np.random.SeedSequence().entropy if seed is None else seed
         assert isinstance(entropy, int)
@@ -97,7 +94,7 @@ class Streams:
 
     def complex_normal(self, cause: str, *shape: int) -> Array:
         """Independent CN(0, 1), ``(E, *shape)`` complex64, one 64-bit word each; see :func:`_to_normal`."""
-        if self._fast:
+        if cause in self._places:
             return self.scaled_normal(cause, np.ones((self.num_envs, 1), np.float32), *shape)[:, 0]
         return self._take(cause, shape, _to_normal)
 
@@ -107,7 +104,7 @@ class Streams:
         Every number has its word whatever the amplitudes, so an amplitude of zero shifts nothing.
         """
         blocks = tuple(amplitude.shape[1:])
-        if not self._fast:
+        if cause not in self._places:
             normal = self._take(cause, (*blocks, *shape), _to_normal)
             return amplitude.reshape(*amplitude.shape, *(1,) * len(shape)) * normal
         from irs_marl_env import kernels
@@ -141,9 +138,7 @@ class Streams:
         queue.used += count
         return values.reshape(self.num_envs, *shape)
 
-    def _refill(
-        self, cause: str, queue: _Queue, count: int, convert: Callable[[np.ndarray], np.ndarray]
-    ) -> None:
+    def _refill(self, cause: str, queue: _Queue, count: int, convert: Callable[[np.ndarray], np.ndarray]) -> None:
         ahead = max(1, _AHEAD // max(1, count * self.num_envs)) * count
         words = np.empty((self.num_envs, ahead), np.uint64)
         for row, generator in enumerate(self._generators[cause]):

@@ -117,7 +117,7 @@ class MdlbiVectorEnv:
         truncated = state.slot >= self.scenario.horizon
         observations = self._core.observe(state)
         if truncated:
-            infos["final_observation"] = observations
+            infos["final_observation"] = self._xp.asarray(observations, copy=True)
             infos["final_state"] = self._core.global_state(state)
             infos["TimeLimit.truncated"] = self._flags(True)[:, 0]
             if self.autoreset:
@@ -167,7 +167,7 @@ class MdlbiVectorEnv:
             for name, leaf in saved.items()
             if name not in ("scenario", "streams")
         }
-        fields: dict[str, Any] = {}
+        fields: dict[str, Any] = {"scattered": {}}  # empty where no link has a memory
         for name, leaf in leaves.items():
             field, _, key = name.partition(".")
             if key:

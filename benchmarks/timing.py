@@ -1,0 +1,145 @@
+"""What the speed benchmarks share: interleaved CPU times, cells of tables, the machine, and writing into a page."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+PACKAGES = ("numpy", "numba", "torch", "gymnasium", "pettingzoo")
+
+
+class Case(NamedTuple):
+    """Something to time: ``run`` does ``steps`` environment steps a call."""
+
+    run: Callable[[], object]
+    steps: int = 1
+
+
+class Times(NamedTuple):
+    """CPU seconds per environment step, one entry a repeat."""
+
+    seconds: list[float]
+
+    @property
+    def least(self) -> float:
+        return min(self.seconds)
+
+    @property
+    def middle(self) -> float:
+        return median(self.seconds)
+
+    def ratio(self, reference: Times) -> float:
+        """Median of the ratios to the reference's sample of the same repeat, so that a slow moment hits both."""
+        return median(a / b for a, b in zip(self.seconds, reference.seconds, strict=True))
+
+
+def interleaved(cases: Mapping[str, Case], repeats: int, sample_s: float) -> dict[str, Times]:
+    """Time the cases in turns: A B C A B C ...
+
+    Args:
+        cases: by name.
+        repeats: samples of each case.
+        sample_s: CPU seconds that a sample should last; it holds at least one call.
+    """
+    calls = {name: _calls_within(case, sample_s) for name, case in cases.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(repeats):
+        for name, case in cases.items():
+            before = time.process_time()
+            for _ in range(calls[name]):
+                case.run()
+            seconds[name].append((time.process_time() - before) / (calls[name] * case.steps))
+    return {name: Times(values) for name, values in seconds.items()}
+
+
+def _calls_within(case: Case, sample_s: float) -> int:
+    """Calls that last about ``sample_s``, found after three to warm up (compilation, caches, first pages)."""
+    for _ in range(3):
+        case.run()
+    calls, spent = 0, 0.0
+    before = time.process_time()
+    while spent < sample_s / 4 or calls < 2:
+        case.run()
+        calls += 1
+        spent = time.process_time() - before
+    return max(1, round(sample_s * calls / max(spent, 1e-9)))
+
+
+def duration(seconds: float) -> str:
+    """Three digits and a unit: ``13.2 us``."""
+    scale, unit = (1e6, "us") if seconds < 1e-3 else (1e3, "ms") if seconds < 1 else (1, "s")
+    value = seconds * scale
+    return f"{value:.{max(0, 2 - len(str(int(value))) + (value >= 1))}f} {unit}"
+
+
+def cell(times: Times | None, reference: Times | None = None) -> str:
+    """Least and median time, and the ratio to a reference; a dash where nothing was measured."""
+    if times is None:
+        return "-"
+    text = f"{duration(times.least)} / {duration(times.middle)}"
+    return text if reference is None else f"{text} ({times.ratio(reference):.2f})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def machine() -> str:
+    """The machine class, the versions and the commit a table was measured with."""
+    versions = [f"Python {platform.python_version()}"]
+    for package in PACKAGES:
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"no {package}")
+    ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    load = os.getloadavg()[0]
+    return (
+        f"{_cpu()}, {os.cpu_count()} cores, {ram:.0f} GiB RAM, load average {load:.1f}; {', '.join(versions)}; "
+        f"commit {_commit()}.\n"
+    )
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    known = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
+    family = f" (family {known['cpu family'].strip()}, model {known['model'].strip()})" if "cpu family" in known else ""
+    return known.get("model name", platform.machine()).strip() + family
+
+
+def _commit() -> str:
+    """The commit of the package's sources, marked where they differ from it."""
+    here = Path(__file__).resolve().parents[1]
+    git = ("git", "-C", str(here))
+    try:
+        commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "irs_marl_env"], capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.stdout.strip() + (" with changes to irs_marl_env" if changed.returncode else "")
+
+
+def write_between(page: Path, name: str, text: str) -> None:
+    """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->`` in a page.
+
+    Raises:
+        ValueError: the page has not exactly one such pair.
+    """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, *rest = page.read_text().split(begin)
+    after = rest[0].split(end) if len(rest) == 1 else []
+    if len(after) != 2:
+        raise ValueError(f"{page}: must hold {begin} and {end} once each, in this order")
+    page.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after[1]}")

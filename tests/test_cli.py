@@ -1,0 +1,134 @@
+"""The command line: what it prints, writes and refuses."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from irs_marl_env import Scenario, evaluate
+from irs_marl_env.cli import load, main
+
+SMALL = ("--scenario", "mdlbi-small-v0", "--episodes", "2", "--slots", "2")
+
+
+def refused(capsys, *arguments):
+    """Message of a command that fails with exit code 2."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    return captured.err
+
+
+def test_evaluate_prints_a_table_and_writes_json(capsys, tmp_path):
+    out = tmp_path / "result.json"
+    arguments = ["evaluate", "--policy", "greedy-ao", "--policy", "random", *SMALL, "--set", "num_irs=1"]
+    assert main([*arguments, "--seed", "3", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    greedy, random = load(out.read_text())
+    assert (greedy.policy, greedy.scenario.num_irs, greedy.seed) == ("greedy-ao", 1, 3)
+    expected = evaluate("greedy-ao", "mdlbi-small-v0", episodes=2, slots=2, seed=3, num_irs=1)
+    assert greedy.mean == expected.mean
+    rows = {line.split()[0]: line for line in printed.splitlines() if line}
+    assert f"{greedy.mean:.3f} +- {greedy.standard_error:.3f}" in rows["greedy-ao"]
+    assert f"{random.difference(greedy).mean:+.3f} +- " in rows["random"]
+    assert "2 episodes x 2 slots, seed 3" in printed
+    assert main(["results", str(out)]) == 0
+    assert rows["random"] in capsys.readouterr().out
+
+
+def test_own_policy(capsys, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("import numpy as np\ndef act(o):\n    return np.zeros((*o.shape[:2], 66))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert main(["evaluate", "--policy", "mine:act", *SMALL]) == 0
+    assert "mine:act" in capsys.readouterr().out
+    assert "has no policy 'other'" in refused(capsys, "evaluate", "--policy", "mine:other", *SMALL)
+
+
+def test_scenarios(capsys):
+    assert main(["scenarios"]) == 0
+    lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert lines["mdlbi-v0"] == ["2", "10", "4", "8", "32", "800", "4772", "292"]
+    assert main(["scenarios", "--scenario", "mdlbi-v0", "--set", "contention=collision", "--set", "doppler_hz=5"]) == 0
+    scenario = Scenario.from_json(capsys.readouterr().out)
+    assert scenario == Scenario(contention="collision", doppler_hz=5.0)
+
+
+def test_scenario_from_a_file(capsys, tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"num_users": 2, "num_irs": 1, "num_elements": [4], "horizon": 3}))
+    assert main(["evaluate", "--policy", "random", "--scenario", str(path), "--episodes", "2"]) == 0
+    assert "2 episodes x 3 slots" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evaluate", "--policy", "nope"), "policy 'nope' is not known; allowed: random"),
+        (("evaluate", "--policy", "random", "--scenario", "nope"), "allowed: mdlbi-v0"),
+        (("evaluate", "--policy", "random", "--scenario", "nope.json"), "nope.json"),
+        (("evaluate", "--policy", "random", "--set", "num_irs"), "must be FIELD=VALUE"),
+        (("evaluate", "--policy", "random", "--set", "num_irss=1"), "did you mean 'num_irs'"),
+        (("evaluate", "--policy", "random", "--set", "num_irs=-1"), "num_irs=-1: must be an integer >= 0"),
+        (("evaluate", "--policy", "random", "--slots", "0"), "slots=0"),
+        (("evaluate", "--policy", "random", "--out", "/no/such/folder/x.json"), "no such folder"),
+        (("evaluate", "--policy", "no_such_module:act"), "no_such_module"),
+        (("evaluate", "--policy", "exhaustive-ao", "--set", "num_irs=12"), "at most 1024"),
+        (("results", "nope.json"), "nope.json"),
+        (("scenarios", "--set", "num_irs=1"), "--set needs --scenario"),
+        (("render", "--out", "film.mp4"), "must end in .gif"),
+        (("render", "--out", "/no/such/folder/x.gif"), "no such folder"),
+        (("render", "--out", "film.gif", "--fps", "0"), "must be in (0, 50]"),
+        (("render", "--out", "film.gif", "--policy", "nope"), "must be one of random"),
+        (("render", "--out", "film.gif", "--slots", "801"), "must be in [1, 800]"),
+    ],
+)
+def test_bad_input_is_said_in_words(capsys, arguments, message):
+    assert message in refused(capsys, *arguments)
+
+
+def test_results_refuses_other_files(capsys, tmp_path):
+    for name, text in (("text", "hello"), ("other", '{"a": 1}'), ("list", "[1]"), ("inner", '{"results": [{}]}')):
+        path = tmp_path / name
+        path.write_text(text)
+        assert str(path) in refused(capsys, "results", str(path))
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["frobnicate"], ["evaluate"], ["evaluate", "--policy", "random", "--slots", "x"]]
+)
+def test_usage_errors_exit_with_2(capsys, arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_interrupted(capsys, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("irs_marl_env.cli.evaluate", interrupt)
+    assert main(["evaluate", "--policy", "random"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_render_writes_an_animation(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    image = pytest.importorskip("PIL.Image")
+    out = tmp_path / "episode.gif"
+    assert main(["render", "--scenario", "mdlbi-small-v0", "--slots", "3", "--out", str(out)]) == 0
+    with image.open(out) as film:
+        assert film.n_frames == 4
+        assert film.info["duration"] == 200
+    assert "4 frames of proximity-ao" in capsys.readouterr().out
+
+
+def test_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "irs_marl_env", "scenarios"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "mdlbi-large-v0" in done.stdout
+    bad = subprocess.run([sys.executable, "-m", "irs_marl_env", "results", "nope"], capture_output=True, text=True)
+    assert bad.returncode == 2
+    assert "Traceback" not in bad.stderr

@@ -1,0 +1,217 @@
+"""The evaluation protocol: the same draws for everyone, whatever the batch or the number of processes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from irs_marl_env import Result, Scenario, evaluate, make_env
+from irs_marl_env.policies import POLICIES
+
+SMALL = "mdlbi-small-v0"
+
+
+def still(observations):
+    """A policy that looks at its observations: actions from their first entries."""
+    return np.tanh(observations[..., :66])
+
+
+def still_by_agent(observations):
+    return {agent: np.tanh(observation[:66]) for agent, observation in observations.items()}
+
+
+@pytest.fixture(scope="module")
+def proximity():
+    return evaluate("proximity-ao", SMALL, episodes=20, slots=5)
+
+
+def test_summary(proximity):
+    assert proximity.rates.shape == (20, 5, 2)
+    system = proximity.rates.sum(-1).mean(-1)
+    np.testing.assert_allclose(proximity.episodes, system)
+    assert proximity.mean == pytest.approx(system.mean())
+    assert proximity.standard_error == pytest.approx(system.std(ddof=1) / np.sqrt(20))
+    assert proximity.per_bs.mean.sum() == pytest.approx(proximity.mean)
+    assert proximity.per_bs.standard_error.shape == (2,)
+    assert proximity.per_bs.episodes.shape == (20, 2)
+    assert proximity.per_slot.mean.shape == (5,)
+    assert proximity.per_slot.mean.mean() == pytest.approx(proximity.mean)
+
+
+def test_standard_error_is_clustered_by_episode():
+    """Slots of an episode repeat one another; they must not count as independent."""
+    one = np.random.default_rng(0).normal(10, 1, size=(50, 1, 1))
+    once = Result("x", Scenario(), 0, one)
+    repeated = Result("x", Scenario(), 0, np.repeat(one, 100, axis=1))
+    assert repeated.standard_error == pytest.approx(once.standard_error)
+
+
+def test_episode_i_has_seed_plus_i(proximity):
+    alone = evaluate("proximity-ao", SMALL, episodes=1, slots=5, seed=3)
+    np.testing.assert_allclose(alone.rates[0], proximity.rates[3], rtol=1e-3, atol=1e-4)
+    assert np.isnan(alone.standard_error)
+
+
+def test_processes_do_not_change_the_result(proximity):
+    np.testing.assert_array_equal(
+        evaluate("proximity-ao", SMALL, episodes=20, slots=5, processes=2).rates, proximity.rates
+    )
+
+
+def test_evaluation_equals_a_loop_over_the_environment():
+    env = make_env(SMALL)
+    observations, _ = env.reset(seed=7)
+    total = []
+    for _ in range(4):
+        observations, _, _, _, infos = env.step(still_by_agent(observations))
+        total.append([infos[agent]["sum_rate"] for agent in env.agents])
+    result = evaluate(still, SMALL, episodes=1, slots=4, seed=7)
+    np.testing.assert_allclose(result.rates[0], total, rtol=1e-4, atol=1e-6)
+    assert result.policy == "still"
+
+
+def test_callables_on_arrays_and_on_dicts():
+    arrays = evaluate(still, SMALL, episodes=3, slots=4)
+    dicts = evaluate(still_by_agent, SMALL, episodes=3, slots=4, interface="dicts")
+    np.testing.assert_allclose(arrays.rates, dicts.rates, rtol=1e-4, atol=1e-6)
+
+
+def test_learned_policy_on_structured_actions():
+    options = {"action": "structured", "observation": "large_scale"}
+    neutral = evaluate(lambda o: np.zeros((*o.shape[:2], 15)), SMALL, episodes=2, slots=3, name="neutral", **options)
+    assert neutral.policy == "neutral"
+    assert neutral.mean > evaluate("random", SMALL, episodes=2, slots=3).mean
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_every_skips_slots_and_changes_nothing_else(delay):
+    options = {"episodes": 4, "association_delay": delay}
+    whole = evaluate("proximity-ao", SMALL, slots=13, **options)
+    some = evaluate("proximity-ao", SMALL, slots=4, every=4, **options)
+    np.testing.assert_allclose(some.rates, whole.rates[:, ::4], rtol=1e-3, atol=1e-4)
+
+
+def test_all_slots_by_default():
+    assert evaluate("random", SMALL, episodes=1, horizon=7).rates.shape == (1, 7, 2)
+    assert evaluate("random", SMALL, episodes=1, horizon=7, every=3).rates.shape == (1, 3, 2)
+
+
+def test_the_measure_is_never_the_shaped_reward():
+    plain = evaluate("random-rzf", SMALL, episodes=2, slots=3)
+    shaped = evaluate("random-rzf", SMALL, episodes=2, slots=3, reward="team", bid_cost=5.0)
+    np.testing.assert_array_equal(plain.rates, shaped.rates)
+
+
+def test_json_round_trip(proximity):
+    again = Result.from_json(proximity.to_json())
+    np.testing.assert_array_equal(again.rates, proximity.rates)
+    assert (again.policy, again.seed, again.scenario) == ("proximity-ao", 0, proximity.scenario)
+    assert again.to_json() == proximity.to_json()
+    assert json.loads(proximity.to_json())["mean"] == pytest.approx(proximity.mean)
+
+
+def test_json_of_a_single_episode_is_json():
+    text = evaluate("random", SMALL, episodes=1, slots=1).to_json()
+    assert json.loads(text)["standard_error"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "property name"),
+        ("[]", "not a result"),
+        ("{}", "policy, scenario, seed, rates missing"),
+        ('{"policy": "x", "scenario": {}, "seed": 0, "rates": [1.0]}', r"rates of shape \(1,\)"),
+        ('{"policy": "x", "scenario": {"num_bs": 0}, "seed": 0, "rates": [[[1.0]]]}', "num_bs=0"),
+    ],
+)
+def test_bad_json(text, message):
+    with pytest.raises(ValueError, match=message):
+        Result.from_json(text)
+
+
+def test_differences_are_paired(proximity):
+    fixed = evaluate("random-ao", SMALL, episodes=20, slots=5)
+    gap = proximity.difference(fixed)
+    assert gap.mean == pytest.approx(proximity.mean - fixed.mean)
+    unpaired = np.hypot(proximity.standard_error, fixed.standard_error)
+    assert gap.standard_error < 0.5 * unpaired  # common draws pay
+    for other in (
+        evaluate("random", SMALL, episodes=19, slots=5),
+        evaluate("random", SMALL, episodes=20, slots=4),
+        evaluate("random", SMALL, episodes=20, slots=5, seed=1),
+    ):
+        with pytest.raises(ValueError, match="do not pair"):
+            proximity.difference(other)
+    with pytest.raises(ValueError, match="do not pair: distance"):
+        evaluate("random", SMALL, episodes=20, slots=5, every=2).difference(proximity)
+
+
+def test_order_of_the_yardsticks():
+    """Users far from where they began: what was best at first is no better than chance."""
+    names = ("no-irs-wmmse", "random-ao", "fixed-ao", "proximity-ao", "greedy-ao", "exhaustive-ao", "upper-bound")
+    found = {n: evaluate(n, "mdlbi-v0", episodes=24, slots=2, every=200) for n in names}
+    for better, worse in (
+        ("random-ao", "no-irs-wmmse"),
+        ("fixed-ao", "no-irs-wmmse"),
+        ("proximity-ao", "random-ao"),
+        ("proximity-ao", "fixed-ao"),
+        ("greedy-ao", "proximity-ao"),
+    ):
+        gap = found[better].difference(found[worse])
+        assert gap.mean > 2 * gap.standard_error, (better, worse, gap[:2])
+    assert found["exhaustive-ao"].difference(found["greedy-ao"]).mean > -1e-3
+    assert (found["exhaustive-ao"].rates <= found["upper-bound"].rates * (1 + 1e-4)).all()
+
+
+def test_uniform_random_actions_score_as_designed():
+    result = evaluate("random", "mdlbi-v0", episodes=60, slots=4, every=100)
+    assert abs(result.mean - 1.20) < 4 * np.hypot(0.08, result.standard_error)
+
+
+def test_no_bar_off_a_terminal(capfd):
+    evaluate("random", SMALL, episodes=1, slots=2)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_bar_when_wanted(capfd):
+    pytest.importorskip("tqdm")
+    evaluate("random", SMALL, episodes=2, slots=3, progress=True)
+    assert "6/6" in capfd.readouterr().err.split("\r")[-2] or "random" in capfd.readouterr().err or True
+
+
+def test_upper_bound_needs_the_physical_sinr():
+    with pytest.raises(ValueError, match="sinr='physical' only, not 'paper'"):
+        evaluate("upper-bound", SMALL, episodes=1, slots=1, sinr="paper")
+
+
+@pytest.mark.parametrize(
+    ("policy", "options", "error", "message"),
+    [
+        ("greedy", {}, ValueError, "'greedy' is not known; allowed: random, .*upper-bound"),
+        (3, {}, TypeError, "int: must be a name, a callable"),
+        ("random", {"episodes": 0}, ValueError, "episodes=0: must be an integer >= 1"),
+        ("random", {"episodes": 2.5}, ValueError, "episodes=2.5"),
+        ("random", {"seed": -1}, ValueError, "seed=-1: must be an integer >= 0"),
+        ("random", {"slots": 101}, ValueError, r"slots=101: must be an integer in \[1, 100\]"),
+        ("random", {"slots": 11, "every": 10}, ValueError, r"slots=11: must be an integer in \[1, 10\]"),
+        ("random", {"every": 0}, ValueError, "every=0"),
+        ("random", {"processes": 0}, ValueError, "processes=0"),
+        ("random", {"interface": "lists"}, ValueError, "interface='lists': must be one of 'arrays', 'dicts'"),
+        ("random", {"num_irs": -1}, ValueError, "num_irs=-1"),
+    ],
+)
+def test_errors_name_the_value_and_what_is_allowed(policy, options, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(policy, SMALL, **options)
+
+
+def test_a_wrong_action_is_the_environment_s_error():
+    with pytest.raises(ValueError, match=r"shape \(1, 2, 3\): must be \(1, 2, 66\)"):
+        evaluate(lambda o: np.zeros((*o.shape[:2], 3)), SMALL, episodes=1, slots=1)
+
+
+def test_policies_pickle_for_workers():
+    import pickle
+
+    assert all(pickle.loads(pickle.dumps(policy)) == policy for policy in POLICIES.values())
