@@ -1,13 +1,19 @@
 """PettingZoo's own battery; pytest runs with warnings as errors."""
 
+import warnings
+
 import numpy as np
 import pettingzoo
 import pytest
-from pettingzoo.test import api_test, max_cycles_test, parallel_api_test, seed_test
-from pettingzoo.test.state_test import state_test
-from pettingzoo.utils import parallel_to_aec
 
-from irs_marl_env import make_env, mdlbi_v0, scenario_ids
+from irs_marl_env import evaluate, get_scenario, make_env, mdlbi_v0, scenario_ids
+
+with warnings.catch_warnings():
+    # PettingZoo 1.27's own tests import its environments the way 1.27 deprecates
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from pettingzoo.test import api_test, max_cycles_test, parallel_api_test, seed_test
+    from pettingzoo.test.state_test import state_test
+    from pettingzoo.utils import parallel_to_aec
 
 SETTINGS = [{}, {"action": "structured", "observation": "large_scale"}, {"num_bs": 3, "num_elements": (4, 2)}]
 
@@ -64,15 +70,11 @@ def test_truncation_is_for_all_and_flagged_once():
 @pytest.mark.skipif(not hasattr(pettingzoo, "make"), reason="PettingZoo before 1.27 has no registry")
 @pytest.mark.parametrize("name", scenario_ids())
 def test_registry(name):
-    import irs_marl_env
-
     env = pettingzoo.make("parallel", f"irs_marl_env/{name}", horizon=5)
-    assert env.unwrapped.scenario == irs_marl_env.get_scenario(name, horizon=5)
+    assert env.unwrapped.scenario == get_scenario(name, horizon=5)
 
 
 def test_random_policy_scores_what_the_design_says():
     """1.20 +- .08 system bit/s/Hz (20 episodes x 7 slots of a prototype), within four joint standard errors."""
-    from irs_marl_env import evaluate
-
     result = evaluate("random", "mdlbi-v0", episodes=20, slots=7, seed=0)
     assert abs(result.mean - 1.20) < 4 * np.hypot(result.standard_error, 0.08)
