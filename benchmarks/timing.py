@@ -75,8 +75,7 @@ def _calls_within(case: Case, sample_s: float) -> int:
 def duration(seconds: float) -> str:
     """Three digits and a unit: ``13.2 us``."""
     scale, unit = (1e6, "us") if seconds < 1e-3 else (1e3, "ms") if seconds < 1 else (1, "s")
-    value = seconds * scale
-    return f"{value:.{max(0, 2 - len(str(int(value))) + (value >= 1))}f} {unit}"
+    return f"{float(f'{seconds * scale:.3g}'):g} {unit}"
 
 
 def cell(times: Times | None, reference: Times | None = None) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env.channel import Channels, Gains
-from irs_marl_env.core import Core, Outcome, State
+from irs_marl_env.core import Channels, Core, Gains, Outcome, State
 from irs_marl_env.parallel_env import check_reset_options, check_seed
 from irs_marl_env.scenario import Scenario, get_scenario
 from irs_marl_env.streams import Streams
