@@ -6,6 +6,7 @@ import itertools
 import math
 import pickle
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,11 @@ RICIAN = {"H": "direct_rician_k_db", "G": "bs_irs_rician_k_db", "h": "irs_user_r
 SMALL = Scenario(num_users=4, num_irs=2, num_antennas=3, num_elements=4, mobility="static")
 
 
-def slots(scenario: Scenario, num_envs: int, count: int, seed: int = 0, xp: Any = np) -> Iterator[State]:
+def slots(
+    scenario: Scenario, num_envs: int, count: int, seed: int = 0, xp: Any = np, fast: bool = False
+) -> Iterator[State]:
     """``count + 1`` states of an episode, the first as reset made it."""
-    core, streams = Core(scenario, xp), Streams.from_seed(seed, num_envs, xp)
+    core, streams = Core(scenario, xp, fast=fast), Streams.from_seed(seed, num_envs, xp, fast=fast)
     state = core.reset(streams)
     action = xp.zeros((num_envs, scenario.num_bs, core.action_codec.size), dtype=xp.float32)
     yield state
@@ -50,6 +53,17 @@ def mean_power(scenario: Scenario, state: State) -> dict[str, np.ndarray]:
     }
 
 
+each_way = pytest.mark.parametrize(
+    "fast",
+    [
+        pytest.param(False, id="plain"),
+        pytest.param(
+            True, id="compiled", marks=pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
+        ),
+    ],
+)
+
+
 # --- path loss ---------------------------------------------------------------------------------------------------
 
 
@@ -60,6 +74,7 @@ def test_path_gain_by_hand() -> None:
     assert path_gain_at(s, "irs_user", 10.0) == pytest.approx(1e-3 * 10**-2.4)
 
 
+@each_way
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -70,11 +85,11 @@ def test_path_gain_by_hand() -> None:
     ],
     ids=lambda o: next(iter(o), "rayleigh"),
 )
-def test_mean_power_is_the_path_gain(overrides: dict[str, Any]) -> None:
+def test_mean_power_is_the_path_gain(overrides: dict[str, Any], fast: bool) -> None:
     s = SMALL.replace(**overrides)
     ratio = dict.fromkeys(LINKS, 0.0)
     count = 12
-    for state in slots(s, 1000, count - 1):
+    for state in slots(s, 1000, count - 1, fast=fast):
         expected = mean_power(s, state)
         for name in LINKS:
             power = np.abs(getattr(state.channels, name)) ** 2 / expected[name]
@@ -308,9 +323,10 @@ def test_uniform_numbers_are_uniform() -> None:
     assert stats.kstest(u.ravel(), "uniform").pvalue > 1e-3
 
 
-def test_normal_numbers_are_circular_gaussian() -> None:
+@each_way
+def test_normal_numbers_are_circular_gaussian(fast: bool) -> None:
     stats = pytest.importorskip("scipy.stats")
-    z = Streams.from_seed(0, 2, np).complex_normal("direct_fading", 100_000).astype(complex).ravel()
+    z = Streams.from_seed(0, 2, np, fast=fast).complex_normal("direct_fading", 100_000).astype(complex).ravel()
     n = z.size
     assert abs(z.mean()) < 4 / math.sqrt(n)
     assert np.mean(np.abs(z) ** 2) == pytest.approx(1.0, abs=4 / math.sqrt(n))
@@ -331,8 +347,9 @@ def test_causes_and_seeds_are_independent() -> None:
     assert np.abs(correlation).max() < 5 / math.sqrt(n)
 
 
-def test_row_of_a_batch_is_the_single_environment() -> None:
-    batch, single = Streams.from_seed(40, 4, np), Streams.from_seed(42, 1, np)
+@each_way
+def test_row_of_a_batch_is_the_single_environment(fast: bool) -> None:
+    batch, single = Streams.from_seed(40, 4, np, fast=fast), Streams.from_seed(42, 1, np, fast=fast)
     for count in (3, 1, 1000, 7, 5000):  # whatever is made ahead inside
         np.testing.assert_array_equal(batch.uniform("mobility", count)[2], single.uniform("mobility", count)[0])
         np.testing.assert_array_equal(
@@ -358,8 +375,9 @@ def test_rows_without_a_tie_draw_nothing() -> None:
     np.testing.assert_array_equal(second[0], fresh[0])
 
 
-def test_streams_continue_after_a_pickle() -> None:
-    streams = Streams.from_seed(1, 2, np)
+@each_way
+def test_streams_continue_after_a_pickle(fast: bool) -> None:
+    streams = Streams.from_seed(1, 2, np, fast=fast)
     streams.uniform("layout", 5)
     streams.complex_normal("csi_error", 3, 2)
     copy = pickle.loads(pickle.dumps(streams))
@@ -368,6 +386,23 @@ def test_streams_continue_after_a_pickle() -> None:
         np.testing.assert_array_equal(copy.complex_normal("csi_error", 9), streams.complex_normal("csi_error", 9))
     with pytest.raises(ValueError, match="2 environments"):
         streams.set_state(Streams.from_seed(0, 3, np).get_state())
+
+
+def test_compiled_normals_are_the_plain_ones() -> None:
+    """Same words, and an amplitude of zero shifts nothing; within 2e-6 of the amplitude."""
+    pytest.importorskip("numba")
+    plain, fast = Streams.from_seed(3, 3, np), Streams.from_seed(3, 3, np, fast=True)
+    rng = np.random.default_rng(0)
+    for blocks, count in (((2,), 1), ((3, 5), 7), ((1,), 3000), ((4, 2), 513), ((2,), 2)):
+        amplitude = rng.random((3, *blocks)).astype(np.float32) * rng.integers(0, 2, (3, *blocks)).astype(np.float32)
+        a = plain.scaled_normal("bs_irs_fading", amplitude, count)
+        b = fast.scaled_normal("bs_irs_fading", amplitude, count)
+        assert a.shape == b.shape == (3, *blocks, count)
+        np.testing.assert_allclose(b, a, atol=1e-5)
+        assert (np.abs(b - a) <= 4e-6 * amplitude[..., None]).all()
+        assert (b[amplitude == 0] == 0).all()
+    np.testing.assert_allclose(fast.complex_normal("velocity", 9), plain.complex_normal("velocity", 9), atol=4e-6)
+    assert fast.get_state() == plain.get_state()
 
 
 def test_no_seed_is_fresh_entropy() -> None:

@@ -96,10 +96,13 @@ READINGS += [
 ]
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["plain", "compiled"])
 @pytest.mark.parametrize("reading", READINGS, ids=lambda r: "-".join(map(str, r.values())))
-def test_step_equals_the_equations(reading: dict[str, Any]) -> None:
+def test_step_equals_the_equations(reading: dict[str, Any], fast: bool) -> None:
+    if fast:
+        pytest.importorskip("numba")
     s = Scenario(**{**SIZES, **STRONG, **reading})
-    core, streams = Core(s), Streams.from_seed(5, 1, np)
+    core, streams = Core(s, fast=fast), Streams.from_seed(5, 1, np, fast=fast)
     state = core.reset(streams)
     rng = np.random.default_rng(0)
     for t in range(4):
@@ -319,20 +322,23 @@ def test_large_scale_observation_codec_is_its_own_inverse(
 # --- observations ------------------------------------------------------------------------------------------------
 
 
-def after_a_step(s: Scenario, num_envs: int = 2) -> tuple[Core, Any, np.ndarray]:
+def after_a_step(s: Scenario, num_envs: int = 2, fast: bool = False) -> tuple[Core, Any, np.ndarray]:
     """A core, its state after one random slot, and the action of that slot."""
-    core, streams = Core(s), Streams.from_seed(0, num_envs, np)
+    core, streams = Core(s, fast=fast), Streams.from_seed(0, num_envs, np, fast=fast)
     action = np.random.default_rng(0).uniform(-1, 1, (num_envs, s.num_bs, core.action_codec.size)).astype(np.float32)
     state, _ = core.step(core.reset(streams), action, streams)
     return core, state, action
 
 
+@pytest.mark.parametrize("fast", [False, True], ids=["plain", "compiled"])
 @pytest.mark.parametrize("csi", ["all", "owned"])
 @pytest.mark.parametrize("elements", [3, (2, 4, 3)])
-def test_csi_observation_by_entry(csi: str, elements: Any) -> None:
+def test_csi_observation_by_entry(csi: str, elements: Any, fast: bool) -> None:
     """Every entry of the flat vector against the documented layout and the CSI of the state."""
+    if fast:
+        pytest.importorskip("numba")
     s = Scenario(**{**SIZES, "num_elements": elements}, num_bs=3, csi=csi, csi_error_variance=0.1)
-    core, state, _ = after_a_step(s)
+    core, state, _ = after_a_step(s, fast=fast)
     observations = core.observe(state)
     reference = s.area_width_m / 2
     c0 = 10 ** (s.reference_gain_db / 10)

@@ -15,9 +15,9 @@ CHOICES = combinations.pairwise()
 each_choice = pytest.mark.parametrize("choice", CHOICES, ids=range(len(CHOICES)))
 
 
-def random_steps(scenario: Scenario, num_envs: int, slots: int) -> None:
+def random_steps(scenario: Scenario, num_envs: int, slots: int, fast: bool | None = None) -> None:
     """Random actions; everything that comes back is checked."""
-    vec = make_vec_env(scenario, num_envs)
+    vec = make_vec_env(scenario, num_envs, fast=fast)
     single = make_env(scenario)
     box, state_box = single.observation_space("bs_0"), single.state_space
     rng = np.random.default_rng(0)
@@ -51,8 +51,9 @@ def test_pairs_are_covered() -> None:
 
 
 @each_choice
-def test_a_thousand_random_steps(choice: dict[str, Any]) -> None:
-    random_steps(combinations.scenario(choice, horizon=25), num_envs=20, slots=50)
+@pytest.mark.parametrize("fast", [None, False], ids=["as installed", "plain"])
+def test_a_thousand_random_steps(fast: bool | None, choice: dict[str, Any]) -> None:
+    random_steps(combinations.scenario(choice, horizon=25), num_envs=20, slots=50, fast=fast)
 
 
 def test_all_readings(request: pytest.FixtureRequest) -> None:
@@ -122,4 +123,17 @@ def test_torch_equals_numpy(choice: dict[str, Any]) -> None:
         for name, value in b.items():
             assert isinstance(a[name], torch.Tensor)
             assert a[name].numpy().dtype == value.dtype, name
+            assert_close(a[name], value, name, 2e-3, 2e-4)
+
+
+@each_choice
+def test_compiled_equals_plain(choice: dict[str, Any]) -> None:
+    pytest.importorskip("numba")
+    scenario = combinations.scenario(choice, horizon=3)
+    expected = step_all(make_vec_env(scenario, 4, fast=False), 4)
+    actual = step_all(make_vec_env(scenario, 4, fast=True), 4)
+    for a, b in zip(actual, expected, strict=True):
+        assert a.keys() == b.keys()
+        for name, value in b.items():
+            assert a[name].dtype == value.dtype, name
             assert_close(a[name], value, name, 2e-3, 2e-4)
