@@ -12,7 +12,8 @@ class Buffer:
 
     def __init__(self, shape: tuple[int, ...], own_user: np.ndarray, held: np.ndarray) -> None:
         self.array = np.zeros(shape, np.float32)
-        self.own_user, self.held = np.zeros_like(own_user), np.zeros_like(held)
+        self.own_user = np.zeros(own_user.shape, np.float32)
+        self.held = np.zeros(held.shape, np.float32)
 
     def view(self) -> np.ndarray:
         """The array, read-only: what it holds outside the masks must stay zero."""

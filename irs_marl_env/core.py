@@ -77,6 +77,7 @@ class Core:
     ) -> None:
         self.scenario, self.xp, self.device, self.read_only = scenario, xp, device, read_only
         self._pool = Pool()
+        self._everything: Array | None = None  # the mask of all IRSs, made once
         self.fast = _use_kernels(xp, fast)
         self.model = ChannelModel(scenario, xp, device)
         self.action_codec = ACTION_CODECS[scenario.action](scenario)
@@ -287,7 +288,9 @@ class Core:
     # --- what agents see ------------------------------------------------------------------------------------------
 
     def _all_held(self, own_user: Array) -> Array:
-        return np.ones((*own_user.shape[:2], self.scenario.num_irs), np.float32)
+        if self._everything is None or len(self._everything) != len(own_user):
+            self._everything = np.ones((*own_user.shape[:2], self.scenario.num_irs), np.float32)
+        return self._everything
 
     def _rho(self, state: State) -> Array:
         """Last strategies of the other BSs ``(E, M, M - 1, L)`` (the paper's rho_-m)."""

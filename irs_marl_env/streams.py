@@ -113,7 +113,7 @@ class Streams:
         out = np.zeros((self.num_envs, *blocks, *shape), np.complex64)
         if out.size:
             flat = out.view(np.float32).reshape(self.num_envs, count, 2 * size)
-            flat_amplitude = np.ascontiguousarray(amplitude).reshape(self.num_envs, count)
+            flat_amplitude = amplitude.reshape(self.num_envs, count)
             kernels.scaled_normals(self._keys[cause], self._places[cause], flat_amplitude, flat)
             self._places[cause] += np.uint64(count * size)
         return out
