@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+SMALL = 16384  # entries; below this fresh memory is cheap
+_MOST = 3  # buffers remembered; one that is forgotten lives as long as its views
+
 
 class Buffer:
-    """An observation array, zero outside the channel blocks of the masks, which say what it holds."""
+    """A float32 array, and what its user wants to remember of what it holds."""
 
-    def __init__(self, shape: tuple[int, ...], own_user: np.ndarray, held: np.ndarray) -> None:
+    def __init__(self, shape: tuple[int, ...], holds: Any) -> None:
         self.array = np.zeros(shape, np.float32)
-        self.own_user = np.zeros(own_user.shape, np.float32)
-        self.held = np.zeros(held.shape, np.float32)
-
-    def view(self) -> np.ndarray:
-        """The array, read-only: what it holds outside the masks must stay zero."""
-        view = self.array.view()
-        view.flags.writeable = False
-        return view
+        self.holds = holds
 
 
 class Pool:
@@ -28,22 +26,17 @@ class Pool:
     def __init__(self) -> None:
         self._buffers: list[Buffer] = []
 
-    def take(self, shape: tuple[int, ...], own_user: np.ndarray, held: np.ndarray) -> Buffer:
-        """A buffer that nobody sees.
+    def take(self, shape: tuple[int, ...], nothing: Callable[[], Any]) -> Buffer:
+        """A buffer that nobody sees. Hand out views of its array, never the array itself.
 
         Args:
             shape: of the array.
-            own_user, held: masks of the shapes that the buffer's have.
+            nothing: makes ``holds`` of a buffer of zeros.
         """
-        free = None
         for buffer in self._buffers:
             # two references: the buffer's own and the argument of getrefcount
             if buffer.array.shape == shape and sys.getrefcount(buffer.array) == 2:
-                free = buffer
-        if free is None:
-            free = Buffer(shape, own_user, held)
-            self._buffers = [free, *self._buffers[: _MOST - 1]]
-        return free
-
-
-_MOST = 3  # buffers remembered; one that is forgotten lives as long as its views
+                return buffer
+        fresh = Buffer(shape, nothing())
+        self._buffers = [fresh, *self._buffers[: _MOST - 1]]
+        return fresh

@@ -64,10 +64,11 @@ class ChannelModel:
         scenario: the scenario.
         xp: array namespace to work in.
         device: device to work on.
+        fast: use the compiled kernels.
     """
 
-    def __init__(self, scenario: Scenario, xp: Any, device: Any = None) -> None:
-        self.scenario, self._xp, self._device = scenario, xp, device
+    def __init__(self, scenario: Scenario, xp: Any, device: Any = None, fast: bool = False) -> None:
+        self.scenario, self._xp, self._device, self._fast = scenario, xp, device, fast
         M, L = scenario.num_bs, scenario.num_irs
         bs, irs = geometry.bs_positions(scenario), geometry.irs_positions(scenario)
         sites = np.concatenate([bs, irs])
@@ -76,6 +77,7 @@ class ChannelModel:
         rise = (sites[:, 2:] - scenario.user_height_m) ** 2
         self._rise2 = self._const(rise, np.float64)  # (M + L, 1) squared height difference
         self._may_touch = bool((rise < 1.0).any())
+        self._stations = self._const(np.arange(M)[:, None], np.int64)  # (M, 1)
         unit_gain = [path_gain_at(scenario, "direct", 1.0)] * M + [path_gain_at(scenario, "irs_user", 1.0)] * L
         exponent = [scenario.direct_exponent] * M + [scenario.irs_user_exponent] * L
         self._unit_amplitude = self._const(np.sqrt(unit_gain)[:, None], np.float32)
@@ -88,6 +90,8 @@ class ChannelModel:
             [[math.sqrt(path_gain_at(scenario, "bs_irs", max(d, 1.0))) for d in row] for row in distance]
         ).reshape(M, L)  # amplitude
         self._bs_irs_gain = self._const(self.bs_irs_gain, np.float32)
+        self._bs_irs_gains: Array | None = None  # the same for every environment, made once
+        self._site = np.ascontiguousarray(np.concatenate([sites[:, :2], rise], axis=1))
         self._padded = not real_elements.all()
         user = jakes_correlation(scenario.user_doppler_hz, scenario.slot_s)
         mast = jakes_correlation(scenario.bs_irs_doppler_hz, scenario.slot_s)
@@ -113,25 +117,40 @@ class ChannelModel:
 
     # --- large scale -------------------------------------------------------------------------------------------
 
-    def large_scale(self, position: Array) -> tuple[Array, Gains]:
+    def large_scale(self, position: Array) -> tuple[Array, Array, Gains]:
         """Cells and amplitude gains at user positions.
 
         Args:
             position: ``(E, K, 2)`` m.
 
         Returns:
-            cell ``(E, K)`` integer, and the amplitude gains ``sqrt(C0 d^-alpha)``; distances below 1 m count as 1 m.
+            cell ``(E, K)`` integer, the same as a mask ``(E, M, K)`` float32, and the amplitude gains
+            ``sqrt(C0 d^-alpha)``; distances below 1 m count as 1 m.
         """
-        xp = self._xp
-        x, y = self._offset(position)
-        distance2 = x * x + y * y + self._rise2
-        M = self.scenario.num_bs
-        cell = geometry.nearest(distance2[:, :M])
-        if self._may_touch:
-            distance2 = xp.where(distance2 > 1.0, distance2, 1.0)
-        amplitude = self._unit_amplitude * xp.astype(distance2, xp.float32) ** self._slope
-        bs_irs = xp.broadcast_to(self._bs_irs_gain, (position.shape[0], *self._bs_irs_gain.shape))
-        return cell, Gains(amplitude[:, :M], bs_irs, amplitude[:, M:])
+        xp, num_envs, M = self._xp, position.shape[0], self.scenario.num_bs
+        if self._bs_irs_gains is None or self._bs_irs_gains.shape[0] != num_envs:
+            self._bs_irs_gains = xp.broadcast_to(self._bs_irs_gain, (num_envs, *self._bs_irs_gain.shape))
+        if self._fast:
+            cell, own_user, amplitude = self._large_scale_compiled(position)
+        else:
+            x, y = self._offset(position)
+            distance2 = x * x + y * y + self._rise2
+            cell = geometry.nearest(distance2[:, :M])
+            own_user = xp.astype(cell[:, None, :] == self._stations, xp.float32)
+            if self._may_touch:
+                distance2 = xp.where(distance2 > 1.0, distance2, 1.0)
+            amplitude = self._unit_amplitude * xp.astype(distance2, xp.float32) ** self._slope
+        return cell, own_user, Gains(amplitude[:, :M], self._bs_irs_gains, amplitude[:, M:])
+
+    def _large_scale_compiled(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        from irs_marl_env import kernels
+
+        num_envs, num_users = position.shape[:2]
+        cell = np.empty((num_envs, num_users), np.int64)
+        own_user = np.empty((num_envs, self.scenario.num_bs, num_users), np.float32)
+        amplitude = np.empty((num_envs, len(self._site), num_users), np.float32)
+        kernels.large_scale(position, self._site, self._unit_amplitude[:, 0], self._slope[:, 0], cell, own_user, amplitude)
+        return cell, own_user, amplitude
 
     def _offset(self, position: Array) -> tuple[Array, Array]:
         """From every site to every user, x and y ``(E, M + L, K)``; apart, since a last axis of two is slow."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env.buffers import Buffer
 from irs_marl_env.channel import Channels, path_gain_at
 from irs_marl_env.link import namespace
 from irs_marl_env.scenario import Scenario
 
 Array = Any
 Named = dict[str, Array]
+Masks = tuple[np.ndarray, np.ndarray]
 
 CSI_LIMIT = 100.0  # observations are clipped here: 40 dB above the gain at the reference distance
 GAIN_LIMIT = 20.0  # the same for log path gains, in units of 10 dB
@@ -259,15 +259,19 @@ class CsiObservationCodec:
         else:
             namespace(out).clip(out, -CSI_LIMIT, CSI_LIMIT, out=out)
 
-    def write_fast(
-        self, buffer: Buffer, csi: Channels, own_user: np.ndarray, held: np.ndarray, rho: np.ndarray
-    ) -> None:
-        """:meth:`write` by the compiled kernel, touching what changes in the buffer; not for padded IRSs."""
+    def write_fast(self, out: np.ndarray, csi: Channels, masks: Masks, before: Masks, rho: np.ndarray) -> None:
+        """:meth:`write` by the compiled kernel, touching what changes alone; not for padded IRSs.
+
+        Args:
+            out: ``(E, M, D_o)`` float32, zero in the channel blocks except where ``before`` says otherwise.
+            csi: what the BSs know.
+            masks: own users ``(E, M, K)`` and the IRSs whose CSI a BS sees ``(E, M, L)``, float32.
+            before: the same for what ``out`` holds; ones for memory that may hold anything.
+            rho: ``(E, M, M - 1, L)`` float32.
+        """
         from irs_marl_env import kernels
 
-        limit, out = np.float32(CSI_LIMIT), buffer.array
-        kernels.write_csi(out, *csi, own_user, held, buffer.own_user, buffer.held, self._factors, limit)
-        buffer.own_user, buffer.held = own_user, held
+        kernels.write_csi(out, *csi, *masks, *before, self._factors, np.float32(CSI_LIMIT))
         out[..., self.layout.slices["rho"]] = rho.reshape(*out.shape[:-1], -1)
 
     def _write(self, out: Array, name: str, parts: Array, factor: Any) -> None:

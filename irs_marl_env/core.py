@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from irs_marl_env import association, decoder, link
-from irs_marl_env.buffers import Buffer, Pool
+from irs_marl_env.buffers import SMALL, Pool
 from irs_marl_env.channel import ChannelModel, Channels, Gains, element_energy
 from irs_marl_env.codec import ACTION_CODECS, OBSERVATION_CODECS, CsiObservationCodec, StateCodec, log_gain
 from irs_marl_env.geometry import MOBILITY, Motion, load_trace, street
@@ -27,7 +28,7 @@ Array = Any
 class State(NamedTuple):
     """A batch of environments between two steps. Never written in place: a step makes a new one."""
 
-    slot: int  # slots done in this episode, the same in all rows
+    slot: np.ndarray  # (E,) slots done in the episode; on the host, since nothing random enters
     motion: Motion  # of users; "position" (E, K, 2) m
     cell: Array  # (E, K) serving BS
     own_user: Array  # (E, M, K) float32, 1 where BS m serves user k
@@ -77,14 +78,14 @@ class Core:
     ) -> None:
         self.scenario, self.xp, self.device, self.read_only = scenario, xp, device, read_only
         self._pool = Pool()
-        self._everything: Array | None = None  # the mask of all IRSs, made once
+        self._masks: dict[tuple[int, ...], Array] = {}
         self.fast = _use_kernels(xp, fast)
-        self.model = ChannelModel(scenario, xp, device)
+        self.model = ChannelModel(scenario, xp, device, self.fast)
         self.action_codec = ACTION_CODECS[scenario.action](scenario)
         self.observation_codec = OBSERVATION_CODECS[scenario.observation](scenario)
         self.state_codec = StateCodec(scenario)
         self._mobility = MOBILITY[scenario.mobility]
-        self._street = street(scenario, xp, device)
+        self._street = street(scenario, xp, device, self.fast)
         self._trace = load_trace(scenario)
         delayed_none = scenario.association_delay == 1 and scenario.initial_owner == "none"
         # with these options no BS can use or see a channel of an IRS it does not own, so those need not exist
@@ -95,6 +96,11 @@ class Core:
             and not scenario.inter_cell_interference
         )
         self._may_idle = scenario.contention != "auction" or delayed_none
+        self._compiled_slot = self.fast and (
+            (scenario.action, scenario.reflection, scenario.sinr, scenario.phase_bits, scenario.inter_cell_interference)
+            == ("raw", "owned", "physical", None, False)
+        )
+        self._elements = np.array(scenario.elements, np.int64)
         self._stations = self._const(np.arange(scenario.num_bs)[:, None], np.int64)  # (M, 1)
         self._irs_index = self._const(np.arange(scenario.num_irs), np.int64)
         others = [[j for j in range(scenario.num_bs) if j != m] for m in range(scenario.num_bs)]
@@ -126,7 +132,8 @@ class Core:
         shape = (streams.num_envs, s.num_irs)
         owner = self._const(np.full(shape, -1), np.int64)
         if s.initial_owner == "random":  # "the association matrix A [is] randomly initialized" (Alg. 1)
-            chance = streams.uniform_where(np.arange(streams.num_envs), "association", s.num_irs)
+            everyone = self._const(np.ones(streams.num_envs), bool)
+            chance = streams.uniform_where(everyone, "association", s.num_irs)
             owner = xp.astype(chance * s.num_bs, xp.int64)
         bids = self._const(np.zeros((streams.num_envs, s.num_bs, s.num_irs)), np.float32)
         return self._enter(None, motion, self.model.start(streams), owner, bids, streams)
@@ -143,17 +150,27 @@ class Core:
             The state after the slot and what the slot brought.
         """
         s, xp = self.scenario, self.xp
-        named = self.action_codec.decode(link.limit(action, -1.0, 1.0))
-        bids = named["bids"]
-        decided = association.assign(bids, s.contention, lambda tied: self._tie_break(tied, streams))
+        named = None
+        if self._compiled_slot:
+            bids, decided = self._auction(action, streams)
+        else:
+            named = self.action_codec.decode(link.limit(action, -1.0, 1.0))
+            bids = named["bids"]
+            decided = self._assign(bids, streams)
         owner = decided if s.association_delay == 0 else state.owner
-        w, power_w, phi = self._transmission(state, named, owner)
-        rates = self._rates(state, w, phi, owner)
-        sum_rate = xp.vecdot(rates[:, None, :], state.own_user)
+        if named is None:
+            rates, sum_rate, power_w = self._raw_slot(state, action, owner)
+        else:
+            w, power_w, phi = self._transmission(state, named, owner)
+            rates = self._rates(state, w, phi, owner)
+            sum_rate = xp.vecdot(rates[:, None, :], state.own_user)
         outcome = Outcome(self._reward(sum_rate, bids), rates, sum_rate, power_w, owner, state.cell, state.own_user)
         motion = self._mobility.advance(self._street, state.motion, streams)
         scattered = self.model.evolve(state.scattered, streams)
         return self._enter(state, motion, scattered, decided, bids, streams), outcome
+
+    def _assign(self, bids: Array, streams: Streams) -> Array:
+        return association.assign(bids, self.scenario.contention, lambda tied: self._tie_break(tied, streams))
 
     def _enter(
         self,
@@ -164,8 +181,7 @@ class Core:
         bids: Array,
         streams: Streams,
     ) -> State:
-        cell, gains = self.model.large_scale(motion["position"])
-        own_user = self.xp.astype(cell[:, None, :] == self._stations, self.xp.float32)
+        cell, own_user, gains = self.model.large_scale(motion["position"])
         used, G = gains, None
         if self._owned_only:
             used = self._owned_gains(gains, own_user, owner, cell)
@@ -173,8 +189,36 @@ class Core:
             G = last.channels.G
         channels = self.model.channels(used, scattered, motion["position"], streams, G)
         csi = self.model.estimate(channels, used, streams)
-        slot = 0 if last is None else last.slot + 1
+        slot = np.zeros(streams.num_envs, np.int64) if last is None else last.slot + 1
         return State(slot, motion, cell, own_user, gains, scattered, channels, csi, owner, bids)
+
+    def replace_rows(self, state: State, rows: np.ndarray, fresh: State) -> State:
+        """The state with some environments replaced by those of another, as new arrays.
+
+        Args:
+            state: of E environments.
+            rows: which, ``(n,)``.
+            fresh: of n environments.
+        """
+        at = self._const(rows, np.int64)
+
+        def replaced(old: Any, new: Any) -> Any:
+            if isinstance(old, dict):
+                return {name: replaced(value, new[name]) for name, value in old.items()}
+            if isinstance(old, tuple):
+                return type(old)(*map(replaced, old, new))
+            if isinstance(old, np.ndarray):
+                if old.strides[0] == 0:  # frozen: one for all environments
+                    return old
+                out = old.copy()
+                out[rows] = new
+                return out
+            if old.stride(0) == 0:
+                return old
+            return old.index_copy(0, at, new)
+
+        merged = replaced(state, fresh)
+        return merged._replace(csi=merged.channels) if state.csi is state.channels else merged
 
     def _owned_gains(self, gains: Gains, own_user: Array, owner: Array, cell: Array) -> Gains:
         """The gains of links that some BS can use, zero for all others."""
@@ -196,8 +240,33 @@ class Core:
 
     def _tie_break(self, tied: Array, streams: Streams) -> Array:
         """Keys ``(E, M, L)`` for tied auctions; only environments with a tie draw, so that rows stay independent."""
-        rows = np.flatnonzero(tied if self.xp is np else tied.cpu().numpy())
-        return streams.uniform_where(rows, "association", self.scenario.num_bs, self.scenario.num_irs)
+        return streams.uniform_where(tied, "association", self.scenario.num_bs, self.scenario.num_irs)
+
+    # --- one slot of physics, compiled ---------------------------------------------------------------------------
+
+    def _auction(self, action: Array, streams: Streams) -> tuple[Array, Array]:
+        """Bids ``(E, M, L)`` of raw actions, and what :meth:`_assign` makes of them."""
+        from irs_marl_env import kernels
+
+        s = self.scenario
+        bids = np.empty((len(action), s.num_bs, s.num_irs), np.float32)
+        owner = np.empty((len(action), s.num_irs), np.int64)
+        tied = kernels.auction(action, self.action_codec.size - s.num_irs, bids, owner)
+        if tied or s.contention != "auction":
+            owner = self._assign(bids, streams)
+        return bids, owner
+
+    def _raw_slot(self, state: State, action: Array, owner: Array) -> tuple[Array, Array, Array]:
+        """Rates ``(E, K)``, their sums ``(E, M)`` and powers ``(E, M)``: :meth:`_transmission` and :meth:`_rates`."""
+        from irs_marl_env import kernels
+
+        s, num_envs = self.scenario, len(action)
+        rates = np.empty((num_envs, s.num_users), np.float32)
+        sum_rate, power_w = np.empty((2, num_envs, s.num_bs), np.float32)
+        limits = np.float32(s.tx_power_w), s.power == "sphere", np.float32(s.noise_power_w)
+        results = rates, sum_rate, power_w
+        kernels.raw_slot(action, *state.channels, owner, state.cell, self._elements, *limits, *results)
+        return results
 
     # --- one slot of physics -------------------------------------------------------------------------------------
 
@@ -287,10 +356,11 @@ class Core:
 
     # --- what agents see ------------------------------------------------------------------------------------------
 
-    def _all_held(self, own_user: Array) -> Array:
-        if self._everything is None or len(self._everything) != len(own_user):
-            self._everything = np.ones((*own_user.shape[:2], self.scenario.num_irs), np.float32)
-        return self._everything
+    def _ones(self, *shape: int) -> Array:
+        """A mask of ones, made once."""
+        if shape not in self._masks:
+            self._masks[shape] = np.ones(shape, np.float32)
+        return self._masks[shape]
 
     def _rho(self, state: State) -> Array:
         """Last strategies of the other BSs ``(E, M, M - 1, L)`` (the paper's rho_-m)."""
@@ -313,10 +383,7 @@ class Core:
             shape = (*own_user.shape[:2], self.observation_codec.size)
             everything = self.scenario.csi == "all"
             if self.fast and not self.observation_codec.padded:
-                held = self._all_held(own_user) if everything else self._held(state.owner)
-                buffer = self._pool.take(shape, own_user, held) if self.read_only else Buffer(shape, own_user, held)
-                self.observation_codec.write_fast(buffer, state.csi, own_user, held, rho)
-                return buffer.view() if self.read_only else buffer.array
+                return self._observe_compiled(state, shape, rho)
             out = xp.empty(shape, dtype=xp.float32, device=self.device)
             self.observation_codec.write(out, state.csi, own_user, None if everything else self._held(state.owner), rho)
             return out
@@ -331,6 +398,24 @@ class Core:
         low, high = self.observation_codec.low, self.observation_codec.high
         flat = self.observation_codec.encode(named)
         return xp.clip(flat, self._const(low, np.float32), self._const(high, np.float32))
+
+    def _observe_compiled(self, state: State, shape: tuple[int, ...], rho: Array) -> Array:
+        """CSI observations by the kernel; large ones in memory that nobody refers to any more."""
+        assert isinstance(self.observation_codec, CsiObservationCodec)
+        own, num_irs = state.own_user, self.scenario.num_irs
+        held = self._ones(*shape[:2], num_irs) if self.scenario.csi == "all" else self._held(state.owner)
+        anything = self._ones(*own.shape), self._ones(*shape[:2], num_irs)
+        if math.prod(shape) <= SMALL:
+            out = np.empty(shape, np.float32)
+            self.observation_codec.write_fast(out, state.csi, (own, held), anything, rho)
+            return out
+        buffer = self._pool.take(shape, lambda: (np.zeros_like(own), np.zeros_like(held)))
+        before = buffer.holds if self.read_only else anything  # what was handed out writable may hold anything
+        self.observation_codec.write_fast(buffer.array, state.csi, (own, held), before, rho)
+        buffer.holds = own, held
+        view = buffer.array.view()
+        view.flags.writeable = not self.read_only
+        return view
 
     def global_state(self, state: State) -> Array:
         """Global state ``(E, D_s)`` float32 of :class:`irs_marl_env.codec.StateCodec`."""

@@ -59,9 +59,10 @@ class Street(NamedTuple):
     member: Array  # (K,) group of each user
     num_groups: int
     quarter: Array  # (2,) turns; sin of an angle plus these is (cos, sin) of it
+    fast: bool = False  # walk by the compiled kernels
 
 
-def street(scenario: Scenario, xp: Any, device: Any = None) -> Street:
+def street(scenario: Scenario, xp: Any, device: Any = None, fast: bool = False) -> Street:
     """Constants of a scenario in an array namespace."""
 
     def const(values: Any) -> Array:
@@ -71,7 +72,7 @@ def street(scenario: Scenario, xp: Any, device: Any = None) -> Street:
     groups = min(scenario.num_groups, scenario.num_users)
     member = np.arange(scenario.num_users) % groups
     area = np.asarray(scenario.area_m)
-    return Street(scenario, const(area), const(2 * area), const(member), groups, const([0.25, 0.0]))
+    return Street(scenario, const(area), const(2 * area), const(member), groups, const([0.25, 0.0]), fast)
 
 
 # --- mobility --------------------------------------------------------------------------------------------------
@@ -152,7 +153,26 @@ def _group_start(place: Street, streams: Streams, position: Array | None) -> Mot
     return _group_position(place, {"point": point, "target": target, "travel": travel})
 
 
+def _walk_compiled(place: Street, motion: Motion, streams: Streams, num_centres: int) -> Motion:
+    """:func:`_walk` of the first points in the area and the others in their disc, drawing for those who arrive."""
+    from irs_marl_env import kernels
+
+    s, names = place.scenario, ("point", "target", "travel")
+    walked = {name: np.empty_like(motion[name]) for name in names}
+    before, after = (motion[name] for name in names), walked.values()
+    limits = num_centres, place.area, s.group_radius_m, s.slot_s * s.speed_mps
+    kernels.walk(streams.keys["mobility"], streams.places["mobility"], *before, *limits, *after)
+    return walked
+
+
 def _group_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
+    if place.fast:
+        from irs_marl_env import kernels
+
+        walked = _walk_compiled(place, motion, streams, place.num_groups)
+        walked["position"] = np.empty_like(motion["position"])
+        kernels.group_positions(walked["point"], place.member, place.num_groups, place.area, walked["position"])
+        return walked
     uniform = streams.uniform("mobility", place.num_groups + place.scenario.num_users, 3)
     return _group_position(place, _walk(place, motion, uniform, _group_points))
 
@@ -168,8 +188,11 @@ def _waypoint_start(place: Street, streams: Streams, position: Array | None) -> 
 
 
 def _waypoint_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
-    uniform = streams.uniform("mobility", place.scenario.num_users, 3)
-    walked = _walk(place, motion, uniform, _in_area)
+    if place.fast:
+        walked = _walk_compiled(place, motion, streams, place.scenario.num_users)
+    else:
+        uniform = streams.uniform("mobility", place.scenario.num_users, 3)
+        walked = _walk(place, motion, uniform, _in_area)
     return {**walked, "position": walked["point"]}
 
 
@@ -204,12 +227,13 @@ def _static_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
 def _trace_start(place: Street, streams: Streams, position: Array | None) -> Motion:
     if position is None:
         raise ScenarioError("mobility='trace' needs positions: set Scenario.trace or reset(options={'trace': ...})")
-    return {"trace": position, "slot": 0, "position": position[:, 0]}
+    return {"trace": position, "slot": np.zeros(streams.num_envs, np.int64), "position": position[:, 0]}
 
 
 def _trace_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
     slot = motion["slot"] + 1
-    return {"trace": motion["trace"], "slot": slot, "position": motion["trace"][:, slot]}
+    rows = np.arange(len(slot))
+    return {"trace": motion["trace"], "slot": slot, "position": motion["trace"][rows, slot]}
 
 
 class Mobility(NamedTuple):

@@ -192,7 +192,7 @@ class MdlbiParallelEnv(ParallelEnv):
         action = self._check_actions(actions)
         self._state, outcome = self._core.step(self._state, action, self._streams)
         self._outcome = outcome
-        truncated = self._state.slot >= self.scenario.horizon
+        truncated = bool(self._state.slot[0] >= self.scenario.horizon)
         observations = self._observations()
         infos = self._infos()
         if truncated:

@@ -252,10 +252,11 @@ class Viewer:
         owner = np.asarray(state.owner[0] if outcome is None else outcome.owner[0])
         sums = np.zeros(self._scenario.num_bs) if outcome is None else np.asarray(outcome.sum_rate[0])
         cell = np.asarray(state.cell[0])
-        self._remember(state.slot, position, None if outcome is None else sums)
+        slot = int(state.slot[0])
+        self._remember(slot, position, None if outcome is None else sums)
         self._draw_map(position, cell, owner, rates)
-        self._draw_plot(state.slot)
-        self._draw_table(state.slot, cell, owner, sums)
+        self._draw_plot(slot)
+        self._draw_table(slot, cell, owner, sums)
         if self._window is not None:
             self._window.show()
             return None

@@ -20,8 +20,9 @@ BACKENDS = ("numpy", "torch")
 class MdlbiVectorEnv:
     """E environments of one scenario; row i is the single environment seeded with ``seed + i``.
 
-    All rows begin and end their episodes together. The step that truncates resets at once: its observations are those
-    of the next episode, and ``infos["final_observation"]``, ``infos["final_state"]`` hold the true last ones.
+    All rows begin and, without ``stagger``, end their episodes together. The step that truncates a row resets it at once:
+    its observations are those of the next episode, and ``infos["final_observation"]``, ``infos["final_state"]`` hold the
+    true last ones.
 
     Args:
         scenario: preset name or scenario.
@@ -29,6 +30,9 @@ class MdlbiVectorEnv:
         backend: ``"numpy"``, or ``"torch"`` (extra ``train``).
         device: torch device; ``None`` is the CPU.
         autoreset: ``False``: stepping on after the truncating step is an error until ``reset``.
+        stagger: spread the ends of episodes: the first episode of row i is cut short at slot
+            ``horizon - i * horizon // num_envs``, all later ones are whole. Learners then never see a whole batch at the
+            same slot.
         fast: use the compiled kernels (extra ``fast``); ``None``: where they are installed. Results agree within
             float32 rounding, not bit by bit.
         read_only: hand out CSI observations as read-only arrays: with kernels, memory that nobody refers to any more is
@@ -48,6 +52,7 @@ class MdlbiVectorEnv:
         backend: str = "numpy",
         device: Any = None,
         autoreset: bool = True,
+        stagger: bool = False,
         fast: bool | None = None,
         read_only: bool = False,
         **overrides: Any,
@@ -57,7 +62,9 @@ class MdlbiVectorEnv:
         self.scenario = get_scenario(scenario, **overrides)
         self.num_envs = int(num_envs)
         self.backend = backend
-        self.autoreset = autoreset
+        self.autoreset, self.stagger = autoreset, stagger
+        if stagger and not autoreset:
+            raise ValueError("stagger=True needs autoreset=True: rows end at different steps")
         self._xp, self.device = _backend(backend, device)
         self._core = Core(self.scenario, self._xp, self.device, fast, read_only)
         self.action_codec = self._core.action_codec
@@ -69,6 +76,7 @@ class MdlbiVectorEnv:
         self.state_size = self.state_codec.size
         self._streams: Streams | None = None
         self._state: State | None = None
+        self._ends = np.zeros(0, np.int64)  # (E,) slot that ends the episode of each row
         self._trace: np.ndarray | None = None  # given with reset; autoreset begins it again
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Array]]:
@@ -89,6 +97,8 @@ class MdlbiVectorEnv:
         self._state = self._core.reset(streams, positions)
         self._streams = streams
         self._trace = positions if self.scenario.mobility == "trace" else None
+        horizon, rows = self.scenario.horizon, np.arange(self.num_envs)
+        self._ends = horizon - rows * horizon // self.num_envs if self.stagger else np.full(self.num_envs, horizon)
         return self._core.observe(self._state), self._reset_infos(self._state)
 
     def step(self, action: Array) -> tuple[Array, Array, Array, Array, dict[str, Array]]:
@@ -99,8 +109,9 @@ class MdlbiVectorEnv:
 
         Returns:
             observations ``(E, M, D_o)``, rewards ``(E, M)``, terminations and truncations ``(E, M)`` bool, infos:
-            ``rates (E, K)``, ``cell (E, K)``, ``sum_rate (E, M)``, ``power_w (E, M)``, ``owner (E, L)`` and, in the
-            truncating step only, ``final_observation (E, M, D_o)``, ``final_state (E, D_s)``, ``TimeLimit.truncated``.
+            ``rates (E, K)``, ``cell (E, K)``, ``sum_rate (E, M)``, ``power_w (E, M)``, ``owner (E, L)`` and, in steps
+            that truncate a row, ``final_observation (E, M, D_o)``, ``final_state (E, D_s)`` (of all rows, as they
+            were before any reset) and ``TimeLimit.truncated (E,)``.
 
         Raises:
             ValueError: wrong shape or not finite; the state is untouched then.
@@ -108,22 +119,36 @@ class MdlbiVectorEnv:
         """
         if self._state is None or self._streams is None:
             raise RuntimeError("call reset() before step()")
-        if self._state.slot >= self.scenario.horizon:
+        if not self.autoreset and self._state.slot[0] >= self.scenario.horizon:
             raise RuntimeError("the episodes are over: call reset()")
         action = self._check_action(action)
         state, outcome = self._core.step(self._state, action, self._streams)
         infos = self._infos(outcome)
-        truncated = state.slot >= self.scenario.horizon
         observations = self._core.observe(state)
-        if truncated:
+        ended = state.slot >= self._ends
+        truncations = self._flags(False)
+        if ended.any():
+            truncations = truncations | self._xp.asarray(ended[:, None], device=self.device)
             infos["final_observation"] = self._xp.asarray(observations, copy=True)
             infos["final_state"] = self._core.global_state(state)
-            infos["TimeLimit.truncated"] = self._flags(True)[:, 0]
+            infos["TimeLimit.truncated"] = self._xp.asarray(truncations[:, 0], copy=True)
             if self.autoreset:
-                state = self._core.reset(self._streams, self._trace)
+                state = self._begin_again(state, np.flatnonzero(ended))
                 observations = self._core.observe(state)
         self._state = state
-        return observations, outcome.reward, self._flags(False), self._flags(truncated), infos
+        return observations, outcome.reward, self._flags(False), truncations, infos
+
+    def _begin_again(self, state: State, rows: np.ndarray) -> State:
+        """The state with new episodes in some rows."""
+        assert self._streams is not None
+        self._ends = np.full(self.num_envs, self.scenario.horizon) if len(rows) == self.num_envs else self._ends.copy()
+        if len(rows) == self.num_envs:
+            return self._core.reset(self._streams, self._trace)
+        self._ends[rows] = self.scenario.horizon
+        streams = self._streams.rows(rows)
+        fresh = self._core.reset(streams, self._trace)
+        self._streams.merge(rows, streams)
+        return self._core.replace_rows(state, rows, fresh)
 
     def state(self) -> Array:
         """Global states ``(E, D_s)`` float32."""
@@ -139,11 +164,12 @@ class MdlbiVectorEnv:
         if self._state is None or self._streams is None:
             raise RuntimeError("call reset() before get_state()")
         saved: dict[str, Any] = {"scenario": self.scenario.digest, "streams": self._streams.get_state()}
+        saved["ends"] = self._ends.copy()
         for field, value in self._state._asdict().items():
             if field == "csi" and value is self._state.channels:
                 continue  # perfect CSI: the same arrays
             for name, leaf in _leaves(field, value):
-                saved[name] = leaf if isinstance(leaf, int) else self._xp.asarray(leaf, copy=True)
+                saved[name] = leaf.copy() if name in _ON_HOST else self._xp.asarray(leaf, copy=True)
         return saved
 
     def set_state(self, saved: dict[str, Any]) -> None:
@@ -162,10 +188,11 @@ class MdlbiVectorEnv:
         streams.set_state(saved["streams"])
         xp = self._xp
         leaves = {
-            name: leaf if isinstance(leaf, int) else xp.asarray(leaf, copy=True, device=self.device)
+            name: np.array(leaf) if name in _ON_HOST else xp.asarray(leaf, copy=True, device=self.device)
             for name, leaf in saved.items()
             if name not in ("scenario", "streams")
         }
+        self._ends = leaves.pop("ends")
         fields: dict[str, Any] = {"scattered": {}}  # empty where no link has a memory
         for name, leaf in leaves.items():
             field, _, key = name.partition(".")
@@ -239,8 +266,11 @@ class MdlbiVectorEnv:
         self._xp, _ = _backend(self.backend, self.device)
 
 
+_ON_HOST = ("ends", "slot", "motion.slot")  # numpy whatever the backend: nothing random enters
+
+
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Arrays and integers in a field of a state, under dotted names."""
+    """Arrays in a field of a state, under dotted names."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if not isinstance(value, dict):

@@ -366,12 +366,12 @@ def test_the_size_of_a_draw_does_not_change_the_numbers() -> None:
 
 def test_rows_without_a_tie_draw_nothing() -> None:
     some, single = Streams.from_seed(0, 3, np), Streams.from_seed(2, 1, np)
-    first = some.uniform_where(np.array([2]), "association", 4)
+    first = some.uniform_where(np.array([False, False, True]), "association", 4)
     assert (first[:2] == 0).all()
-    second = some.uniform_where(np.array([0, 2]), "association", 4)
-    both = [single.uniform_where(np.array([0]), "association", 4)[0] for _ in range(2)]
+    second = some.uniform_where(np.array([True, False, True]), "association", 4)
+    both = [single.uniform_where(np.array([True]), "association", 4)[0] for _ in range(2)]
     np.testing.assert_array_equal([first[2], second[2]], both)
-    fresh = Streams.from_seed(0, 1, np).uniform_where(np.array([0]), "association", 4)
+    fresh = Streams.from_seed(0, 1, np).uniform_where(np.array([True]), "association", 4)
     np.testing.assert_array_equal(second[0], fresh[0])
 
 

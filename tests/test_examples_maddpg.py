@@ -240,7 +240,7 @@ def test_fixed_association_is_held_for_an_episode():
     owners = []
     for _ in range(12):
         run.step()
-        owners.append(run.env._state.owner if run.env._state.slot else None)
+        owners.append(run.env._state.owner if run.env._state.slot.all() else None)
     assert all(np.array_equal(owner, owners[0]) for owner in owners[:5])
     assert all(np.array_equal(owner, owners[6]) for owner in owners[6:11])
 

@@ -132,9 +132,11 @@ def exhaustive(view: View, cells: Cells, memory: Memory) -> np.ndarray:
 
 def fixed(view: View, cells: Cells, memory: Memory) -> np.ndarray:
     """The best association of the first slot, then held: exhaustive where that is possible, else greedy."""
-    if view.slot == 0 or memory.held is None:
+    begins = view.slot == 0
+    if memory.held is None or begins.any():
         best = exhaustive if _num_cells(view.scenario) <= MAX_CELLS else greedy
-        memory.held = best(view, cells, memory).argmax(1)
+        owner = best(view, cells, memory).argmax(1)
+        memory.held = owner if memory.held is None else np.where(begins[:, None], owner, memory.held)
     return bids_for(memory.held, view.scenario.num_bs)
 
 

@@ -20,7 +20,7 @@ class View(NamedTuple):
     """
 
     scenario: Scenario
-    slot: int  # slots done in this episode
+    slot: np.ndarray  # (E,) slots done in the episode
     cell: np.ndarray  # (E, K) serving BS of each user
     own_user: np.ndarray  # (E, M, K) bool
     owner: np.ndarray  # (E, L) BS that holds each IRS, -1 for none; with association_delay=1 it acts in this slot

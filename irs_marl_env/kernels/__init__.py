@@ -1,0 +1,12 @@
+"""Compiled versions (numba, extra ``fast``) of the few hot primitives, equal to the plain ones within stated error.
+
+Imported only where numba is installed and wanted. Each kernel names the plain function whose formula it repeats; the
+tests hold the two together. One thread each; what a row gets does not depend on the number of environments.
+"""
+
+from irs_marl_env.kernels.draws import scaled_normals, words
+from irs_marl_env.kernels.observation import write_csi
+from irs_marl_env.kernels.radio import auction, owned_channel, raw_slot
+from irs_marl_env.kernels.street import group_positions, large_scale, walk
+
+__all__ = ["auction", "group_positions", "large_scale", "owned_channel", "raw_slot", "scaled_normals", "walk", "words", "write_csi"]

@@ -1,0 +1,233 @@
+"""Random words at given places of Philox streams, and complex normals made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+# Philox4x64-10, Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011
+_M0, _M1 = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
+_W0, _W1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
+_ZERO, _ONE, _TWO, _THREE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
+_HALF, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
+_BLOCK = 512  # words turned into normals at once, a multiple of eight
+
+
+@intrinsic
+def _high_product(typing_context: Any, a: Any, b: Any) -> Any:
+    """Upper 64 bits of the 128-bit product of two uint64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+
+    return types.uint64(types.uint64, types.uint64), codegen
+
+
+high_product: Any = _high_product  # called with the context numba adds
+
+
+@njit(cache=True, inline="always")
+def philox(counter: Any, key0: Any, key1: Any) -> Any:
+    """The four words of one value of the counter (whose upper three words are zero)."""
+    a, b, c, d = counter, _ZERO, _ZERO, _ZERO
+    for _ in range(10):
+        high0, high1 = high_product(_M0, a), high_product(_M1, c)
+        low0, low1 = _M0 * a, _M1 * c
+        a, b, c, d = high1 ^ b ^ key0, low1, high0 ^ d ^ key1, low0
+        key0 += _W0
+        key1 += _W1
+    return a, b, c, d
+
+
+@njit(cache=True, inline="always")
+def _philox_pair(counter: Any, key0: Any, key1: Any) -> Any:
+    """:func:`philox` of a value and the next: two chains of multiplications that the processor overlaps."""
+    a, b, c, d = counter, _ZERO, _ZERO, _ZERO
+    e, f, g, h = counter + _ONE, _ZERO, _ZERO, _ZERO
+    for _ in range(10):
+        high0, high1 = high_product(_M0, a), high_product(_M1, c)
+        low0, low1 = _M0 * a, _M1 * c
+        high2, high3 = high_product(_M0, e), high_product(_M1, g)
+        low2, low3 = _M0 * e, _M1 * g
+        a, b, c, d = high1 ^ b ^ key0, low1, high0 ^ d ^ key1, low0
+        e, f, g, h = high3 ^ f ^ key0, low3, high2 ^ h ^ key1, low2
+        key0 += _W0
+        key1 += _W1
+    return a, b, c, d, e, f, g, h
+
+
+@njit(cache=True, inline="always")
+def word(place: Any, key0: Any, key1: Any) -> Any:
+    """The word at one place of a stream."""
+    # numpy's Philox increments before it generates: its first value has counter 1
+    a, b, c, d = philox((place >> _TWO) + _ONE, key0, key1)
+    which = place & _THREE
+    if which < _TWO:
+        return a if which == _ZERO else b
+    return c if which == _TWO else d
+
+
+@njit(cache=True)
+def words(keys: Any, places: Any, out: Any) -> None:
+    """The next words of every row; ``numpy.random.Philox.random_raw``, bit by bit.
+
+    Args:
+        keys: ``(E, 2)`` uint64 Philox keys.
+        places: ``(E,)`` uint64, index of the first word; moved on.
+        out: ``(E, count)`` uint64.
+    """
+    for row in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[row, i] = word(places[row] + np.uint64(i), keys[row, 0], keys[row, 1])
+        places[row] += np.uint64(out.shape[1])
+
+
+@njit(cache=True, inline="always")
+def _split(lower: Any, upper: Any, at: Any, value: Any) -> None:
+    lower[at] = np.uint32(value & _LOWER)
+    upper[at] = np.uint32(value >> _HALF)
+
+
+@njit(cache=True)
+def _draw_halves(first: Any, count: Any, key0: Any, key1: Any, lower: Any, upper: Any, place: Any) -> None:
+    """Halves of the words ``first .. first + count`` of a stream into ``lower[place:]`` and ``upper[place:]``."""
+    done = _ZERO
+    while done < count:
+        counter, skip = ((first + done) >> _TWO) + _ONE, (first + done) & _THREE
+        at = place + done
+        if skip == _ZERO and count - done >= np.uint64(8):
+            a, b, c, d, e, f, g, h = _philox_pair(counter, key0, key1)
+            _split(lower, upper, at, a)
+            _split(lower, upper, at + _ONE, b)
+            _split(lower, upper, at + _TWO, c)
+            _split(lower, upper, at + _THREE, d)
+            _split(lower, upper, at + np.uint64(4), e)
+            _split(lower, upper, at + np.uint64(5), f)
+            _split(lower, upper, at + np.uint64(6), g)
+            _split(lower, upper, at + np.uint64(7), h)
+            done += np.uint64(8)
+        else:  # the stream stands inside a value of the counter, or fewer are left than a pair gives
+            a, b, c, d = philox(counter, key0, key1)
+            for i in range(skip, min(np.uint64(4), skip + count - done)):
+                value = (a if i == 0 else b) if i < 2 else (c if i == 2 else d)
+                _split(lower, upper, place + done, value)
+                done += _ONE
+
+
+@njit(cache=True, inline="always")
+def cosine_sine(turn: Any) -> Any:
+    """Cosine and sine, float32, of an angle in 2^-32 turns (uint32), by polynomials (Cephes) that vectorise."""
+    # quarter turns apart, the rest is within +-pi/4
+    quarter = np.uint32(np.uint32(turn + np.uint32(0x20000000)) >> np.uint32(30))
+    rest = np.int32(np.uint32(turn - np.uint32(quarter << np.uint32(30))))
+    a = np.float32(rest) * np.float32(1.4629180792671596e-09)  # 2 pi / 2^32
+    z = a * a
+    sine = np.float32(-1.9515295891e-4)
+    sine = sine * z + np.float32(8.3321608736e-3)
+    sine = sine * z + np.float32(-1.6666654611e-1)
+    sine = sine * z * a + a
+    cosine = np.float32(2.443315711809948e-5)
+    cosine = cosine * z + np.float32(-1.388731625493765e-3)
+    cosine = cosine * z + np.float32(4.166664568298827e-2)
+    cosine = cosine * z * z - np.float32(0.5) * z + np.float32(1.0)
+    odd = (quarter & np.uint32(1)) != 0
+    x = sine if odd else cosine
+    y = cosine if odd else sine
+    negate_x = ((quarter + np.uint32(1)) & np.uint32(2)) != 0
+    negate_y = (quarter & np.uint32(2)) != 0
+    return (-x if negate_x else x), (-y if negate_y else y)
+
+
+@njit(cache=True, error_model="numpy")
+def _box_muller(lower: Any, upper: Any, count: Any, radius: Any, real: Any, imag: Any) -> None:
+    """``streams._to_normal`` of ``count`` words given by halves; the logarithm too by polynomials that vectorise."""
+    bits = radius.view(np.int32)
+    for i in range(count):
+        radius[i] = np.float32(lower[i]) * np.float32(2.0**-32) + np.float32(2.0**-33)
+    for i in range(count):  # -ln: mantissa in [sqrt(1/2), sqrt(2)) and exponent
+        shifted = np.int32(bits[i] - np.int32(0x3F3504F3))
+        exponent = np.float32(np.int32(shifted >> np.int32(23)))
+        bits[i] = np.int32((shifted & np.int32(0x007FFFFF)) + np.int32(0x3F3504F3))
+        f = radius[i] - np.float32(1.0)
+        z = f * f
+        p = np.float32(7.0376836292e-2)
+        p = p * f + np.float32(-1.1514610310e-1)
+        p = p * f + np.float32(1.1676998740e-1)
+        p = p * f + np.float32(-1.2420140846e-1)
+        p = p * f + np.float32(1.4249322787e-1)
+        p = p * f + np.float32(-1.6668057665e-1)
+        p = p * f + np.float32(2.0000714765e-1)
+        p = p * f + np.float32(-2.4999993993e-1)
+        p = p * f + np.float32(3.3333331174e-1)
+        log = f * z * p + exponent * np.float32(-2.12194440e-4) - np.float32(0.5) * z
+        log = f + log + exponent * np.float32(0.693359375)
+        radius[i] = np.sqrt(max(-log, np.float32(0.0)))
+    for i in range(count):
+        x, y = cosine_sine(upper[i])
+        real[i] = radius[i] * x
+        imag[i] = radius[i] * y
+
+
+@njit(cache=True)
+def scaled_normals(keys: Any, places: Any, amplitude: Any, before: Any, out: Any) -> None:
+    """Blocks of CN(0, a^2) from given places of Philox streams.
+
+    ``streams._to_normal`` of the same words times the amplitude of the block, within 2e-6 of the amplitude. Words
+    belong to places, so a block of amplitude zero costs no draw and shifts nothing.
+
+    Args:
+        keys: ``(E, 2)`` uint64 Philox keys.
+        places: ``(E,)`` uint64, index of the first word of each row; moved on.
+        amplitude: ``(E, B)`` float32.
+        before: ``(E, B)`` float32, zero for blocks of ``out`` that hold zeros already.
+        out: ``(E, B, 2 n)`` float32: the n numbers of each block (real, imaginary).
+    """
+    lower, upper = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32)
+    radius, real, imag = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    # pieces of blocks are gathered until there is a full load for the vectorised part
+    begins, scales, counts = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.uint64)
+    num_rows, num_blocks, size = out.shape[0], out.shape[1], out.shape[2] // 2
+    flat = out.reshape(-1)
+    loaded, pieces = _ZERO, 0
+    for row in range(num_rows):
+        for block in range(num_blocks):
+            scale = amplitude[row, block]
+            if scale == 0:
+                if before[row, block] != 0:
+                    begin = np.uint64((row * num_blocks + block) * 2 * size)
+                    for i in range(np.uint64(2 * size)):
+                        flat[begin + i] = np.float32(0.0)
+                continue
+            done = _ZERO
+            while done < np.uint64(size):
+                count = min(np.uint64(_BLOCK) - loaded, np.uint64(size) - done)
+                first = places[row] + np.uint64(block * size) + done
+                _draw_halves(first, count, keys[row, 0], keys[row, 1], lower, upper, loaded)
+                begins[pieces] = _TWO * (np.uint64((row * num_blocks + block) * size) + done)
+                scales[pieces], counts[pieces] = scale, count
+                loaded, pieces, done = loaded + count, pieces + 1, done + count
+                if loaded == np.uint64(_BLOCK):
+                    _box_muller(lower, upper, loaded, radius, real, imag)
+                    _scatter(flat, real, imag, pieces, begins, scales, counts)
+                    loaded, pieces = _ZERO, 0
+        places[row] += np.uint64(num_blocks * size)
+    _box_muller(lower, upper, loaded, radius, real, imag)
+    _scatter(flat, real, imag, pieces, begins, scales, counts)
+
+
+@njit(cache=True)
+def _scatter(flat: Any, real: Any, imag: Any, pieces: Any, begins: Any, scales: Any, counts: Any) -> None:
+    """Put gathered pieces where they belong, scaled."""
+    place = _ZERO
+    for piece in range(pieces):
+        begin, scale = begins[piece], scales[piece]
+        for i in range(counts[piece]):
+            flat[begin + _TWO * i] = scale * real[place + i]
+            flat[begin + _TWO * i + _ONE] = scale * imag[place + i]
+        place += counts[piece]

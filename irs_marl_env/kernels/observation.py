@@ -1,0 +1,78 @@
+"""Observations of all BSs, written block by block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def _put(out: Any, real: Any, imag: Any, parts: Any, first: Any, count: Any, scale: Any, limit: Any) -> None:
+    """``count`` interleaved complex values from ``first``, scaled and clipped, to two places of flat ``out``."""
+    for i in range(count):
+        x, y = parts[first + np.uint64(2 * i)] * scale, parts[first + np.uint64(2 * i + 1)] * scale
+        out[real + np.uint64(i)] = min(max(x, -limit), limit)
+        out[imag + np.uint64(i)] = min(max(y, -limit), limit)
+
+
+@njit(cache=True)
+def _clear(out: Any, real: Any, imag: Any, count: Any) -> None:
+    for i in range(count):
+        out[real + np.uint64(i)] = np.float32(0.0)
+    for i in range(count):
+        out[imag + np.uint64(i)] = np.float32(0.0)
+
+
+@njit(cache=True)
+def write_csi(
+    out: Any, H: Any, G: Any, h: Any, own: Any, held: Any, own_before: Any, held_before: Any, scales: Any, limit: Any
+) -> None:
+    """``codec.CsiObservationCodec.write`` for IRSs of one size: the H, G and h blocks, touching what changes alone.
+
+    Args:
+        out: ``(E, M, D_o)`` float32, zero in these blocks except where ``own_before``, ``held_before`` say otherwise.
+        H, G, h: channels as the BSs know them.
+        own: ``(E, M, K)`` float32, 1 for the users of each BS.
+        held: ``(E, M, L)`` float32, 1 for the IRSs whose CSI each BS sees.
+        own_before, held_before: the same for what ``out`` holds; ones for memory that may hold anything.
+        scales: three float32, the factors of H, G and h.
+        limit: float32, clip.
+    """
+    num_envs, num_bs, num_users, num_antennas = H.shape
+    num_irs, num_elements = G.shape[2], G.shape[3]
+    row_size = out.shape[2]
+    flat = out.reshape(-1)
+    H_parts, G_parts, h_parts = H.reshape(-1).view(np.float32), G.reshape(-1).view(np.float32), h.reshape(-1).view(np.float32)
+    size_H, size_G = num_users * num_antennas, num_elements * num_antennas
+    start_G, start_h = 2 * size_H, 2 * size_H + 2 * num_irs * size_G
+    for e in range(num_envs):
+        for m in range(num_bs):
+            row = (e * num_bs + m) * row_size
+            for k in range(num_users):
+                real = np.uint64(row + k * num_antennas)
+                imag = real + np.uint64(size_H)
+                if own[e, m, k] != 0:
+                    first = np.uint64(2 * ((e * num_bs + m) * num_users + k) * num_antennas)
+                    _put(flat, real, imag, H_parts, first, num_antennas, scales[0], limit)
+                elif own_before[e, m, k] != 0:
+                    _clear(flat, real, imag, num_antennas)
+            for irs in range(num_irs):
+                if held[e, m, irs] == 0 and held_before[e, m, irs] == 0:
+                    continue
+                real = np.uint64(row + start_G + irs * size_G)
+                imag = real + np.uint64(num_irs * size_G)
+                if held[e, m, irs] != 0:
+                    first = np.uint64(2 * ((e * num_bs + m) * num_irs + irs) * size_G)
+                    _put(flat, real, imag, G_parts, first, size_G, scales[1], limit)
+                else:
+                    _clear(flat, real, imag, size_G)
+                for k in range(num_users):
+                    real = np.uint64(row + start_h + (irs * num_users + k) * num_elements)
+                    imag = real + np.uint64(num_irs * num_users * num_elements)
+                    if own[e, m, k] != 0 and held[e, m, irs] != 0:
+                        first = np.uint64(2 * ((e * num_irs + irs) * num_users + k) * num_elements)
+                        _put(flat, real, imag, h_parts, first, num_elements, scales[2], limit)
+                    elif own_before[e, m, k] != 0 and held_before[e, m, irs] != 0:
+                        _clear(flat, real, imag, num_elements)

@@ -1,0 +1,236 @@
+"""The radio link of one slot: who owns what, effective channels, rates."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from irs_marl_env.kernels.draws import cosine_sine
+
+_NONE = np.float32(0.0)
+_PER_BIT = np.float32(1.0 / math.log(2.0))
+
+
+@njit(cache=True, inline="always")
+def _limited(x: Any) -> Any:
+    """``link.limit`` to [-1, 1]."""
+    return min(max(x, np.float32(-1.0)), np.float32(1.0))
+
+
+@njit(cache=True)
+def auction(action: Any, start: Any, bids: Any, owner: Any) -> bool:
+    """Bids of raw or structured actions, limited, and ``association.assign`` where no auction is tied.
+
+    Args:
+        action: ``(E, M, D_a)`` float32.
+        start: where the bids stand in an action.
+        bids: ``(E, M, L)`` float32, overwritten.
+        owner: ``(E, L)`` int64, overwritten.
+
+    Returns:
+        Whether some auction is tied, whose owner is then any of the highest bidders.
+    """
+    num_envs, num_bs, num_irs = bids.shape
+    tied = False
+    for e in range(num_envs):
+        for irs in range(num_irs):
+            best = np.float32(-2.0)
+            for m in range(num_bs):
+                bid = _limited(action[e, m, start + irs])
+                bids[e, m, irs] = bid
+                if bid > best:
+                    best, owner[e, irs] = bid, m
+                elif bid == best:
+                    # a tie between low bids that a higher one then beats is reported too: the caller looks closer
+                    tied = True
+    return tied
+
+
+@njit(cache=True, fastmath={"contract"})
+def _reflect(path_real: Any, path_imag: Any, count: Any, parts: Any, at: Any, width: Any, by_real: Any, by_imag: Any) -> None:
+    """Add ``path[n] x G[n]`` over n, real and imaginary parts of the path apart, over interleaved rows of G.
+
+    Four elements at a time: sums are read and written once for four of them.
+    """
+    n = 0
+    while n + 4 <= count:
+        a0, a1, a2, a3 = path_real[n], path_real[n + 1], path_real[n + 2], path_real[n + 3]
+        b0, b1, b2, b3 = path_imag[n], path_imag[n + 1], path_imag[n + 2], path_imag[n + 3]
+        row0 = at + np.uint64(n) * width
+        row1 = row0 + width
+        row2 = row1 + width
+        row3 = row2 + width
+        for i in range(width):
+            g0, g1, g2, g3 = parts[row0 + i], parts[row1 + i], parts[row2 + i], parts[row3 + i]
+            by_real[i] += a0 * g0 + a1 * g1 + a2 * g2 + a3 * g3
+            by_imag[i] += b0 * g0 + b1 * g1 + b2 * g2 + b3 * g3
+        n += 4
+    while n < count:
+        a0, b0 = path_real[n], path_imag[n]
+        row0 = at + np.uint64(n) * width
+        for i in range(width):
+            by_real[i] += a0 * parts[row0 + i]
+            by_imag[i] += b0 * parts[row0 + i]
+        n += 1
+
+
+@njit(cache=True, fastmath={"contract"})
+def _paths(h: Any, first: Any, count: Any, phi_real: Any, phi_imag: Any, path_real: Any, path_imag: Any) -> None:
+    """``h[n] phi[n]`` from interleaved h, real and imaginary parts apart."""
+    for n in range(count):
+        real, imag = h[first + np.uint64(2 * n)], h[first + np.uint64(2 * n + 1)]
+        path_real[n] = real * phi_real[n] - imag * phi_imag[n]
+        path_imag[n] = real * phi_imag[n] + imag * phi_real[n]
+
+
+@njit(cache=True)
+def owned_channel(H: Any, G: Any, h: Any, phi: Any, owner: Any, cell: Any, out: Any) -> None:
+    """``link.cell_channel`` of every user over the IRSs its serving BS owns, without touching any other channel.
+
+    Args:
+        H: ``(E, M, K, Nb)``, G ``(E, M, L, N, Nb)``, h ``(E, L, K, N)``, phi ``(E, L, N)``, all complex64.
+        owner: ``(E, L)`` int64.
+        cell: ``(E, K)`` int64.
+        out: ``(E, K, Nb)`` complex64, overwritten.
+    """
+    num_envs, num_irs, num_users, num_elements = h.shape
+    num_bs, num_antennas = H.shape[1], H.shape[3]
+    G_parts, h_parts = G.reshape(-1).view(np.float32), h.reshape(-1).view(np.float32)
+    by_real, by_imag = np.empty(2 * num_antennas, np.float32), np.empty(2 * num_antennas, np.float32)
+    path_real, path_imag = np.empty(num_elements, np.float32), np.empty(num_elements, np.float32)
+    phi_real, phi_imag = np.empty(num_elements, np.float32), np.empty(num_elements, np.float32)
+    width = np.uint64(2 * num_antennas)
+    for e in range(num_envs):
+        for k in range(num_users):
+            for b in range(num_antennas):
+                out[e, k, b] = H[e, cell[e, k], k, b]
+        for irs in range(num_irs):
+            m = owner[e, irs]
+            if m < 0:
+                continue
+            for n in range(num_elements):
+                phi_real[n], phi_imag[n] = phi[e, irs, n].real, phi[e, irs, n].imag
+            at = np.uint64(((e * num_bs + m) * num_irs + irs) * num_elements) * width
+            for k in range(num_users):
+                if cell[e, k] != m:
+                    continue
+                by_real[:] = _NONE
+                by_imag[:] = _NONE
+                first = np.uint64(2 * ((e * num_irs + irs) * num_users + k) * num_elements)
+                _paths(h_parts, first, num_elements, phi_real, phi_imag, path_real, path_imag)
+                _reflect(path_real, path_imag, num_elements, G_parts, at, width, by_real, by_imag)
+                for b in range(num_antennas):
+                    out[e, k, b] += complex(
+                        by_real[2 * b] - by_imag[2 * b + 1], by_real[2 * b + 1] + by_imag[2 * b]
+                    )
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def raw_slot(
+    action: Any,
+    H: Any,
+    G: Any,
+    h: Any,
+    owner: Any,
+    cell: Any,
+    elements: Any,
+    max_power: Any,
+    sphere: Any,
+    noise_power: Any,
+    rates: Any,
+    sum_rate: Any,
+    power: Any,
+) -> None:
+    """One slot of raw actions: decoding, power limit, phases, channels over owned IRSs, SINR and rate.
+
+    What ``codec.RawActionCodec.decode``, ``link.power_factor``, ``link.phase_shifts``, ``link.cell_channel``,
+    ``link.sinr`` ("physical", without inter-cell interference) and ``link.rates`` make of the same arrays in turn.
+
+    Args:
+        action: ``(E, M, D_a)`` float32; entries beyond [-1, 1] count as the limit.
+        H: ``(E, M, K, Nb)``, G ``(E, M, L, N, Nb)``, h ``(E, L, K, N)``, complex64.
+        owner: ``(E, L)`` int64.
+        cell: ``(E, K)`` int64.
+        elements: ``(L,)`` int64, N_l.
+        max_power: float32, Pmax [W].
+        sphere: always radiate Pmax.
+        noise_power: float32 [W].
+        rates: ``(E, K)`` float32 bit/s/Hz, overwritten.
+        sum_rate: ``(E, M)`` float32, overwritten.
+        power: ``(E, M)`` float32 W, overwritten.
+    """
+    num_envs, num_irs, num_users, num_elements = h.shape
+    num_bs, num_antennas = H.shape[1], H.shape[3]
+    H_parts, G_parts, h_parts = H.reshape(-1).view(np.float32), G.reshape(-1).view(np.float32), h.reshape(-1).view(np.float32)
+    width = np.uint64(2 * num_antennas)
+    member = np.empty(num_users, np.int64)
+    w_real, w_imag = np.empty((num_antennas, num_users), np.float32), np.empty((num_antennas, num_users), np.float32)
+    by_real, by_imag = np.empty((num_users, 2 * num_antennas), np.float32), np.empty((num_users, 2 * num_antennas), np.float32)
+    path_real, path_imag = np.empty(num_elements, np.float32), np.empty(num_elements, np.float32)
+    phi_real, phi_imag = np.empty(num_elements, np.float32), np.empty(num_elements, np.float32)
+    beam_real, beam_imag = np.empty(num_users, np.float32), np.empty(num_users, np.float32)
+    amplitude = np.sqrt(max_power)
+    size_w = num_users * num_antennas
+    for e in range(num_envs):
+        for m in range(num_bs):
+            act = action[e, m]
+            # own users, their beams (antenna first, so that sums run over users) and the power limit
+            count = 0
+            total = _NONE
+            for k in range(num_users):
+                if cell[e, k] == m:
+                    member[count] = k
+                    for b in range(num_antennas):
+                        real, imag = _limited(act[k * num_antennas + b]), _limited(act[size_w + k * num_antennas + b])
+                        w_real[b, count], w_imag[b, count] = real, imag
+                        total += real * real + imag * imag
+                    count += 1
+            total *= max_power
+            reference = max(total, max_power)
+            if sphere:
+                reference = total if total > np.float32(1.1754944e-38) else max_power
+            factor = np.sqrt(max_power / reference)
+            power[e, m] = total * factor * factor
+            scale = amplitude * factor
+            # effective channels of own users over own IRSs
+            for i in range(count):
+                by_real[i, :] = _NONE
+                by_imag[i, :] = _NONE
+            start = 2 * size_w
+            for irs in range(num_irs):
+                size = elements[irs]
+                if owner[e, irs] == m and count > 0:
+                    for n in range(size):
+                        # theta = pi a; a in [-1, 1] is a / 2 turns, and a x 2^31 is exact
+                        turn = np.int64(_limited(act[start + n]) * np.float32(2147483648.0))
+                        phi_real[n], phi_imag[n] = cosine_sine(np.uint32(turn & 0xFFFFFFFF))
+                    at = np.uint64(((e * num_bs + m) * num_irs + irs) * num_elements) * width
+                    for i in range(count):
+                        first = np.uint64(2 * ((e * num_irs + irs) * num_users + member[i]) * num_elements)
+                        _paths(h_parts, first, size, phi_real, phi_imag, path_real, path_imag)
+                        _reflect(path_real, path_imag, size, G_parts, at, width, by_real[i], by_imag[i])
+                start += size
+            summed = _NONE
+            for i in range(count):
+                first = np.uint64(2 * ((e * num_bs + m) * num_users + member[i]) * num_antennas)
+                beam_real[:count] = _NONE
+                beam_imag[:count] = _NONE
+                for b in range(num_antennas):
+                    at = first + np.uint64(2 * b)
+                    real = scale * (H_parts[at] + by_real[i, 2 * b] - by_imag[i, 2 * b + 1])
+                    imag = scale * (H_parts[at + np.uint64(1)] + by_real[i, 2 * b + 1] + by_imag[i, 2 * b])
+                    for j in range(count):
+                        beam_real[j] += real * w_real[b, j] - imag * w_imag[b, j]
+                        beam_imag[j] += real * w_imag[b, j] + imag * w_real[b, j]
+                interference = _NONE
+                for j in range(count):
+                    if j != i:
+                        interference += beam_real[j] * beam_real[j] + beam_imag[j] * beam_imag[j]
+                signal = beam_real[i] * beam_real[i] + beam_imag[i] * beam_imag[i]
+                rate = np.log1p(signal / (interference + noise_power)) * _PER_BIT
+                rates[e, member[i]] = rate
+                summed += rate
+            sum_rate[e, m] = summed

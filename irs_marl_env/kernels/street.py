@@ -1,0 +1,126 @@
+"""Users: their walks, and what positions decide (cells, path loss)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from irs_marl_env.kernels.draws import word
+
+_TWO_PI = 2.0 * math.pi
+
+
+@njit(cache=True, inline="always")
+def _uniform(place: Any, key0: Any, key1: Any) -> Any:
+    """``streams._to_uniform`` of the word at a place."""
+    return np.float64(word(place, key0, key1) >> np.uint64(11)) * 2.0**-53
+
+
+@njit(cache=True)
+def walk(
+    keys: Any,
+    places: Any,
+    point: Any,
+    target: Any,
+    travel: Any,
+    num_centres: Any,
+    area: Any,
+    radius: Any,
+    speed: Any,
+    new_point: Any,
+    new_target: Any,
+    new_travel: Any,
+) -> None:
+    """``geometry._walk`` with the targets of ``geometry._group_points``: centres in the area, members in a disc.
+
+    A point that arrives reads its three words of this slot; the words of the others are passed over unread.
+
+    Args:
+        keys: ``(E, 2)`` uint64 Philox keys of the cause "mobility".
+        places: ``(E,)`` uint64, moved on by 3 P words.
+        point, target: ``(E, P, 2)`` m.
+        travel: ``(E, P)`` m per slot.
+        num_centres: points before this one have targets in the area, all others in the disc.
+        area: ``(2,)`` m.
+        radius: of the disc [m].
+        speed: nominal, m per slot.
+        new_point, new_target, new_travel: of the next slot, overwritten.
+    """
+    num_envs, num_points = travel.shape
+    for e in range(num_envs):
+        for p in range(num_points):
+            x, y, far = point[e, p, 0], point[e, p, 1], travel[e, p]
+            to_x, to_y = target[e, p, 0] - x, target[e, p, 1] - y
+            distance2 = to_x * to_x + to_y * to_y
+            if distance2 > far * far:
+                share = far / math.sqrt(distance2)
+                new_point[e, p, 0], new_point[e, p, 1] = x + share * to_x, y + share * to_y
+                new_target[e, p, 0], new_target[e, p, 1] = target[e, p, 0], target[e, p, 1]
+                new_travel[e, p] = far
+                continue
+            new_point[e, p, 0], new_point[e, p, 1] = x + to_x, y + to_y
+            place = places[e] + np.uint64(3 * p)
+            u = _uniform(place, keys[e, 0], keys[e, 1])
+            v = _uniform(place + np.uint64(1), keys[e, 0], keys[e, 1])
+            if p < num_centres:
+                new_target[e, p, 0], new_target[e, p, 1] = u * area[0], v * area[1]
+            else:
+                away = radius * math.sqrt(u)
+                new_target[e, p, 0] = away * math.sin(_TWO_PI * (v + 0.25))
+                new_target[e, p, 1] = away * math.sin(_TWO_PI * v)
+            new_travel[e, p] = speed * (0.5 + _uniform(place + np.uint64(2), keys[e, 0], keys[e, 1]))
+        places[e] += np.uint64(3 * num_points)
+
+
+@njit(cache=True, inline="always")
+def _fold(x: Any, side: Any) -> Any:
+    """``geometry._fold`` of one coordinate."""
+    return side - abs(side - x % (2.0 * side))
+
+
+@njit(cache=True)
+def group_positions(point: Any, member: Any, num_groups: Any, area: Any, position: Any) -> None:
+    """``geometry._group_position``: users around the centres of their groups, folded into the area.
+
+    Args:
+        point: ``(E, G + K, 2)`` m, centres and then members relative to them.
+        member: ``(K,)`` group of each user.
+        num_groups: G.
+        area: ``(2,)`` m.
+        position: ``(E, K, 2)`` m, overwritten.
+    """
+    for e in range(position.shape[0]):
+        for k in range(position.shape[1]):
+            for i in range(2):
+                position[e, k, i] = _fold(point[e, member[k], i] + point[e, num_groups + k, i], area[i])
+
+
+@njit(cache=True, error_model="numpy")
+def large_scale(position: Any, site: Any, unit: Any, slope: Any, cell: Any, own_user: Any, amplitude: Any) -> None:
+    """``channel.ChannelModel.large_scale`` and the masks of the cells.
+
+    Args:
+        position: ``(E, K, 2)`` m.
+        site: ``(S, 3)`` x, y and squared height above the users, BSs first [m, m^2].
+        unit: ``(S,)`` float32 amplitude gain at 1 m.
+        slope: ``(S,)`` float32 exponent of the squared distance.
+        cell: ``(E, K)`` int64, overwritten.
+        own_user: ``(E, M, K)`` float32, overwritten.
+        amplitude: ``(E, S, K)`` float32, overwritten.
+    """
+    num_envs, num_bs, num_users = own_user.shape
+    for e in range(num_envs):
+        nearest = np.empty(num_users, np.float64)
+        for s in range(site.shape[0]):
+            for k in range(num_users):
+                x, y = position[e, k, 0] - site[s, 0], position[e, k, 1] - site[s, 1]
+                distance2 = x * x + y * y + site[s, 2]
+                if s == 0 or (s < num_bs and distance2 < nearest[k]):
+                    nearest[k], cell[e, k] = distance2, s
+                amplitude[e, s, k] = unit[s] * np.float32(max(distance2, 1.0)) ** slope[s]
+        for m in range(num_bs):
+            for k in range(num_users):
+                own_user[e, m, k] = np.float32(cell[e, k] == m)
