@@ -14,7 +14,7 @@ import numpy as np
 from irs_marl_env import geometry
 from irs_marl_env import link as radio
 from irs_marl_env.scenario import Scenario
-from irs_marl_env.streams import Streams
+from irs_marl_env.streams import Streams, load_kernels
 from irs_marl_env.units import db_to_linear
 
 Array = Any
@@ -68,7 +68,8 @@ class ChannelModel:
     """
 
     def __init__(self, scenario: Scenario, xp: Any, device: Any = None, fast: bool = False) -> None:
-        self.scenario, self._xp, self._device, self._fast = scenario, xp, device, fast
+        self.scenario, self._xp, self._device = scenario, xp, device
+        self._kernels = load_kernels(fast)
         M, L = scenario.num_bs, scenario.num_irs
         bs, irs = geometry.bs_positions(scenario), geometry.irs_positions(scenario)
         sites = np.concatenate([bs, irs])
@@ -130,7 +131,7 @@ class ChannelModel:
         xp, num_envs, M = self._xp, position.shape[0], self.scenario.num_bs
         if self._bs_irs_gains is None or self._bs_irs_gains.shape[0] != num_envs:
             self._bs_irs_gains = xp.broadcast_to(self._bs_irs_gain, (num_envs, *self._bs_irs_gain.shape))
-        if self._fast:
+        if self._kernels:
             cell, own_user, amplitude = self._large_scale_compiled(position)
         else:
             x, y = self._offset(position)
@@ -143,13 +144,12 @@ class ChannelModel:
         return cell, own_user, Gains(amplitude[:, :M], self._bs_irs_gains, amplitude[:, M:])
 
     def _large_scale_compiled(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        from irs_marl_env import kernels
-
         num_envs, num_users = position.shape[:2]
         cell = np.empty((num_envs, num_users), np.int64)
         own_user = np.empty((num_envs, self.scenario.num_bs, num_users), np.float32)
         amplitude = np.empty((num_envs, len(self._site), num_users), np.float32)
-        kernels.large_scale(position, self._site, self._unit_amplitude[:, 0], self._slope[:, 0], cell, own_user, amplitude)
+        gains = self._unit_amplitude[:, 0], self._slope[:, 0]
+        self._kernels.large_scale(position, self._site, *gains, cell, own_user, amplitude)
         return cell, own_user, amplitude
 
     def _offset(self, position: Array) -> tuple[Array, Array]:

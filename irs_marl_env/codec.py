@@ -17,7 +17,6 @@ from irs_marl_env.scenario import Scenario
 
 Array = Any
 Named = dict[str, Array]
-Masks = tuple[np.ndarray, np.ndarray]
 
 CSI_LIMIT = 100.0  # observations are clipped here: 40 dB above the gain at the reference distance
 GAIN_LIMIT = 20.0  # the same for log path gains, in units of 10 dB
@@ -212,7 +211,7 @@ class CsiObservationCodec:
         self.layout = Layout({**blocks, "rho": (M - 1, L)})
         self.size = self.layout.size
         self.scale = CsiScale(scenario)
-        self._factors = 1.0 / np.array([self.scale.direct, self.scale.bs_irs, self.scale.irs_user], np.float32)
+        self.factors = 1.0 / np.array([self.scale.direct, self.scale.bs_irs, self.scale.irs_user], np.float32)
         self.padded = total != L * N
         self._full_shape = {"H": (K, Nb), "G": (L, N, Nb), "h": (L, K, N)}
         slices = self.layout.slices
@@ -258,21 +257,6 @@ class CsiObservationCodec:
             np.minimum(np.maximum(out, -CSI_LIMIT, out=out), CSI_LIMIT, out=out)
         else:
             namespace(out).clip(out, -CSI_LIMIT, CSI_LIMIT, out=out)
-
-    def write_fast(self, out: np.ndarray, csi: Channels, masks: Masks, before: Masks, rho: np.ndarray) -> None:
-        """:meth:`write` by the compiled kernel, touching what changes alone; not for padded IRSs.
-
-        Args:
-            out: ``(E, M, D_o)`` float32, zero in the channel blocks except where ``before`` says otherwise.
-            csi: what the BSs know.
-            masks: own users ``(E, M, K)`` and the IRSs whose CSI a BS sees ``(E, M, L)``, float32.
-            before: the same for what ``out`` holds; ones for memory that may hold anything.
-            rho: ``(E, M, M - 1, L)`` float32.
-        """
-        from irs_marl_env import kernels
-
-        kernels.write_csi(out, *csi, *masks, *before, self._factors, np.float32(CSI_LIMIT))
-        out[..., self.layout.slices["rho"]] = rho.reshape(*out.shape[:-1], -1)
 
     def _write(self, out: Array, name: str, parts: Array, factor: Any) -> None:
         """Write the real and the imaginary block of a channel, ``parts (E, 1 or M, 2, ...)`` times ``factor``."""

@@ -17,10 +17,10 @@ import numpy as np
 from irs_marl_env import association, decoder, link
 from irs_marl_env.buffers import SMALL, Pool
 from irs_marl_env.channel import ChannelModel, Channels, Gains, element_energy
-from irs_marl_env.codec import ACTION_CODECS, OBSERVATION_CODECS, CsiObservationCodec, StateCodec, log_gain
+from irs_marl_env.codec import ACTION_CODECS, CSI_LIMIT, OBSERVATION_CODECS, CsiObservationCodec, StateCodec, log_gain
 from irs_marl_env.geometry import MOBILITY, Motion, load_trace, street
 from irs_marl_env.scenario import Scenario
-from irs_marl_env.streams import Streams
+from irs_marl_env.streams import Streams, load_kernels
 
 Array = Any
 
@@ -80,6 +80,7 @@ class Core:
         self._pool = Pool()
         self._masks: dict[tuple[int, ...], Array] = {}
         self.fast = _use_kernels(xp, fast)
+        self._kernels = load_kernels(self.fast)
         self.model = ChannelModel(scenario, xp, device, self.fast)
         self.action_codec = ACTION_CODECS[scenario.action](scenario)
         self.observation_codec = OBSERVATION_CODECS[scenario.observation](scenario)
@@ -101,6 +102,10 @@ class Core:
             == ("raw", "owned", "physical", None, False)
         )
         self._elements = np.array(scenario.elements, np.int64)
+        self._limits = np.float32(scenario.tx_power_w), scenario.power == "sphere", np.float32(scenario.noise_power_w)
+        if isinstance(self.observation_codec, CsiObservationCodec):
+            rho = ("none", "owner", "bids").index(scenario.rho)
+            self._written_as = rho, self.observation_codec.factors, np.float32(CSI_LIMIT)
         self._stations = self._const(np.arange(scenario.num_bs)[:, None], np.int64)  # (M, 1)
         self._irs_index = self._const(np.arange(scenario.num_irs), np.int64)
         others = [[j for j in range(scenario.num_bs) if j != m] for m in range(scenario.num_bs)]
@@ -246,26 +251,21 @@ class Core:
 
     def _auction(self, action: Array, streams: Streams) -> tuple[Array, Array]:
         """Bids ``(E, M, L)`` of raw actions, and what :meth:`_assign` makes of them."""
-        from irs_marl_env import kernels
-
         s = self.scenario
         bids = np.empty((len(action), s.num_bs, s.num_irs), np.float32)
         owner = np.empty((len(action), s.num_irs), np.int64)
-        tied = kernels.auction(action, self.action_codec.size - s.num_irs, bids, owner)
+        tied = self._kernels.auction(action, self.action_codec.size - s.num_irs, bids, owner)
         if tied or s.contention != "auction":
             owner = self._assign(bids, streams)
         return bids, owner
 
     def _raw_slot(self, state: State, action: Array, owner: Array) -> tuple[Array, Array, Array]:
         """Rates ``(E, K)``, their sums ``(E, M)`` and powers ``(E, M)``: :meth:`_transmission` and :meth:`_rates`."""
-        from irs_marl_env import kernels
-
         s, num_envs = self.scenario, len(action)
         rates = np.empty((num_envs, s.num_users), np.float32)
         sum_rate, power_w = np.empty((2, num_envs, s.num_bs), np.float32)
-        limits = np.float32(s.tx_power_w), s.power == "sphere", np.float32(s.noise_power_w)
         results = rates, sum_rate, power_w
-        kernels.raw_slot(action, *state.channels, owner, state.cell, self._elements, *limits, *results)
+        self._kernels.raw_slot(action, *state.channels, owner, state.cell, self._elements, *self._limits, *results)
         return results
 
     # --- one slot of physics -------------------------------------------------------------------------------------
@@ -327,10 +327,8 @@ class Core:
     def _owned_channel(self, state: State, owner: Array, phi: Array) -> Array:
         H, G, h = state.channels
         if self.fast and self.scenario.reflection == "owned":
-            from irs_marl_env import kernels
-
             out = np.empty((len(H), *H.shape[2:]), np.complex64)
-            kernels.owned_channel(H, G, h, phi, owner, state.cell, out)
+            self._kernels.owned_channel(H, G, h, phi, owner, state.cell, out)
             return out
         reach = self._reach(state, owner)
         return link.cell_channel(link.served(H, state.cell), self._of_owner(G, owner), h * reach, phi)
@@ -378,14 +376,14 @@ class Core:
     def observe(self, state: State) -> Array:
         """Observations of all BSs ``(E, M, D_o)`` float32, a fresh array inside the bounds."""
         xp, own_user = self.xp, state.own_user
-        rho = self._rho(state)
         if isinstance(self.observation_codec, CsiObservationCodec):
             shape = (*own_user.shape[:2], self.observation_codec.size)
             everything = self.scenario.csi == "all"
             if self.fast and not self.observation_codec.padded:
-                return self._observe_compiled(state, shape, rho)
+                return self._observe_compiled(state, shape)
             out = xp.empty(shape, dtype=xp.float32, device=self.device)
-            self.observation_codec.write(out, state.csi, own_user, None if everything else self._held(state.owner), rho)
+            held = None if everything else self._held(state.owner)
+            self.observation_codec.write(out, state.csi, own_user, held, self._rho(state))
             return out
         direct, over_irs = self._log_gains(state.gains)
         named = {
@@ -393,26 +391,27 @@ class Core:
             "direct_gain": direct * own_user,
             "irs_gain": over_irs * own_user[:, :, None, :],
             "held": self._held(state.owner),
-            "rho": rho,
+            "rho": self._rho(state),
         }
         low, high = self.observation_codec.low, self.observation_codec.high
         flat = self.observation_codec.encode(named)
         return xp.clip(flat, self._const(low, np.float32), self._const(high, np.float32))
 
-    def _observe_compiled(self, state: State, shape: tuple[int, ...], rho: Array) -> Array:
+    def _observe_compiled(self, state: State, shape: tuple[int, ...]) -> Array:
         """CSI observations by the kernel; large ones in memory that nobody refers to any more."""
-        assert isinstance(self.observation_codec, CsiObservationCodec)
         own, num_irs = state.own_user, self.scenario.num_irs
         held = self._ones(*shape[:2], num_irs) if self.scenario.csi == "all" else self._held(state.owner)
-        anything = self._ones(*own.shape), self._ones(*shape[:2], num_irs)
+        # memory that is fresh or was handed out writable may hold anything
+        before, buffer = (self._ones(*own.shape), self._ones(*shape[:2], num_irs)), None
         if math.prod(shape) <= SMALL:
             out = np.empty(shape, np.float32)
-            self.observation_codec.write_fast(out, state.csi, (own, held), anything, rho)
+        else:
+            buffer = self._pool.take(shape, lambda: (np.zeros_like(own), np.zeros_like(held)))
+            out, before = buffer.array, buffer.holds if self.read_only else before
+            buffer.holds = own, held
+        self._kernels.write_csi(out, *state.csi, own, held, *before, state.owner, state.bids, *self._written_as)
+        if buffer is None:
             return out
-        buffer = self._pool.take(shape, lambda: (np.zeros_like(own), np.zeros_like(held)))
-        before = buffer.holds if self.read_only else anything  # what was handed out writable may hold anything
-        self.observation_codec.write_fast(buffer.array, state.csi, (own, held), before, rho)
-        buffer.holds = own, held
         view = buffer.array.view()
         view.flags.writeable = not self.read_only
         return view

@@ -16,7 +16,7 @@ import numpy as np
 
 from irs_marl_env.link import namespace
 from irs_marl_env.scenario import Scenario, ScenarioError
-from irs_marl_env.streams import Streams
+from irs_marl_env.streams import Streams, load_kernels
 
 Array = Any
 Motion = dict[str, Array]
@@ -59,7 +59,7 @@ class Street(NamedTuple):
     member: Array  # (K,) group of each user
     num_groups: int
     quarter: Array  # (2,) turns; sin of an angle plus these is (cos, sin) of it
-    fast: bool = False  # walk by the compiled kernels
+    kernels: Any = None  # compiled, to walk by; None for numpy and torch
 
 
 def street(scenario: Scenario, xp: Any, device: Any = None, fast: bool = False) -> Street:
@@ -72,7 +72,7 @@ def street(scenario: Scenario, xp: Any, device: Any = None, fast: bool = False) 
     groups = min(scenario.num_groups, scenario.num_users)
     member = np.arange(scenario.num_users) % groups
     area = np.asarray(scenario.area_m)
-    return Street(scenario, const(area), const(2 * area), const(member), groups, const([0.25, 0.0]), fast)
+    return Street(scenario, const(area), const(2 * area), const(member), groups, const([0.25, 0.0]), load_kernels(fast))
 
 
 # --- mobility --------------------------------------------------------------------------------------------------
@@ -155,23 +155,19 @@ def _group_start(place: Street, streams: Streams, position: Array | None) -> Mot
 
 def _walk_compiled(place: Street, motion: Motion, streams: Streams, num_centres: int) -> Motion:
     """:func:`_walk` of the first points in the area and the others in their disc, drawing for those who arrive."""
-    from irs_marl_env import kernels
-
     s, names = place.scenario, ("point", "target", "travel")
     walked = {name: np.empty_like(motion[name]) for name in names}
     before, after = (motion[name] for name in names), walked.values()
     limits = num_centres, place.area, s.group_radius_m, s.slot_s * s.speed_mps
-    kernels.walk(streams.keys["mobility"], streams.places["mobility"], *before, *limits, *after)
+    place.kernels.walk(streams.keys["mobility"], streams.places["mobility"], *before, *limits, *after)
     return walked
 
 
 def _group_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
-    if place.fast:
-        from irs_marl_env import kernels
-
+    if place.kernels:
         walked = _walk_compiled(place, motion, streams, place.num_groups)
         walked["position"] = np.empty_like(motion["position"])
-        kernels.group_positions(walked["point"], place.member, place.num_groups, place.area, walked["position"])
+        place.kernels.group_positions(walked["point"], place.member, place.num_groups, place.area, walked["position"])
         return walked
     uniform = streams.uniform("mobility", place.num_groups + place.scenario.num_users, 3)
     return _group_position(place, _walk(place, motion, uniform, _group_points))
@@ -188,7 +184,7 @@ def _waypoint_start(place: Street, streams: Streams, position: Array | None) -> 
 
 
 def _waypoint_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
-    if place.fast:
+    if place.kernels:
         walked = _walk_compiled(place, motion, streams, place.scenario.num_users)
     else:
         uniform = streams.uniform("mobility", place.scenario.num_users, 3)

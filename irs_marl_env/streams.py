@@ -37,6 +37,15 @@ COMPILED_CAUSES = ("direct_fading", "bs_irs_fading", "irs_user_fading", "csi_err
 _FROZEN_KEY = 0x1257  # keeps the scenario's frozen realisation apart from the streams of any environment
 
 
+def load_kernels(wanted: bool) -> Any:
+    """The compiled kernels, or ``None``; imported only where they are wanted."""
+    if not wanted:
+        return None
+    from irs_marl_env import kernels
+
+    return kernels
+
+
 class Streams:
     """The generators of E environments.
 
@@ -72,6 +81,7 @@ class Streams:
         if self.on_device:
             self.keys = {cause: words.to_device(keys[cause], self._device) for cause in CAUSES}
             self.places = {cause: words.to_device(places[cause], self._device) for cause in CAUSES}
+        self._kernels = load_kernels(self._fast)
         self._ahead = {cause: words.Ahead() for cause in CAUSES}
         self._pools: dict[tuple[Any, ...], Pool] = {}
 
@@ -149,8 +159,6 @@ class Streams:
         if not (self._fast and cause in COMPILED_CAUSES):
             normal = self._take(cause, (*blocks, *shape), "normal")
             return amplitude.reshape(*amplitude.shape, *(1,) * len(shape)) * normal
-        from irs_marl_env import kernels
-
         count, size = math.prod(blocks), math.prod(shape)
         full = (self.num_envs, count, 2 * size)
         flat = np.ascontiguousarray(amplitude.reshape(self.num_envs, count))
@@ -162,7 +170,7 @@ class Streams:
             out, before = buffer.array.view(), buffer.holds
             buffer.holds = flat
         if out.size:
-            kernels.scaled_normals(self.keys[cause], self.places[cause], flat, before, out)
+            self._kernels.scaled_normals(self.keys[cause], self.places[cause], flat, before, out)
         return out.view(np.complex64).reshape(self.num_envs, *blocks, *shape)
 
     def uniform_where(self, chosen: Array, cause: str, *shape: int) -> Array:
@@ -189,10 +197,8 @@ class Streams:
             values = make(keys, places, count)
             places += count
         elif self._fast:
-            from irs_marl_env import kernels
-
             drawn = np.empty((self.num_envs, count), np.uint64)
-            kernels.words(keys, places, drawn)
+            self._kernels.words(keys, places, drawn)
             values = words.CONVERT[kind](drawn)
         else:
             values = self._ahead[cause].take(keys, places, count, self._made(kind))

@@ -13,23 +13,25 @@ from numba.extending import intrinsic
 _M0, _M1 = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
 _W0, _W1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
 _ZERO, _ONE, _TWO, _THREE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
-_HALF, _LOWER = np.uint64(32), np.uint64(0xFFFFFFFF)
 _BLOCK = 512  # words turned into normals at once, a multiple of eight
 
 
 @intrinsic
-def _high_product(typing_context: Any, a: Any, b: Any) -> Any:
-    """Upper 64 bits of the 128-bit product of two uint64."""
+def _product(typing_context: Any, a: Any, b: Any) -> Any:
+    """Upper and lower 64 bits of the product of two uint64, by one instruction."""
+    signature = types.UniTuple(types.uint64, 2)(types.uint64, types.uint64)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         wide = ir.IntType(128)
-        product = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+        whole = builder.mul(builder.zext(args[0], wide), builder.zext(args[1], wide))
+        upper = builder.trunc(builder.lshr(whole, ir.Constant(wide, 64)), ir.IntType(64))
+        lower = builder.trunc(whole, ir.IntType(64))
+        return context.make_tuple(builder, signature.return_type, (upper, lower))
 
-    return types.uint64(types.uint64, types.uint64), codegen
+    return signature, codegen
 
 
-high_product: Any = _high_product  # called with the context numba adds
+product: Any = _product  # called with the context numba adds
 
 
 @njit(cache=True, inline="always")
@@ -37,8 +39,8 @@ def philox(counter: Any, key0: Any, key1: Any) -> Any:
     """The four words of one value of the counter (whose upper three words are zero)."""
     a, b, c, d = counter, _ZERO, _ZERO, _ZERO
     for _ in range(10):
-        high0, high1 = high_product(_M0, a), high_product(_M1, c)
-        low0, low1 = _M0 * a, _M1 * c
+        high0, low0 = product(_M0, a)
+        high1, low1 = product(_M1, c)
         a, b, c, d = high1 ^ b ^ key0, low1, high0 ^ d ^ key1, low0
         key0 += _W0
         key1 += _W1
@@ -51,10 +53,10 @@ def _philox_pair(counter: Any, key0: Any, key1: Any) -> Any:
     a, b, c, d = counter, _ZERO, _ZERO, _ZERO
     e, f, g, h = counter + _ONE, _ZERO, _ZERO, _ZERO
     for _ in range(10):
-        high0, high1 = high_product(_M0, a), high_product(_M1, c)
-        low0, low1 = _M0 * a, _M1 * c
-        high2, high3 = high_product(_M0, e), high_product(_M1, g)
-        low2, low3 = _M0 * e, _M1 * g
+        high0, low0 = product(_M0, a)
+        high1, low1 = product(_M1, c)
+        high2, low2 = product(_M0, e)
+        high3, low3 = product(_M1, g)
         a, b, c, d = high1 ^ b ^ key0, low1, high0 ^ d ^ key1, low0
         e, f, g, h = high3 ^ f ^ key0, low3, high2 ^ h ^ key1, low2
         key0 += _W0
@@ -88,36 +90,42 @@ def words(keys: Any, places: Any, out: Any) -> None:
         places[row] += np.uint64(out.shape[1])
 
 
-@njit(cache=True, inline="always")
-def _split(lower: Any, upper: Any, at: Any, value: Any) -> None:
-    lower[at] = np.uint32(value & _LOWER)
-    upper[at] = np.uint32(value >> _HALF)
+@njit(cache=True)
+def _draw(first: Any, count: Any, key0: Any, key1: Any, out: Any, at: Any) -> None:
+    """Words ``first .. first + count`` of a stream into ``out[at:]``."""
+    counter, skip, end = (first >> _TWO) + _ONE, first & _THREE, at + count
+    if skip != _ZERO or count < np.uint64(8):  # the stream stands inside a value of the counter
+        at = _draw_part(counter, skip, key0, key1, out, at, end)
+        counter += _ONE
+    for _ in range((end - at) >> _THREE):
+        a, b, c, d, e, f, g, h = _philox_pair(counter, key0, key1)
+        out[at], out[at + _ONE], out[at + _TWO], out[at + _THREE] = a, b, c, d
+        at += np.uint64(4)
+        out[at], out[at + _ONE], out[at + _TWO], out[at + _THREE] = e, f, g, h
+        at += np.uint64(4)
+        counter += _TWO
+    while at < end:
+        at = _draw_part(counter, _ZERO, key0, key1, out, at, end)
+        counter += _ONE
 
 
 @njit(cache=True)
-def _draw_halves(first: Any, count: Any, key0: Any, key1: Any, lower: Any, upper: Any, place: Any) -> None:
-    """Halves of the words ``first .. first + count`` of a stream into ``lower[place:]`` and ``upper[place:]``."""
-    done = _ZERO
-    while done < count:
-        counter, skip = ((first + done) >> _TWO) + _ONE, (first + done) & _THREE
-        at = place + done
-        if skip == _ZERO and count - done >= np.uint64(8):
-            a, b, c, d, e, f, g, h = _philox_pair(counter, key0, key1)
-            _split(lower, upper, at, a)
-            _split(lower, upper, at + _ONE, b)
-            _split(lower, upper, at + _TWO, c)
-            _split(lower, upper, at + _THREE, d)
-            _split(lower, upper, at + np.uint64(4), e)
-            _split(lower, upper, at + np.uint64(5), f)
-            _split(lower, upper, at + np.uint64(6), g)
-            _split(lower, upper, at + np.uint64(7), h)
-            done += np.uint64(8)
-        else:  # the stream stands inside a value of the counter, or fewer are left than a pair gives
-            a, b, c, d = philox(counter, key0, key1)
-            for i in range(skip, min(np.uint64(4), skip + count - done)):
-                value = (a if i == 0 else b) if i < 2 else (c if i == 2 else d)
-                _split(lower, upper, place + done, value)
-                done += _ONE
+def _draw_part(counter: Any, skip: Any, key0: Any, key1: Any, out: Any, at: Any, end: Any) -> Any:
+    """Words of one value of the counter, from ``skip`` on, into ``out[at:end]``; where they end."""
+    a, b, c, d = philox(counter, key0, key1)
+    if skip == _ZERO and at < end:
+        out[at] = a
+        at += _ONE
+    if skip <= _ONE and at < end:
+        out[at] = b
+        at += _ONE
+    if skip <= _TWO and at < end:
+        out[at] = c
+        at += _ONE
+    if at < end:
+        out[at] = d
+        at += _ONE
+    return at
 
 
 @njit(cache=True, inline="always")
@@ -145,11 +153,20 @@ def cosine_sine(turn: Any) -> Any:
 
 
 @njit(cache=True, error_model="numpy")
-def _box_muller(lower: Any, upper: Any, count: Any, radius: Any, real: Any, imag: Any) -> None:
-    """``streams._to_normal`` of ``count`` words given by halves; the logarithm too by polynomials that vectorise."""
+def _box_muller(halves: Any, count: Any, scale: Any, radius: Any, turn: Any, real: Any, imag: Any) -> None:
+    """``words.to_normal`` of ``count`` words times ``scale``; the logarithm too by polynomials that vectorise.
+
+    Args:
+        halves: words as pairs of uint32, the lower half first.
+        count: of words.
+        scale: of each number, float32.
+        radius, turn: scratch, float32 and uint32.
+        real, imag: float32, overwritten.
+    """
     bits = radius.view(np.int32)
     for i in range(count):
-        radius[i] = np.float32(lower[i]) * np.float32(2.0**-32) + np.float32(2.0**-33)
+        radius[i] = np.float32(halves[2 * i]) * np.float32(2.0**-32) + np.float32(2.0**-33)
+        turn[i] = halves[2 * i + 1]
     for i in range(count):  # -ln: mantissa in [sqrt(1/2), sqrt(2)) and exponent
         shifted = np.int32(bits[i] - np.int32(0x3F3504F3))
         exponent = np.float32(np.int32(shifted >> np.int32(23)))
@@ -167,9 +184,9 @@ def _box_muller(lower: Any, upper: Any, count: Any, radius: Any, real: Any, imag
         p = p * f + np.float32(3.3333331174e-1)
         log = f * z * p + exponent * np.float32(-2.12194440e-4) - np.float32(0.5) * z
         log = f + log + exponent * np.float32(0.693359375)
-        radius[i] = np.sqrt(max(-log, np.float32(0.0)))
+        radius[i] = scale[i] * np.sqrt(max(-log, np.float32(0.0)))
     for i in range(count):
-        x, y = cosine_sine(upper[i])
+        x, y = cosine_sine(turn[i])
         real[i] = radius[i] * x
         imag[i] = radius[i] * y
 
@@ -178,7 +195,7 @@ def _box_muller(lower: Any, upper: Any, count: Any, radius: Any, real: Any, imag
 def scaled_normals(keys: Any, places: Any, amplitude: Any, before: Any, out: Any) -> None:
     """Blocks of CN(0, a^2) from given places of Philox streams.
 
-    ``streams._to_normal`` of the same words times the amplitude of the block, within 2e-6 of the amplitude. Words
+    ``words.to_normal`` of the same words times the amplitude of the block, within 2e-6 of the amplitude. Words
     belong to places, so a block of amplitude zero costs no draw and shifts nothing.
 
     Args:
@@ -188,46 +205,62 @@ def scaled_normals(keys: Any, places: Any, amplitude: Any, before: Any, out: Any
         before: ``(E, B)`` float32, zero for blocks of ``out`` that hold zeros already.
         out: ``(E, B, 2 n)`` float32: the n numbers of each block (real, imaginary).
     """
-    lower, upper = np.empty(_BLOCK, np.uint32), np.empty(_BLOCK, np.uint32)
-    radius, real, imag = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
-    # pieces of blocks are gathered until there is a full load for the vectorised part
-    begins, scales, counts = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.uint64)
     num_rows, num_blocks, size = out.shape[0], out.shape[1], out.shape[2] // 2
     flat = out.reshape(-1)
-    loaded, pieces = _ZERO, 0
+    # runs of blocks are gathered until there is a full load for the vectorised part
+    words, turn = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint32)
+    scale, radius = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    real, imag = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    halves = words.view(np.uint32)
+    begins, counts = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint64)
+    loaded = pieces = 0
     for row in range(num_rows):
-        for block in range(num_blocks):
-            scale = amplitude[row, block]
-            if scale == 0:
+        block = 0
+        while block < num_blocks:
+            if amplitude[row, block] == 0:
                 if before[row, block] != 0:
-                    begin = np.uint64((row * num_blocks + block) * 2 * size)
-                    for i in range(np.uint64(2 * size)):
-                        flat[begin + i] = np.float32(0.0)
+                    out[row, block, :] = np.float32(0.0)
+                block += 1
                 continue
-            done = _ZERO
-            while done < np.uint64(size):
-                count = min(np.uint64(_BLOCK) - loaded, np.uint64(size) - done)
-                first = places[row] + np.uint64(block * size) + done
-                _draw_halves(first, count, keys[row, 0], keys[row, 1], lower, upper, loaded)
-                begins[pieces] = _TWO * (np.uint64((row * num_blocks + block) * size) + done)
-                scales[pieces], counts[pieces] = scale, count
+            end = block + 1
+            while end < num_blocks and amplitude[row, end] != 0:
+                end += 1
+            done, wanted = 0, (end - block) * size
+            while done < wanted:
+                count = min(_BLOCK - loaded, wanted - done)
+                first = places[row] + np.uint64(block * size + done)
+                _draw(first, np.uint64(count), keys[row, 0], keys[row, 1], words, np.uint64(loaded))
+                _spread(amplitude[row], block, size, done, count, scale, loaded)
+                begins[pieces], counts[pieces] = 2 * ((row * num_blocks + block) * size + done), count
                 loaded, pieces, done = loaded + count, pieces + 1, done + count
-                if loaded == np.uint64(_BLOCK):
-                    _box_muller(lower, upper, loaded, radius, real, imag)
-                    _scatter(flat, real, imag, pieces, begins, scales, counts)
-                    loaded, pieces = _ZERO, 0
+                if loaded == _BLOCK:
+                    _box_muller(halves, loaded, scale, radius, turn, real, imag)
+                    _interleave(flat, real, imag, pieces, begins, counts)
+                    loaded = pieces = 0
+            block = end
         places[row] += np.uint64(num_blocks * size)
-    _box_muller(lower, upper, loaded, radius, real, imag)
-    _scatter(flat, real, imag, pieces, begins, scales, counts)
+    _box_muller(halves, loaded, scale, radius, turn, real, imag)
+    _interleave(flat, real, imag, pieces, begins, counts)
 
 
 @njit(cache=True)
-def _scatter(flat: Any, real: Any, imag: Any, pieces: Any, begins: Any, scales: Any, counts: Any) -> None:
-    """Put gathered pieces where they belong, scaled."""
-    place = _ZERO
+def _spread(amplitude: Any, block: Any, size: Any, done: Any, count: Any, scale: Any, at: Any) -> None:
+    """Amplitude of each of ``count`` numbers of a run of blocks, ``done`` numbers after the start of ``block``."""
+    block, inside, end = block + done // size, done % size, at + count
+    while at < end:
+        stop, value = min(end, at + size - inside), amplitude[block]
+        for i in range(np.uint64(at), np.uint64(stop)):
+            scale[i] = value
+        block, inside, at = block + 1, 0, stop
+
+
+@njit(cache=True)
+def _interleave(flat: Any, real: Any, imag: Any, pieces: Any, begins: Any, counts: Any) -> None:
+    """Put gathered pieces where they belong, real and imaginary parts in turn."""
+    place = _ZERO  # unsigned indices throughout: signed ones may be negative, which keeps loops from vectorising
     for piece in range(pieces):
-        begin, scale = begins[piece], scales[piece]
-        for i in range(counts[piece]):
-            flat[begin + _TWO * i] = scale * real[place + i]
-            flat[begin + _TWO * i + _ONE] = scale * imag[place + i]
-        place += counts[piece]
+        begin, count = begins[piece], counts[piece]
+        for i in range(count):
+            flat[begin + _TWO * i] = real[place + i]
+            flat[begin + _TWO * i + _ONE] = imag[place + i]
+        place += count

@@ -27,16 +27,31 @@ def _clear(out: Any, real: Any, imag: Any, count: Any) -> None:
 
 @njit(cache=True)
 def write_csi(
-    out: Any, H: Any, G: Any, h: Any, own: Any, held: Any, own_before: Any, held_before: Any, scales: Any, limit: Any
+    out: Any,
+    H: Any,
+    G: Any,
+    h: Any,
+    own: Any,
+    held: Any,
+    own_before: Any,
+    held_before: Any,
+    owner: Any,
+    bids: Any,
+    rho: Any,
+    scales: Any,
+    limit: Any,
 ) -> None:
-    """``codec.CsiObservationCodec.write`` for IRSs of one size: the H, G and h blocks, touching what changes alone.
+    """``core.Core._rho`` and ``codec.CsiObservationCodec.write`` for IRSs of one size, touching what changes alone.
 
     Args:
-        out: ``(E, M, D_o)`` float32, zero in these blocks except where ``own_before``, ``held_before`` say otherwise.
+        out: ``(E, M, D_o)`` float32, zero in the channel blocks except where ``own_before``, ``held_before`` say otherwise.
         H, G, h: channels as the BSs know them.
         own: ``(E, M, K)`` float32, 1 for the users of each BS.
         held: ``(E, M, L)`` float32, 1 for the IRSs whose CSI each BS sees.
         own_before, held_before: the same for what ``out`` holds; ones for memory that may hold anything.
+        owner: ``(E, L)`` int64, decided last.
+        bids: ``(E, M, L)`` float32, of the last slot.
+        rho: what the others' last strategies are: 0 nothing, 1 owners, 2 bids.
         scales: three float32, the factors of H, G and h.
         limit: float32, clip.
     """
@@ -44,7 +59,9 @@ def write_csi(
     num_irs, num_elements = G.shape[2], G.shape[3]
     row_size = out.shape[2]
     flat = out.reshape(-1)
-    H_parts, G_parts, h_parts = H.reshape(-1).view(np.float32), G.reshape(-1).view(np.float32), h.reshape(-1).view(np.float32)
+    H_parts = H.reshape(-1).view(np.float32)
+    G_parts = G.reshape(-1).view(np.float32)
+    h_parts = h.reshape(-1).view(np.float32)
     size_H, size_G = num_users * num_antennas, num_elements * num_antennas
     start_G, start_h = 2 * size_H, 2 * size_H + 2 * num_irs * size_G
     for e in range(num_envs):
@@ -76,3 +93,15 @@ def write_csi(
                         _put(flat, real, imag, h_parts, first, num_elements, scales[2], limit)
                     elif own_before[e, m, k] != 0 and held_before[e, m, irs] != 0:
                         _clear(flat, real, imag, num_elements)
+            at = row + row_size - (num_bs - 1) * num_irs
+            for other in range(num_bs):
+                if other == m:
+                    continue
+                for irs in range(num_irs):
+                    value = np.float32(0.0)
+                    if rho == 1:
+                        value = np.float32(owner[e, irs] == other)
+                    elif rho == 2:
+                        value = bids[e, other, irs]
+                    flat[at + irs] = value
+                at += num_irs

@@ -20,6 +20,12 @@ def _limited(x: Any) -> Any:
     return min(max(x, np.float32(-1.0)), np.float32(1.0))
 
 
+@njit(cache=True, inline="always")
+def _parts(x: Any) -> Any:
+    """Real and imaginary parts in turn, flat."""
+    return x.reshape(-1).view(np.float32)
+
+
 @njit(cache=True)
 def auction(action: Any, start: Any, bids: Any, owner: Any) -> bool:
     """Bids of raw or structured actions, limited, and ``association.assign`` where no auction is tied.
@@ -50,10 +56,12 @@ def auction(action: Any, start: Any, bids: Any, owner: Any) -> bool:
 
 
 @njit(cache=True, fastmath={"contract"})
-def _reflect(path_real: Any, path_imag: Any, count: Any, parts: Any, at: Any, width: Any, by_real: Any, by_imag: Any) -> None:
-    """Add ``path[n] x G[n]`` over n, real and imaginary parts of the path apart, over interleaved rows of G.
+def _row_product(
+    path_real: Any, path_imag: Any, count: Any, parts: Any, at: Any, width: Any, by_real: Any, by_imag: Any
+) -> None:
+    """Row times matrix, ``path G``: add ``Re(path[n]) G[n]`` and ``Im(path[n]) G[n]`` over n, over interleaved rows of G.
 
-    Four elements at a time: sums are read and written once for four of them.
+    Four rows at a time: sums are read and written once for four of them.
     """
     n = 0
     while n + 4 <= count:
@@ -98,7 +106,7 @@ def owned_channel(H: Any, G: Any, h: Any, phi: Any, owner: Any, cell: Any, out: 
     """
     num_envs, num_irs, num_users, num_elements = h.shape
     num_bs, num_antennas = H.shape[1], H.shape[3]
-    G_parts, h_parts = G.reshape(-1).view(np.float32), h.reshape(-1).view(np.float32)
+    G_parts, h_parts = _parts(G), _parts(h)
     by_real, by_imag = np.empty(2 * num_antennas, np.float32), np.empty(2 * num_antennas, np.float32)
     path_real, path_imag = np.empty(num_elements, np.float32), np.empty(num_elements, np.float32)
     phi_real, phi_imag = np.empty(num_elements, np.float32), np.empty(num_elements, np.float32)
@@ -121,7 +129,7 @@ def owned_channel(H: Any, G: Any, h: Any, phi: Any, owner: Any, cell: Any, out: 
                 by_imag[:] = _NONE
                 first = np.uint64(2 * ((e * num_irs + irs) * num_users + k) * num_elements)
                 _paths(h_parts, first, num_elements, phi_real, phi_imag, path_real, path_imag)
-                _reflect(path_real, path_imag, num_elements, G_parts, at, width, by_real, by_imag)
+                _row_product(path_real, path_imag, num_elements, G_parts, at, width, by_real, by_imag)
                 for b in range(num_antennas):
                     out[e, k, b] += complex(
                         by_real[2 * b] - by_imag[2 * b + 1], by_real[2 * b + 1] + by_imag[2 * b]
@@ -164,30 +172,35 @@ def raw_slot(
     """
     num_envs, num_irs, num_users, num_elements = h.shape
     num_bs, num_antennas = H.shape[1], H.shape[3]
-    H_parts, G_parts, h_parts = H.reshape(-1).view(np.float32), G.reshape(-1).view(np.float32), h.reshape(-1).view(np.float32)
+    H_parts, G_parts, h_parts = _parts(H), _parts(G), _parts(h)
     width = np.uint64(2 * num_antennas)
     member = np.empty(num_users, np.int64)
-    w_real, w_imag = np.empty((num_antennas, num_users), np.float32), np.empty((num_antennas, num_users), np.float32)
-    by_real, by_imag = np.empty((num_users, 2 * num_antennas), np.float32), np.empty((num_users, 2 * num_antennas), np.float32)
+    beams = np.empty(2 * num_antennas * num_users, np.float32)
+    by_real = np.empty((num_users, 2 * num_antennas), np.float32)
+    by_imag = np.empty_like(by_real)
     path_real, path_imag = np.empty(num_elements, np.float32), np.empty(num_elements, np.float32)
     phi_real, phi_imag = np.empty(num_elements, np.float32), np.empty(num_elements, np.float32)
-    beam_real, beam_imag = np.empty(num_users, np.float32), np.empty(num_users, np.float32)
+    h_real, h_imag = np.empty(num_antennas, np.float32), np.empty(num_antennas, np.float32)
+    at_real, at_imag = np.empty(2 * num_users, np.float32), np.empty(2 * num_users, np.float32)
     amplitude = np.sqrt(max_power)
     size_w = num_users * num_antennas
     for e in range(num_envs):
         for m in range(num_bs):
             act = action[e, m]
-            # own users, their beams (antenna first, so that sums run over users) and the power limit
+            # own users
             count = 0
-            total = _NONE
             for k in range(num_users):
                 if cell[e, k] == m:
                     member[count] = k
-                    for b in range(num_antennas):
-                        real, imag = _limited(act[k * num_antennas + b]), _limited(act[size_w + k * num_antennas + b])
-                        w_real[b, count], w_imag[b, count] = real, imag
-                        total += real * real + imag * imag
                     count += 1
+            # their beams, antenna by antenna (real, imaginary of each user), and the power limit
+            total = _NONE
+            for i in range(count):
+                at = member[i] * num_antennas
+                for b in range(num_antennas):
+                    real, imag = _limited(act[at + b]), _limited(act[size_w + at + b])
+                    beams[2 * (b * count + i)], beams[2 * (b * count + i) + 1] = real, imag
+                    total += real * real + imag * imag
             total *= max_power
             reference = max(total, max_power)
             if sphere:
@@ -211,25 +224,26 @@ def raw_slot(
                     for i in range(count):
                         first = np.uint64(2 * ((e * num_irs + irs) * num_users + member[i]) * num_elements)
                         _paths(h_parts, first, size, phi_real, phi_imag, path_real, path_imag)
-                        _reflect(path_real, path_imag, size, G_parts, at, width, by_real[i], by_imag[i])
+                        _row_product(path_real, path_imag, size, G_parts, at, width, by_real[i], by_imag[i])
                 start += size
             summed = _NONE
             for i in range(count):
                 first = np.uint64(2 * ((e * num_bs + m) * num_users + member[i]) * num_antennas)
-                beam_real[:count] = _NONE
-                beam_imag[:count] = _NONE
                 for b in range(num_antennas):
                     at = first + np.uint64(2 * b)
-                    real = scale * (H_parts[at] + by_real[i, 2 * b] - by_imag[i, 2 * b + 1])
-                    imag = scale * (H_parts[at + np.uint64(1)] + by_real[i, 2 * b + 1] + by_imag[i, 2 * b])
-                    for j in range(count):
-                        beam_real[j] += real * w_real[b, j] - imag * w_imag[b, j]
-                        beam_imag[j] += real * w_imag[b, j] + imag * w_real[b, j]
-                interference = _NONE
+                    h_real[b] = scale * (H_parts[at] + by_real[i, 2 * b] - by_imag[i, 2 * b + 1])
+                    h_imag[b] = scale * (H_parts[at + np.uint64(1)] + by_real[i, 2 * b + 1] + by_imag[i, 2 * b])
+                at_real[: 2 * count] = _NONE
+                at_imag[: 2 * count] = _NONE
+                _row_product(h_real, h_imag, num_antennas, beams, np.uint64(0), np.uint64(2 * count), at_real, at_imag)
+                signal = interference = _NONE
                 for j in range(count):
-                    if j != i:
-                        interference += beam_real[j] * beam_real[j] + beam_imag[j] * beam_imag[j]
-                signal = beam_real[i] * beam_real[i] + beam_imag[i] * beam_imag[i]
+                    real, imag = at_real[2 * j] - at_imag[2 * j + 1], at_real[2 * j + 1] + at_imag[2 * j]
+                    received = real * real + imag * imag
+                    if j == i:
+                        signal = received
+                    else:
+                        interference += received
                 rate = np.log1p(signal / (interference + noise_power)) * _PER_BIT
                 rates[e, member[i]] = rate
                 summed += rate
