@@ -92,6 +92,7 @@ class ChannelModel:
         ).reshape(M, L)  # amplitude
         self._bs_irs_gain = self._const(self.bs_irs_gain, np.float32)
         self._bs_irs_gains: Array | None = None  # the same for every environment, made once
+        self._per_site = np.array(np.sqrt(unit_gain), np.float32), np.array(-0.25 * np.array(exponent), np.float32)
         self._site = np.ascontiguousarray(np.concatenate([sites[:, :2], rise], axis=1))
         self._padded = not real_elements.all()
         user = jakes_correlation(scenario.user_doppler_hz, scenario.slot_s)
@@ -107,6 +108,10 @@ class ChannelModel:
             "bs_irs": (M, L, scenario.max_elements, scenario.num_antennas),
             "irs_user": (L, scenario.num_users, scenario.max_elements),
         }
+        self._causes = [f"{link}_fading" for link in self._shape]
+        rician = (scenario.direct_rician_k_db, scenario.bs_irs_rician_k_db, scenario.irs_user_rician_k_db)
+        # all channels are Rayleigh and new in every slot, and no element is missing
+        self._all_new = {*self._mode.values()} == {"iid"} and rician == (None,) * 3 and not self._padded
         los = None
         if scenario.bs_irs_rician_k_db is not None:
             los = self._const(_bs_irs_line_of_sight(scenario, bs, irs), np.complex64)
@@ -148,8 +153,7 @@ class ChannelModel:
         cell = np.empty((num_envs, num_users), np.int64)
         own_user = np.empty((num_envs, self.scenario.num_bs, num_users), np.float32)
         amplitude = np.empty((num_envs, len(self._site), num_users), np.float32)
-        gains = self._unit_amplitude[:, 0], self._slope[:, 0]
-        self._kernels.large_scale(position, self._site, *gains, cell, own_user, amplitude)
+        self._kernels.large_scale(position, self._site, *self._per_site, cell, own_user, amplitude)
         return cell, own_user, amplitude
 
     def _offset(self, position: Array) -> tuple[Array, Array]:
@@ -198,6 +202,10 @@ class ChannelModel:
             streams: advanced for ``iid`` links.
             G: BS-IRS channels of the last slot, returned again where nothing in them changes.
         """
+        if self._all_new:
+            shapes = (self._shape[link][gain.ndim - 1 :] for link, gain in zip(self._shape, gains, strict=True))
+            draws = zip(self._causes, gains, shapes, strict=True)
+            return Channels(*streams.scaled_normals(list(draws)))
         s = self.scenario
         direct_los, irs_user_los = self._line_of_sight(position)
         H = self._channel("direct", gains.direct, scattered, direct_los, s.direct_rician_k_db, streams)

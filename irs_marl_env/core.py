@@ -78,7 +78,7 @@ class Core:
     ) -> None:
         self.scenario, self.xp, self.device, self.read_only = scenario, xp, device, read_only
         self._pool = Pool()
-        self._masks: dict[tuple[int, ...], Array] = {}
+        self._masks: dict[int, Any] = {}
         self.fast = _use_kernels(xp, fast)
         self._kernels = load_kernels(self.fast)
         self.model = ChannelModel(scenario, xp, device, self.fast)
@@ -121,6 +121,10 @@ class Core:
     def _const(self, values: np.ndarray, dtype: Any) -> Array:
         values = np.asarray(values, dtype=dtype)
         return values if self.xp is np else self.xp.asarray(values, device=self.device)
+
+    def finite(self, action: Array) -> bool:
+        """Whether all entries of an action, float32, are finite."""
+        return self._kernels.finite(action) if self.fast else bool(self.xp.all(self.xp.isfinite(action)))
 
     # --- transitions -------------------------------------------------------------------------------------------
 
@@ -263,7 +267,8 @@ class Core:
         """Rates ``(E, K)``, their sums ``(E, M)`` and powers ``(E, M)``: :meth:`_transmission` and :meth:`_rates`."""
         s, num_envs = self.scenario, len(action)
         rates = np.empty((num_envs, s.num_users), np.float32)
-        sum_rate, power_w = np.empty((2, num_envs, s.num_bs), np.float32)
+        sum_rate = np.empty((num_envs, s.num_bs), np.float32)
+        power_w = np.empty((num_envs, s.num_bs), np.float32)
         results = rates, sum_rate, power_w
         self._kernels.raw_slot(action, *state.channels, owner, state.cell, self._elements, *self._limits, *results)
         return results
@@ -354,11 +359,13 @@ class Core:
 
     # --- what agents see ------------------------------------------------------------------------------------------
 
-    def _ones(self, *shape: int) -> Array:
-        """A mask of ones, made once."""
-        if shape not in self._masks:
-            self._masks[shape] = np.ones(shape, np.float32)
-        return self._masks[shape]
+    def _everything(self, num_envs: int) -> tuple[Array, Array]:
+        """Masks of all users ``(E, M, K)`` and all IRSs ``(E, M, L)``, made once."""
+        if num_envs not in self._masks:
+            s = self.scenario
+            sizes = (s.num_users, s.num_irs)
+            self._masks[num_envs] = tuple(np.ones((num_envs, s.num_bs, size), np.float32) for size in sizes)
+        return self._masks[num_envs]
 
     def _rho(self, state: State) -> Array:
         """Last strategies of the other BSs ``(E, M, M - 1, L)`` (the paper's rho_-m)."""
@@ -399,15 +406,15 @@ class Core:
 
     def _observe_compiled(self, state: State, shape: tuple[int, ...]) -> Array:
         """CSI observations by the kernel; large ones in memory that nobody refers to any more."""
-        own, num_irs = state.own_user, self.scenario.num_irs
-        held = self._ones(*shape[:2], num_irs) if self.scenario.csi == "all" else self._held(state.owner)
-        # memory that is fresh or was handed out writable may hold anything
-        before, buffer = (self._ones(*own.shape), self._ones(*shape[:2], num_irs)), None
+        own, before, buffer = state.own_user, self._everything(shape[0]), None
+        held = before[1] if self.scenario.csi == "all" else self._held(state.owner)
         if math.prod(shape) <= SMALL:
             out = np.empty(shape, np.float32)
         else:
             buffer = self._pool.take(shape, lambda: (np.zeros_like(own), np.zeros_like(held)))
-            out, before = buffer.array, buffer.holds if self.read_only else before
+            out = buffer.array
+            if self.read_only:  # others may hold anything by now
+                before = buffer.holds
             buffer.holds = own, held
         self._kernels.write_csi(out, *state.csi, own, held, *before, state.owner, state.bids, *self._written_as)
         if buffer is None:

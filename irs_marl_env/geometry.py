@@ -153,22 +153,23 @@ def _group_start(place: Street, streams: Streams, position: Array | None) -> Mot
     return _group_position(place, {"point": point, "target": target, "travel": travel})
 
 
-def _walk_compiled(place: Street, motion: Motion, streams: Streams, num_centres: int) -> Motion:
-    """:func:`_walk` of the first points in the area and the others in their disc, drawing for those who arrive."""
-    s, names = place.scenario, ("point", "target", "travel")
-    walked = {name: np.empty_like(motion[name]) for name in names}
-    before, after = (motion[name] for name in names), walked.values()
+def _walk_compiled(place: Street, motion: Motion, streams: Streams, member: Array) -> Motion:
+    """:func:`_walk`, drawing for those who arrive alone, and :func:`_group_position` where there are members."""
+    s, position = place.scenario, motion["position"]
+    point, target, travel = motion["point"], motion["target"], motion["travel"]
+    walked = {"point": np.empty(point.shape), "target": np.empty(point.shape), "travel": np.empty(travel.shape)}
+    walked["position"] = np.empty(position.shape) if len(member) else walked["point"]
+    num_centres = point.shape[1] - len(member)
+    stream = streams.keys["mobility"], streams.places["mobility"]
     limits = num_centres, place.area, s.group_radius_m, s.slot_s * s.speed_mps
-    place.kernels.walk(streams.keys["mobility"], streams.places["mobility"], *before, *limits, *after)
+    results = walked["point"], walked["target"], walked["travel"], member, walked["position"]
+    place.kernels.walk(*stream, point, target, travel, *limits, *results)
     return walked
 
 
 def _group_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
     if place.kernels:
-        walked = _walk_compiled(place, motion, streams, place.num_groups)
-        walked["position"] = np.empty_like(motion["position"])
-        place.kernels.group_positions(walked["point"], place.member, place.num_groups, place.area, walked["position"])
-        return walked
+        return _walk_compiled(place, motion, streams, place.member)
     uniform = streams.uniform("mobility", place.num_groups + place.scenario.num_users, 3)
     return _group_position(place, _walk(place, motion, uniform, _group_points))
 
@@ -185,10 +186,9 @@ def _waypoint_start(place: Street, streams: Streams, position: Array | None) -> 
 
 def _waypoint_advance(place: Street, motion: Motion, streams: Streams) -> Motion:
     if place.kernels:
-        walked = _walk_compiled(place, motion, streams, place.scenario.num_users)
-    else:
-        uniform = streams.uniform("mobility", place.scenario.num_users, 3)
-        walked = _walk(place, motion, uniform, _in_area)
+        return _walk_compiled(place, motion, streams, place.member[:0])
+    uniform = streams.uniform("mobility", place.scenario.num_users, 3)
+    walked = _walk(place, motion, uniform, _in_area)
     return {**walked, "position": walked["point"]}
 
 

@@ -216,15 +216,16 @@ class MdlbiParallelEnv(ParallelEnv):
             missing = [agent for agent in self.agents if agent not in actions]
             unknown = [agent for agent in actions if agent not in self.agents]
             raise ValueError(f"actions must name exactly {self.agents}; missing {missing}, unknown {unknown}")
-        action = np.empty((1, len(self.agents), self.action_codec.size), np.float32)
+        shape = (self.action_codec.size,)
+        action = np.empty((1, len(self.agents), *shape), np.float32)
         for m, agent in enumerate(self.agents):
             row = np.asarray(actions[agent])
-            if row.shape != action.shape[2:]:
-                raise ValueError(f"actions[{agent!r}] has shape {row.shape}: must be {action.shape[2:]}")
+            if row.shape != shape:
+                raise ValueError(f"actions[{agent!r}] has shape {row.shape}: must be {shape}")
             if row.dtype.kind not in "fiub":
                 raise ValueError(f"actions[{agent!r}] has dtype {row.dtype}: must be castable to float32")
             action[0, m] = row
-        if not np.isfinite(action).all():
+        if not self._core.finite(action):
             m, i = np.argwhere(~np.isfinite(action[0]))[0]
             agent = self.agents[m]
             raise ValueError(f"actions[{agent!r}][{i}]={actions[agent][i]}: must be a finite number in [-1, 1]")

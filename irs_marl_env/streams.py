@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,6 +44,25 @@ def load_kernels(wanted: bool) -> Any:
     from irs_marl_env import kernels
 
     return kernels
+
+
+class _Plan(NamedTuple):
+    """How a kernel sees a draw of scaled normals: the same draw comes in every slot."""
+
+    blocks: tuple[int, int]  # of amplitudes
+    full: tuple[int, int, int]  # of real and imaginary parts
+    result: tuple[int, ...]  # as the caller wants them
+    pool: Pool | None  # of large results
+
+    @classmethod
+    def of(cls, amplitude: tuple[int, ...], shape: tuple[int, ...]) -> _Plan:
+        num_envs, count = amplitude[0], math.prod(amplitude[1:])
+        full = (num_envs, count, 2 * math.prod(shape))
+        return cls((num_envs, count), full, (*amplitude, *shape), Pool() if math.prod(full) > SMALL else None)
+
+    def shaped(self, drawn: np.ndarray) -> np.ndarray:
+        """The numbers as complex64."""
+        return drawn.view(np.complex64).reshape(self.result)
 
 
 class Streams:
@@ -83,7 +102,7 @@ class Streams:
             self.places = {cause: words.to_device(places[cause], self._device) for cause in CAUSES}
         self._kernels = load_kernels(self._fast)
         self._ahead = {cause: words.Ahead() for cause in CAUSES}
-        self._pools: dict[tuple[Any, ...], Pool] = {}
+        self._plans: dict[tuple[Any, ...], _Plan] = {}
 
     @classmethod
     def from_sequences(cls, seeds: Sequence[np.random.SeedSequence], xp: Any, *args: Any, **kwargs: Any) -> Streams:
@@ -155,23 +174,34 @@ class Streams:
         Every number has its word whatever the amplitudes, so an amplitude of zero shifts nothing. With kernels, the
         memory of a large result is used again once nobody refers to it: copy what you want to write into.
         """
-        blocks = tuple(amplitude.shape[1:])
         if not (self._fast and cause in COMPILED_CAUSES):
-            normal = self._take(cause, (*blocks, *shape), "normal")
+            normal = self._take(cause, (*amplitude.shape[1:], *shape), "normal")
             return amplitude.reshape(*amplitude.shape, *(1,) * len(shape)) * normal
-        count, size = math.prod(blocks), math.prod(shape)
-        full = (self.num_envs, count, 2 * size)
-        flat = np.ascontiguousarray(amplitude.reshape(self.num_envs, count))
-        if math.prod(full) <= SMALL:
-            out, before = np.zeros(full, np.float32), flat  # blocks of amplitude zero hold zeros already
+        plan, prepared = self._prepare(cause, amplitude, shape)
+        self._kernels.scaled_normals(*prepared)
+        return plan.shaped(prepared[-1])
+
+    def scaled_normals(self, draws: Sequence[tuple[str, Array, tuple[int, ...]]]) -> list[Array]:
+        """:meth:`scaled_normal` of three draws ``(cause, amplitude, shape)``, of three causes."""
+        if not self._fast:
+            return [self.scaled_normal(cause, amplitude, *shape) for cause, amplitude, shape in draws]
+        (plan0, first), (plan1, second), (plan2, third) = [self._prepare(*draw) for draw in draws]
+        self._kernels.scaled_normals_of_three(*first, *second, *third)
+        return [plan0.shaped(first[-1]), plan1.shaped(second[-1]), plan2.shaped(third[-1])]
+
+    def _prepare(self, cause: str, amplitude: Array, shape: tuple[int, ...]) -> tuple[_Plan, tuple[np.ndarray, ...]]:
+        """How to draw, and what the kernel takes: keys, places, amplitudes, what the last argument holds, and that."""
+        plan = self._plans.get((cause, amplitude.shape, shape))
+        if plan is None:
+            plan = self._plans[cause, amplitude.shape, shape] = _Plan.of(amplitude.shape, shape)
+        flat = np.ascontiguousarray(amplitude.reshape(plan.blocks))
+        if plan.pool is None:
+            out, before = np.zeros(plan.full, np.float32), flat  # blocks of amplitude zero hold zeros already
         else:
-            pool = self._pools.setdefault((cause, full), Pool())
-            buffer = pool.take(full, lambda: np.zeros_like(flat))
+            buffer = plan.pool.take(plan.full, lambda: np.zeros_like(flat))
             out, before = buffer.array.view(), buffer.holds
             buffer.holds = flat
-        if out.size:
-            self._kernels.scaled_normals(self.keys[cause], self.places[cause], flat, before, out)
-        return out.view(np.complex64).reshape(self.num_envs, *blocks, *shape)
+        return plan, (self.keys[cause], self.places[cause], flat, before, out)
 
     def uniform_where(self, chosen: Array, cause: str, *shape: int) -> Array:
         """:meth:`uniform` for the environments where ``chosen (E,)`` is true; the others draw nothing and get zeros."""

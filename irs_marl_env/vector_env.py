@@ -222,7 +222,7 @@ class MdlbiVectorEnv:
         action = xp.asarray(action, dtype=xp.float32, device=self.device)
         if tuple(action.shape) != expected:
             raise ValueError(f"action has shape {tuple(action.shape)}: must be {expected}")
-        if not bool(xp.all(xp.isfinite(action))):
+        if not self._core.finite(action):
             raise ValueError("action has entries that are not finite: must be numbers in [-1, 1]")
         return action
 

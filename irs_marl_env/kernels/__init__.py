@@ -4,9 +4,20 @@ Imported only where numba is installed and wanted. Each kernel names the plain f
 tests hold the two together. One thread each; what a row gets does not depend on the number of environments.
 """
 
-from irs_marl_env.kernels.draws import scaled_normals, words
+from irs_marl_env.kernels.draws import scaled_normals, scaled_normals_of_three, words
 from irs_marl_env.kernels.observation import write_csi
-from irs_marl_env.kernels.radio import auction, owned_channel, raw_slot
-from irs_marl_env.kernels.street import group_positions, large_scale, walk
+from irs_marl_env.kernels.radio import auction, finite, owned_channel, raw_slot
+from irs_marl_env.kernels.street import large_scale, walk
 
-__all__ = ["auction", "group_positions", "large_scale", "owned_channel", "raw_slot", "scaled_normals", "walk", "words", "write_csi"]
+__all__ = [
+    "auction",
+    "finite",
+    "large_scale",
+    "owned_channel",
+    "raw_slot",
+    "scaled_normals",
+    "scaled_normals_of_three",
+    "walk",
+    "words",
+    "write_csi",
+]

@@ -244,6 +244,18 @@ def scaled_normals(keys: Any, places: Any, amplitude: Any, before: Any, out: Any
 
 
 @njit(cache=True)
+def scaled_normals_of_three(
+    keys0: Any, places0: Any, amplitude0: Any, before0: Any, out0: Any,
+    keys1: Any, places1: Any, amplitude1: Any, before1: Any, out1: Any,
+    keys2: Any, places2: Any, amplitude2: Any, before2: Any, out2: Any,
+) -> None:  # fmt: skip
+    """:func:`scaled_normals` of three streams: a small batch would spend most of its time on the way to a kernel."""
+    scaled_normals(keys0, places0, amplitude0, before0, out0)
+    scaled_normals(keys1, places1, amplitude1, before1, out1)
+    scaled_normals(keys2, places2, amplitude2, before2, out2)
+
+
+@njit(cache=True)
 def _spread(amplitude: Any, block: Any, size: Any, done: Any, count: Any, scale: Any, at: Any) -> None:
     """Amplitude of each of ``count`` numbers of a run of blocks, ``done`` numbers after the start of ``block``."""
     block, inside, end = block + done // size, done % size, at + count

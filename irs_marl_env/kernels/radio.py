@@ -26,6 +26,16 @@ def _parts(x: Any) -> Any:
     return x.reshape(-1).view(np.float32)
 
 
+@njit(cache=True, fastmath={"reassoc"})
+def finite(x: Any) -> bool:
+    """``numpy.isfinite(x).all()`` of float32."""
+    flat = x.reshape(-1)
+    total = _NONE
+    for i in range(np.uint64(len(flat))):
+        total += flat[i] * _NONE  # NaN from there on if one is not finite
+    return total == _NONE
+
+
 @njit(cache=True)
 def auction(action: Any, start: Any, bids: Any, owner: Any) -> bool:
     """Bids of raw or structured actions, limited, and ``association.assign`` where no auction is tied.

@@ -19,6 +19,12 @@ def _uniform(place: Any, key0: Any, key1: Any) -> Any:
     return np.float64(word(place, key0, key1) >> np.uint64(11)) * 2.0**-53
 
 
+@njit(cache=True, inline="always")
+def _fold(x: Any, side: Any) -> Any:
+    """``geometry._fold`` of one coordinate."""
+    return side - abs(side - x % (2.0 * side))
+
+
 @njit(cache=True)
 def walk(
     keys: Any,
@@ -33,8 +39,11 @@ def walk(
     new_point: Any,
     new_target: Any,
     new_travel: Any,
+    member: Any,
+    position: Any,
 ) -> None:
-    """``geometry._walk`` with the targets of ``geometry._group_points``: centres in the area, members in a disc.
+    """``geometry._walk`` with the targets of ``geometry._group_points`` (centres in the area, members in a disc), and
+    ``geometry._group_position`` of the points.
 
     A point that arrives reads its three words of this slot; the words of the others are passed over unread.
 
@@ -48,6 +57,8 @@ def walk(
         radius: of the disc [m].
         speed: nominal, m per slot.
         new_point, new_target, new_travel: of the next slot, overwritten.
+        member: ``(K,)`` centre of each user; empty where the points are the users.
+        position: ``(E, K, 2)`` m, overwritten where there are members.
     """
     num_envs, num_points = travel.shape
     for e in range(num_envs):
@@ -73,29 +84,10 @@ def walk(
                 new_target[e, p, 1] = away * math.sin(_TWO_PI * v)
             new_travel[e, p] = speed * (0.5 + _uniform(place + np.uint64(2), keys[e, 0], keys[e, 1]))
         places[e] += np.uint64(3 * num_points)
-
-
-@njit(cache=True, inline="always")
-def _fold(x: Any, side: Any) -> Any:
-    """``geometry._fold`` of one coordinate."""
-    return side - abs(side - x % (2.0 * side))
-
-
-@njit(cache=True)
-def group_positions(point: Any, member: Any, num_groups: Any, area: Any, position: Any) -> None:
-    """``geometry._group_position``: users around the centres of their groups, folded into the area.
-
-    Args:
-        point: ``(E, G + K, 2)`` m, centres and then members relative to them.
-        member: ``(K,)`` group of each user.
-        num_groups: G.
-        area: ``(2,)`` m.
-        position: ``(E, K, 2)`` m, overwritten.
-    """
-    for e in range(position.shape[0]):
-        for k in range(position.shape[1]):
+        for k in range(len(member)):
             for i in range(2):
-                position[e, k, i] = _fold(point[e, member[k], i] + point[e, num_groups + k, i], area[i])
+                around = new_point[e, member[k], i] + new_point[e, num_centres + k, i]
+                position[e, k, i] = _fold(around, area[i])
 
 
 @njit(cache=True, error_model="numpy")
