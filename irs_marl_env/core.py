@@ -388,7 +388,10 @@ class Core:
             everything = self.scenario.csi == "all"
             if self.fast and not self.observation_codec.padded:
                 return self._observe_compiled(state, shape)
-            out = xp.empty(shape, dtype=xp.float32, device=self.device)
+            if xp is np and math.prod(shape) > SMALL:
+                out = self._pool.take(shape, lambda: None).array.view()
+            else:
+                out = xp.empty(shape, dtype=xp.float32, device=self.device)
             held = None if everything else self._held(state.owner)
             self.observation_codec.write(out, state.csi, own_user, held, self._rho(state))
             return out
@@ -413,7 +416,7 @@ class Core:
         else:
             buffer = self._pool.take(shape, lambda: (np.zeros_like(own), np.zeros_like(held)))
             out = buffer.array
-            if self.read_only:  # others may hold anything by now
+            if self.read_only:  # a writable one may hold anything by now
                 before = buffer.holds
             buffer.holds = own, held
         self._kernels.write_csi(out, *state.csi, own, held, *before, state.owner, state.bids, *self._written_as)

@@ -25,7 +25,7 @@ class Ahead:
     def __init__(self) -> None:
         self._generators: list[np.random.Philox] | None = None
         self._values: Array = None
-        self._used = self._size = 0
+        self._used = self._size = self._uncounted = 0
 
     def take(
         self, keys: np.ndarray, places: np.ndarray, count: int, convert: Callable[[np.ndarray], Array]
@@ -34,7 +34,7 @@ class Ahead:
 
         Args:
             keys: ``(E, 2)`` uint64.
-            places: ``(E,)`` uint64 of the first value; moved on.
+            places: ``(E,)`` uint64, moved on by :meth:`taken` before.
             count: values per environment.
             convert: words ``(E, n)`` to values.
         """
@@ -42,14 +42,20 @@ class Ahead:
             self._refill(keys, places, count, convert)
         values = self._values[:, self._used : self._used + count]
         self._used += count
-        places += np.uint64(count)
+        self._uncounted += count
         return values
+
+    def taken(self) -> int:
+        """Values per environment taken since this was last asked."""
+        count, self._uncounted = self._uncounted, 0
+        return count
 
     def _refill(
         self, keys: np.ndarray, places: np.ndarray, count: int, convert: Callable[[np.ndarray], Array]
     ) -> None:
         if self._generators is None:
-            self._generators = [_philox(key, int(place)) for key, place in zip(keys, places, strict=True)]
+            begin = places + np.uint64(self._uncounted)
+            self._generators = [_philox(key, int(place)) for key, place in zip(keys, begin, strict=True)]
         ahead = max(1, _AHEAD // max(1, count * len(keys))) * count
         drawn = np.empty((len(keys), ahead), np.uint64)
         for row, generator in enumerate(self._generators):
