@@ -186,6 +186,12 @@ def _multiply_into(out: Array, a: Array, b: Array) -> None:
         out[...] = a * b
 
 
+def _largest_part(x: np.ndarray) -> float:
+    """The largest magnitude of a real or imaginary part, 0 without any."""
+    parts = x.view(np.float32)
+    return float(max(parts.max(initial=0.0), -parts.min(initial=0.0)))
+
+
 def _real_imag(x: Array, axes: tuple[int, ...]) -> Array:
     """Real and imaginary part of ``(E, M, ...)`` complex as a view ``(E, M, 2, ...)``."""
     if type(x) is np.ndarray:
@@ -253,10 +259,10 @@ class CsiObservationCodec:
         self._write(out, "G", _real_imag(csi.G, (0, 1, 5, 2, 3, 4)), factor_G)
         self._write(out, "h", _real_imag(csi.h[:, None], (0, 1, 5, 2, 3, 4)), factor_h)
         out[..., self.layout.slices["rho"]] = rho.reshape(*out.shape[:-1], -1)
-        if type(out) is np.ndarray:
-            np.minimum(np.maximum(out, -CSI_LIMIT, out=out), CSI_LIMIT, out=out)
-        else:
+        if type(out) is not np.ndarray:
             namespace(out).clip(out, -CSI_LIMIT, CSI_LIMIT, out=out)
+        elif any(_largest_part(x) * factor > CSI_LIMIT for x, factor in zip(csi, self.factors, strict=True)):
+            np.minimum(np.maximum(out, -CSI_LIMIT, out=out), CSI_LIMIT, out=out)  # rare, so looked for where it is cheap
 
     def _write(self, out: Array, name: str, parts: Array, factor: Any) -> None:
         """Write the real and the imaginary block of a channel, ``parts (E, 1 or M, 2, ...)`` times ``factor``."""
