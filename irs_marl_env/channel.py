@@ -76,6 +76,9 @@ class ChannelModel:
         self._site_x = self._const(sites[:, :1], np.float64)  # (M + L, 1)
         self._site_y = self._const(sites[:, 1:2], np.float64)
         rise = (sites[:, 2:] - scenario.user_height_m) ** 2
+        self._heights = self._const(scenario.user_height_m - sites[:, 2], np.float64)  # from every site to a user
+        self._antennas = self._const(_ula(scenario.num_antennas), np.float64)
+        self._columns_rows = tuple(self._const(a, np.float64) for a in _upa(scenario.elements, scenario.max_elements))
         self._rise2 = self._const(rise, np.float64)  # (M + L, 1) squared height difference
         self._may_touch = bool((rise < 1.0).any())
         self._stations = self._const(np.arange(M)[:, None], np.int64)  # (M, 1)
@@ -245,7 +248,7 @@ class ChannelModel:
         if s.direct_rician_k_db is None and s.irs_user_rician_k_db is None:
             return None, None
         x, y = self._offset(position)
-        rise = xp.broadcast_to(self._heights()[:, None], x.shape)
+        rise = xp.broadcast_to(self._heights[:, None], x.shape)
         distance = xp.sqrt(x * x + y * y + rise**2)
         across = y / distance  # direction cosines along y and z
         up = rise / distance
@@ -253,18 +256,12 @@ class ChannelModel:
         phase = -2 * math.pi / s.wavelength_m * distance[..., None]
         direct = irs_user = None
         if s.direct_rician_k_db is not None:
-            antennas = self._const(_ula(s.num_antennas), np.float64)
-            direct = _unit(phase[:, :M] + math.pi * across[:, :M, :, None] * antennas, xp)
+            direct = _unit(phase[:, :M] + math.pi * across[:, :M, :, None] * self._antennas, xp)
         if s.irs_user_rician_k_db is not None and s.num_irs:
-            column, row = (self._const(axis, np.float64) for axis in _upa(s.elements, s.max_elements))
+            column, row = self._columns_rows
             at_irs = across[:, M:, :, None] * column[:, None] + up[:, M:, :, None] * row[:, None]
             irs_user = _unit(phase[:, M:] + math.pi * at_irs, xp)
         return direct, irs_user
-
-    def _heights(self) -> Array:
-        s = self.scenario
-        site = [s.bs_height_m] * s.num_bs + [s.irs_height_m] * s.num_irs
-        return self._const(s.user_height_m - np.array(site), np.float64)
 
     # --- channel state information --------------------------------------------------------------------------------
 

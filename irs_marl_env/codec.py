@@ -262,7 +262,9 @@ class CsiObservationCodec:
         if type(out) is not np.ndarray:
             namespace(out).clip(out, -CSI_LIMIT, CSI_LIMIT, out=out)
         elif any(_largest_part(x) * factor > CSI_LIMIT for x, factor in zip(csi, self.factors, strict=True)):
-            np.minimum(np.maximum(out, -CSI_LIMIT, out=out), CSI_LIMIT, out=out)  # rare, so looked for where it is cheap
+            np.minimum(
+                np.maximum(out, -CSI_LIMIT, out=out), CSI_LIMIT, out=out
+            )  # rare, so looked for where it is cheap
 
     def _write(self, out: Array, name: str, parts: Array, factor: Any) -> None:
         """Write the real and the imaginary block of a channel, ``parts (E, 1 or M, 2, ...)`` times ``factor``."""
@@ -375,8 +377,9 @@ class StateCodec:
     area, ``cell (M, K)`` and ``owner (M, L)`` one-hot.
     """
 
-    def __init__(self, scenario: Scenario) -> None:
-        s = self._scenario = scenario
+    def __init__(self, scenario: Scenario, xp: Any = np, device: Any = None) -> None:
+        s, area = scenario, np.asarray(scenario.area_m)
+        self._area = area if xp is np else xp.asarray(area, device=device)
         M, K, L, total = s.num_bs, s.num_users, s.num_irs, sum(s.elements)
         blocks: dict[str, tuple[int, ...]] = {"direct_gain": (M, K), "irs_gain": (M, L, K)}
         if s.observation == "csi":
@@ -412,9 +415,8 @@ class StateCodec:
             known = {}
             for name, x in scaled.items():
                 known[f"{name}_real"], known[f"{name}_imag"] = xp.real(x), xp.imag(x)
-        area = xp.asarray(self._scenario.area_m, dtype=position.dtype, device=getattr(position, "device", None))
         known = {name: xp.clip(x, -self._limit, self._limit) for name, x in known.items()}
-        named = {**known, "position": position / area, "cell": own_user, "owner": held}
+        named = {**known, "position": position / self._area, "cell": own_user, "owner": held}
         lead = own_user.shape[0]
         parts = [xp.astype(xp.reshape(named[name], (lead, -1)), xp.float32) for name in self.layout.shapes]
         return xp.concat(parts, axis=-1)

@@ -84,7 +84,9 @@ class Core:
         self.model = ChannelModel(scenario, xp, device, self.fast)
         self.action_codec = ACTION_CODECS[scenario.action](scenario)
         self.observation_codec = OBSERVATION_CODECS[scenario.observation](scenario)
-        self.state_codec = StateCodec(scenario)
+        self.state_codec = StateCodec(scenario, xp, device)
+        codec = self.observation_codec
+        self._bounds = self._const(codec.low, np.float32), self._const(codec.high, np.float32)
         self._mobility = MOBILITY[scenario.mobility]
         self._street = street(scenario, xp, device, self.fast)
         self._trace = load_trace(scenario)
@@ -176,6 +178,8 @@ class Core:
         outcome = Outcome(self._reward(sum_rate, bids), rates, sum_rate, power_w, owner, state.cell, state.own_user)
         motion = self._mobility.advance(self._street, state.motion, streams)
         scattered = self.model.evolve(state.scattered, streams)
+        if xp is not np:
+            bids = bids.detach()  # gradients end with the slot
         return self._enter(state, motion, scattered, decided, bids, streams), outcome
 
     def _assign(self, bids: Array, streams: Streams) -> Array:
@@ -403,9 +407,7 @@ class Core:
             "held": self._held(state.owner),
             "rho": self._rho(state),
         }
-        low, high = self.observation_codec.low, self.observation_codec.high
-        flat = self.observation_codec.encode(named)
-        return xp.clip(flat, self._const(low, np.float32), self._const(high, np.float32))
+        return xp.clip(self.observation_codec.encode(named), *self._bounds)
 
     def _observe_compiled(self, state: State, shape: tuple[int, ...]) -> Array:
         """CSI observations by the kernel; large ones in memory that nobody refers to any more."""

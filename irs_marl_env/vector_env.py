@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,9 +19,9 @@ BACKENDS = ("numpy", "torch")
 class MdlbiVectorEnv:
     """E environments of one scenario; row i is the single environment seeded with ``seed + i``.
 
-    All rows begin and, without ``stagger``, end their episodes together. The step that truncates a row resets it at once:
-    its observations are those of the next episode, and ``infos["final_observation"]``, ``infos["final_state"]`` hold the
-    true last ones.
+    All rows begin and, without ``stagger``, end their episodes together. The step that truncates a row resets it at
+    once: its observations are those of the next episode, and ``infos["final_observation"]``, ``infos["final_state"]``
+    hold the true last ones.
 
     Args:
         scenario: preset name or scenario.
@@ -31,8 +30,8 @@ class MdlbiVectorEnv:
         device: torch device; ``None`` is the CPU.
         autoreset: ``False``: stepping on after the truncating step is an error until ``reset``.
         stagger: spread the ends of episodes: the first episode of row i is cut short at slot
-            ``horizon - i * horizon // num_envs``, all later ones are whole. Learners then never see a whole batch at the
-            same slot.
+            ``horizon - i * horizon // num_envs``, all later ones are whole. A learner then never sees a whole batch at
+            the same slot.
         fast: use the compiled kernels (extra ``fast``); ``None``: where they are installed. Results agree within
             float32 rounding, not bit by bit.
         read_only: hand out CSI observations as read-only arrays: with kernels, memory that nobody refers to any more is
@@ -40,9 +39,15 @@ class MdlbiVectorEnv:
             they are either way.
         **overrides: scenario fields.
 
+    With ``backend="torch"`` nothing is copied from the host in a step, random numbers included, and gradients flow from
+    rewards and rates to an action that asks for them (never through the state to later slots). The one thing waited for
+    is whether the action is finite.
+
     Raises:
         ValueError: unknown scenario, field or backend, or an impossible value.
     """
+
+    _words_on_device: bool | None = None  # None: on any torch device but the CPU
 
     def __init__(
         self,
@@ -93,7 +98,7 @@ class MdlbiVectorEnv:
         positions = check_reset_options(self.scenario, options)
         streams = self._streams
         if streams is None or seed is not None:
-            streams = Streams.from_seed(seed, self.num_envs, self._xp, self.device, self._core.fast)
+            streams = self._fresh_streams(seed)
         self._state = self._core.reset(streams, positions)
         self._streams = streams
         self._trace = positions if self.scenario.mobility == "trace" else None
@@ -129,9 +134,9 @@ class MdlbiVectorEnv:
         truncations = self._flags(False)
         if ended.any():
             truncations = truncations | self._xp.asarray(ended[:, None], device=self.device)
-            infos["final_observation"] = self._xp.asarray(observations, copy=True)
+            infos["final_observation"] = _copy(observations)
             infos["final_state"] = self._core.global_state(state)
-            infos["TimeLimit.truncated"] = self._xp.asarray(truncations[:, 0], copy=True)
+            infos["TimeLimit.truncated"] = _copy(truncations[:, 0])
             if self.autoreset:
                 state = self._begin_again(state, np.flatnonzero(ended))
                 observations = self._core.observe(state)
@@ -169,7 +174,7 @@ class MdlbiVectorEnv:
             if field == "csi" and value is self._state.channels:
                 continue  # perfect CSI: the same arrays
             for name, leaf in _leaves(field, value):
-                saved[name] = leaf.copy() if name in _ON_HOST else self._xp.asarray(leaf, copy=True)
+                saved[name] = _copy(leaf)
         return saved
 
     def set_state(self, saved: dict[str, Any]) -> None:
@@ -184,7 +189,7 @@ class MdlbiVectorEnv:
             )
         if len(saved["cell"]) != self.num_envs:
             raise ValueError(f"state of {len(saved['cell'])} environments: must be of {self.num_envs}")
-        streams = Streams.from_seed(0, self.num_envs, self._xp, self.device, self._core.fast)
+        streams = self._fresh_streams(0)
         streams.set_state(saved["streams"])
         xp = self._xp
         leaves = {
@@ -216,10 +221,18 @@ class MdlbiVectorEnv:
     def close(self) -> None:
         """Nothing to release; here because callers expect it."""
 
+    def _fresh_streams(self, seed: int | None) -> Streams:
+        return Streams.from_seed(
+            seed, self.num_envs, self._xp, self.device, self._core.fast, on_device=self._words_on_device
+        )
+
     def _check_action(self, action: Array) -> Array:
         xp = self._xp
         expected = (self.num_envs, self.scenario.num_bs, self.action_size)
-        action = xp.asarray(action, dtype=xp.float32, device=self.device)
+        if self.backend == "torch" and hasattr(action, "requires_grad"):
+            action = action.to(device=self.device, dtype=xp.float32)  # with its graph
+        else:
+            action = xp.asarray(action, dtype=xp.float32, device=self.device)
         if tuple(action.shape) != expected:
             raise ValueError(f"action has shape {tuple(action.shape)}: must be {expected}")
         if not self._core.finite(action):
@@ -232,13 +245,12 @@ class MdlbiVectorEnv:
 
     def _infos(self, outcome: Outcome) -> dict[str, Array]:
         # whoever writes into an info must reach neither the state nor the rewards
-        copy = partial(self._xp.asarray, copy=True)
         return {
             "rates": outcome.rates,
-            "cell": copy(outcome.cell),
-            "sum_rate": copy(outcome.sum_rate),
+            "cell": _copy(outcome.cell),
+            "sum_rate": _copy(outcome.sum_rate),
             "power_w": outcome.power_w,
-            "owner": copy(outcome.owner),
+            "owner": _copy(outcome.owner),
         }
 
     def _reset_infos(self, state: State) -> dict[str, Array]:
@@ -267,6 +279,11 @@ class MdlbiVectorEnv:
 
 
 _ON_HOST = ("ends", "slot", "motion.slot")  # numpy whatever the backend: nothing random enters
+
+
+def _copy(x: Array) -> Array:
+    """A copy with memory of its own (of a tensor with its graph)."""
+    return x.copy() if isinstance(x, np.ndarray) else x.clone()
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -27,9 +27,7 @@ class Ahead:
         self._values: Array = None
         self._used = self._size = self._uncounted = 0
 
-    def take(
-        self, keys: np.ndarray, places: np.ndarray, count: int, convert: Callable[[np.ndarray], Array]
-    ) -> Array:
+    def take(self, keys: np.ndarray, places: np.ndarray, count: int, convert: Callable[[np.ndarray], Array]) -> Array:
         """The next ``(E, count)`` values.
 
         Args:
@@ -50,9 +48,7 @@ class Ahead:
         count, self._uncounted = self._uncounted, 0
         return count
 
-    def _refill(
-        self, keys: np.ndarray, places: np.ndarray, count: int, convert: Callable[[np.ndarray], Array]
-    ) -> None:
+    def _refill(self, keys: np.ndarray, places: np.ndarray, count: int, convert: Callable[[np.ndarray], Array]) -> None:
         if self._generators is None:
             begin = places + np.uint64(self._uncounted)
             self._generators = [_philox(key, int(place)) for key, place in zip(keys, begin, strict=True)]

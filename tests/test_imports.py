@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "irs_marl_env"
 HEAVY = {"torch", "matplotlib", "numba", "llvmlite", "PIL", "tqdm", "scipy", "ray", "stable_baselines3", "supersuit"}
-LAZY = {"render.py", "kernels.py"}  # imported where used only
+LAZY = {"render.py", "draws.py", "radio.py", "street.py", "observation.py"}  # imported where used only
 PHYSICS = {"link", "association", "channel", "geometry", "decoder", "solvers", "kernels"}
 SHELLS = ["parallel_env.py", "vector_env.py", "mdlbi_v0.py", "registration.py"]
 

@@ -141,9 +141,7 @@ def owned_channel(H: Any, G: Any, h: Any, phi: Any, owner: Any, cell: Any, out: 
                 _paths(h_parts, first, num_elements, phi_real, phi_imag, path_real, path_imag)
                 _row_product(path_real, path_imag, num_elements, G_parts, at, width, by_real, by_imag)
                 for b in range(num_antennas):
-                    out[e, k, b] += complex(
-                        by_real[2 * b] - by_imag[2 * b + 1], by_real[2 * b + 1] + by_imag[2 * b]
-                    )
+                    out[e, k, b] += complex(by_real[2 * b] - by_imag[2 * b + 1], by_real[2 * b + 1] + by_imag[2 * b])
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
