@@ -85,6 +85,13 @@ def _overrides(assignments: list[str]) -> dict[str, Any]:
     return values
 
 
+def _check_out(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"--out {path}: is a folder, must be a file")
+    if not path.parent.is_dir():
+        raise ValueError(f"--out {path}: no such folder")
+
+
 def _policy(name: str) -> Any:
     """A policy's name, or the object behind ``module:attribute``."""
     module, colon, attribute = name.partition(":")
@@ -115,8 +122,8 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(args: argparse.Namespace) -> None:
     scenario = _scenario(args)
-    if args.out is not None and not args.out.parent.is_dir():
-        raise ValueError(f"--out {args.out}: no such folder")  # before the work, not after
+    if args.out is not None:
+        _check_out(args.out)  # before the work, not after
     results = [
         evaluate(
             _policy(name),
@@ -243,8 +250,7 @@ def _render_arguments(parser: argparse.ArgumentParser) -> None:
 def _render(args: argparse.Namespace) -> None:
     if args.out.suffix.lower() != ".gif":
         raise ValueError(f"--out {args.out}: must end in .gif")
-    if not args.out.parent.is_dir():
-        raise ValueError(f"--out {args.out}: no such folder")
+    _check_out(args.out)
     if not (0 < args.fps <= 50):
         raise ValueError(f"--fps {args.fps:g}: must be in (0, 50]")
     if args.policy not in POLICIES:

@@ -73,6 +73,7 @@ def test_scenario_from_a_file(capsys, tmp_path):
         (("evaluate", "--policy", "random", "--set", "num_irs=-1"), "num_irs=-1: must be an integer >= 0"),
         (("evaluate", "--policy", "random", "--slots", "0"), "slots=0"),
         (("evaluate", "--policy", "random", "--out", "/no/such/folder/x.json"), "no such folder"),
+        (("evaluate", "--policy", "random", "--out", "."), "is a folder"),
         (("evaluate", "--policy", "no_such_module:act"), "no_such_module"),
         (("evaluate", "--policy", "exhaustive-ao", "--set", "num_irs=12"), "at most 1024"),
         (("results", "nope.json"), "nope.json"),

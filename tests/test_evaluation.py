@@ -1,12 +1,14 @@
 """The evaluation protocol: the same draws for everyone, whatever the batch or the number of processes."""
 
+import functools
 import json
 
 import numpy as np
 import pytest
 
-from irs_marl_env import Result, Scenario, evaluate, make_env
+from irs_marl_env import Result, Scenario, evaluate, evaluation, make_env
 from irs_marl_env.policies import POLICIES
+from irs_marl_env.vector_env import MdlbiVectorEnv
 
 SMALL = "mdlbi-small-v0"
 
@@ -56,6 +58,17 @@ def test_processes_do_not_change_the_result(proximity):
     np.testing.assert_array_equal(
         evaluate("proximity-ao", SMALL, episodes=20, slots=5, processes=2).rates, proximity.rates
     )
+
+
+@pytest.mark.parametrize("name", ["random-wmmse", "greedy-ao", "structured-auction", "upper-bound"])
+def test_compiled_kernels_change_no_more_than_rounding(monkeypatch, name):
+    """The same owners everywhere, or a slot would differ by far more."""
+    pytest.importorskip("numba")
+    rates = []
+    for fast in (True, False):
+        monkeypatch.setattr(evaluation, "MdlbiVectorEnv", functools.partial(MdlbiVectorEnv, fast=fast))
+        rates.append(evaluate(name, "mdlbi-v0", episodes=6, slots=2, every=5).rates)
+    np.testing.assert_allclose(rates[0], rates[1], atol=1e-4)
 
 
 def test_evaluation_equals_a_loop_over_the_environment():
