@@ -115,6 +115,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, default=20, help="number of episodes (%(default)s)")
     parser.add_argument("--slots", type=int, help="slots measured in each episode (all)")
     parser.add_argument("--every", type=int, default=1, help="slots between two measured ones (%(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the first slot measured (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="episode i has seed + i (%(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="the result is the same (%(default)s)")
     parser.add_argument("--out", type=Path, help="JSON file to write")
@@ -132,6 +133,7 @@ def _evaluate(args: argparse.Namespace) -> None:
             args.seed,
             args.slots,
             args.every,
+            args.first,
             processes=args.processes,
             name=name,
         )
@@ -187,6 +189,8 @@ def table(results: Sequence[Result]) -> str:
     lines = [_line(row, widths) for row in rows]
     count, slots, _ = first.rates.shape
     note = f"system sum rate per slot +- standard error; {count} episodes x {slots} slots, seed {first.seed}"
+    if first.every > 1 or first.first:
+        note += f"; slots {first.first}, {first.first + first.every} .. {first.first + (slots - 1) * first.every}"
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:], note])
 
 

@@ -36,6 +36,8 @@ def test_evaluate_prints_a_table_and_writes_json(capsys, tmp_path):
     assert "2 episodes x 2 slots, seed 3" in printed
     assert main(["results", str(out)]) == 0
     assert rows["random"] in capsys.readouterr().out
+    assert main(["evaluate", "--policy", "random", *SMALL, "--first", "3", "--every", "4"]) == 0
+    assert "2 episodes x 2 slots, seed 0; slots 3, 7 .. 7" in capsys.readouterr().out
 
 
 def test_own_policy(capsys, tmp_path, monkeypatch):
