@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -58,13 +57,8 @@ def _path(name: str) -> Path:
 
 
 def far_apart(users: int) -> dict[str, Any]:
-    """Slots 0, 114, ..., 798 of the 800: at 1.5 m/s users have crossed the area from one to the next."""
-    return {"episodes": EPISODES[users], "every": 114, "slots": 8}
-
-
-def later(results: dict[str, Result]) -> dict[str, Result]:
-    """Without the first slot, where held owners are the best ones and, with a delay, all owners those of the reset."""
-    return {name: dataclasses.replace(result, rates=result.rates[:, 1:]) for name, result in results.items()}
+    """Slots 114, 228, ..., 798 of the 800: at 1.5 m/s users have crossed the area from one to the next."""
+    return {"episodes": EPISODES[users], "first": 114, "every": 114}
 
 
 def cell(value: Result | Estimate | None, sign: str = "", digits: int = 2) -> str:

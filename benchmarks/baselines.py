@@ -26,7 +26,6 @@ from baseline_runs import (
     Runs,
     cell,
     far_apart,
-    later,
     table,
 )
 
@@ -46,16 +45,14 @@ ORDER = (  # better, worse
 
 def baselines(runs: Runs) -> str:
     """K in {10, 30}, L in {0, 1, 2, 4}, delays 0 and 1."""
-    text = [f"## Baselines\n\nSeven slots of an episode, 114 s apart, seeds from {SEED}.\n"]
+    text = [f"## Baselines\n\nSlots 114, 228, ..., 798 of each episode, seeds from {SEED}.\n"]
     for users, episodes in EPISODES.items():
         sizes = {"num_users": users, **far_apart(users)}
-        none = later(runs.get(f"K{users}-L0", (*NO_IRS, BOUND), num_irs=0, **sizes))
+        none = runs.get(f"K{users}-L0", (*NO_IRS, BOUND), num_irs=0, **sizes)
         for delay in (0, 1):
             policies = ("random", *RANDOM_PHASES, *ASSOCIATIONS, *([BOUND] if delay == 0 else []))
             columns = {
-                irs: later(
-                    runs.get(f"K{users}-L{irs}-delay{delay}", policies, num_irs=irs, association_delay=delay, **sizes)
-                )
+                irs: runs.get(f"K{users}-L{irs}-delay{delay}", policies, num_irs=irs, association_delay=delay, **sizes)
                 for irs in IRS
             }
             text.append(f"### K={users}, `association_delay={delay}`, {episodes} episodes\n")
@@ -85,15 +82,13 @@ def learning(runs: Runs) -> str:
     """The scenarios meant for learning, with policies that leave beams and phases to the structured decoder."""
     decoded = ("structured-fixed", "structured-random", "structured-auction", "structured-exhaustive")
     policies = ("random", "no-irs-wmmse", *decoded, *ASSOCIATIONS, BOUND)
-    spans = {"mdlbi-small-v0": (11, 9), "mdlbi-blocked-small-v0": (11, 9), "mdlbi-blocked-v0": (114, 8)}
-    found = {
-        name: later(runs.get(name, policies, name, episodes=32 if "small" in name else 16, every=every, slots=slots))
-        for name, (every, slots) in spans.items()
-    }
+    small = {"episodes": 32, "first": 11, "every": 11}
+    spans = {"mdlbi-small-v0": small, "mdlbi-blocked-small-v0": small, "mdlbi-blocked-v0": far_apart(10)}
+    found = {name: runs.get(name, policies, name, **span) for name, span in spans.items()}
     rows = [[policy, *(cell(results[policy]) for results in found.values())] for policy in policies]
     return (
-        "## Scenarios for learning\n\n`structured-*`: neutral structured actions. 32 episodes x 8 slots 11 s apart; "
-        "`mdlbi-blocked-v0`: 16 episodes x 7 slots 114 s apart.\n\n"
+        "## Scenarios for learning\n\n`structured-*`: neutral structured actions. 32 episodes x 9 slots 11 s apart; "
+        f"`mdlbi-blocked-v0`: {EPISODES[10]} episodes x 7 slots 114 s apart.\n\n"
         + table(["policy", *(f"`{name}`" for name in found)], rows)
     )
 

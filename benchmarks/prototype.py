@@ -15,7 +15,7 @@ import math
 from typing import Any
 
 import numpy as np
-from baseline_runs import BOUND, OUT, SEED, Runs, later, table
+from baseline_runs import BOUND, OUT, SEED, Runs, table
 
 from irs_marl_env import Result, get_scenario, make_vec_env
 from irs_marl_env.evaluation import Estimate
@@ -88,7 +88,7 @@ def protocols(runs: Runs, users: int, irs: int) -> dict[str, dict[str, Result]]:
     label = f"K{users}-L{irs}"
     fresh = runs.get(f"prototype/{label}-layouts", names, episodes=SLOTS, slots=1, **size)
     extra = runs.keep(f"prototype/{label}-extra", lambda: _extra(**size))
-    apart = later(runs.kept(label if irs == 0 else f"{label}-delay0"))
+    apart = runs.kept(label if irs == 0 else f"{label}-delay0")
     consecutive = runs.get(f"prototype/{label}-consecutive", names, episodes=20, slots=7, **size)
     return {"layouts": {**fresh, **extra}, "114 s apart": apart, "consecutive": consecutive}
 
