@@ -27,7 +27,7 @@ ONE_LINK: dict[str, Any] = {
     "blockage_db": 300.0,
     "tx_power_dbm": 60.0,
 }
-SPACING_S = 15
+HOLDING: dict[str, Any] = {"episodes": 64, "every": 3, "slots": 16}  # slots of 1 s
 
 
 def figures(runs: Runs) -> str:
@@ -47,8 +47,8 @@ def figures(runs: Runs) -> str:
 def holding(runs: Runs) -> str:
     """What is lost by holding the owners of the first slot, against the time since."""
     policies = ("random-ao", "fixed-ao", "proximity-ao", "exhaustive-ao")
-    found = runs.get("holding", policies, episodes=24, slots=13, every=SPACING_S)
-    seconds = SPACING_S * np.arange(13)
+    found = runs.get("holding", policies, **HOLDING)
+    seconds = HOLDING["every"] * np.arange(HOLDING["slots"])
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
     for policy in policies[:3]:
@@ -58,10 +58,10 @@ def holding(runs: Runs) -> str:
     axes.set_xlabel("time since the reset [s]")
     axes.set_ylabel("below exhaustive-ao [bit/s/Hz]")
     axes.set_ylim(bottom=0)
-    axes.legend()
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
     figure.savefig(FIGURES / "holding.png", dpi=150)
     plt.close(figure)
-    text = "K=10, L=4, 24 episodes, paired with exhaustive-ao; bars of two standard errors.\n"
+    text = f"K=10, L=4, {HOLDING['episodes']} episodes, paired with exhaustive-ao; bars of two standard errors.\n"
     return f"## How long a choice of owners lasts\n\n{text}\n![loss against time](holding.png)\n"
 
 
@@ -105,13 +105,15 @@ def _power_law(runs: Runs) -> str:
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
     text = []
+    theory = _rayleigh_slopes(values)
     for policy, (label, power) in policies.items():
         rates = np.array([found[n][policy].episodes for n in values])  # (values, episodes); one user: log2(1 + SNR)
         snr_db = 10 * np.log10(np.exp2(rates) - 1.0)
         mean, error = snr_db.mean(1), snr_db.std(1, ddof=1) / np.sqrt(episodes)
         # the same users at every N: a fit to each, so that the spread of their distances does not enter
         slopes = np.polyfit(np.log2(values), snr_db, 1)[0] / (10 * np.log10(2))
-        text.append(f"{label}: N^({slopes.mean():.3f} ± {slopes.std(ddof=1) / np.sqrt(episodes):.3f})")
+        error_of_slope = slopes.std(ddof=1) / np.sqrt(episodes)
+        text.append(f"{label}: N^({slopes.mean():.3f} ± {error_of_slope:.3f}), expected {theory[policy]:.3f}")
         line = axes.errorbar(values, mean, 2 * error, fmt="o", markersize=4, label=label)
         fitted = mean.mean() + 10 * power * (np.log10(values) - np.log10(values).mean())
         axes.plot(values, fitted, color=line[0].get_color(), linewidth=1, label=f"slope of N^{power}")
@@ -125,5 +127,18 @@ def _power_law(runs: Runs) -> str:
     return (
         "![power law](power-law.png)\n\n"
         f"One BS, antenna, user and IRS, no direct path, {episodes:,} draws. The received power grows as: "
-        f"{'; '.join(text)}.\n"
+        f"{'; '.join(text)}. Expected: the same fit to sums of products of complex normal numbers, whose mean dB "
+        "is still approaching the power laws 2 and 1 at few elements.\n"
     )
+
+
+def _rayleigh_slopes(values: tuple[int, ...], draws: int = 20_000) -> dict[str, float]:
+    """Slopes of the mean dB of ``(sum_n |h_n g_n|)^2`` and ``|sum_n h_n g_n|^2`` over log N, for Rayleigh h and g."""
+    rng = np.random.default_rng(0)
+    aligned, random = [], []
+    for n in values:
+        h, g = (rng.standard_normal((draws, n)) + 1j * rng.standard_normal((draws, n)) for _ in range(2))
+        aligned.append(np.log2(abs(h * g).sum(1) ** 2).mean())
+        random.append(np.log2(abs((h * g).sum(1)) ** 2).mean())
+    fits = (float(np.polyfit(np.log2(values), power, 1)[0]) for power in (aligned, random))
+    return dict(zip(("random-ao", "random-mrt"), fits, strict=True))

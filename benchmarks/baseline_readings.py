@@ -20,7 +20,6 @@ OTHERS: dict[str, dict[str, Any]] = {
     'reflection="all"': {"reflection": "all"},
     "association_delay=1": {"association_delay": 1},
     "inter_cell_interference=True": {"inter_cell_interference": True},
-    'contention="collision"': {"contention": "collision"},
 }
 
 
@@ -35,11 +34,12 @@ def readings(runs: Runs) -> str:
         "interference. The last column takes the mean of a cell's beams off each of them and restores the power.\n",
         table(["`sinr`", *columns], rows),
         "## Other readings\n",
-        f"K=10, L=4, mean of the first two slots of {EPISODES} episodes; each policy acts under that reading.\n",
+        f"K=10, L=4, second and third slot of {EPISODES} episodes (with the delay, the owners of the first slot are "
+        "those of the reset); each policy acts under that reading.\n",
     ]
     policies = ("no-irs-wmmse", "random-mrt", "random-ao", "proximity-ao")
     found = {
-        name: runs.get(f"reading-{i}", policies, episodes=EPISODES, slots=2, **options)
+        name: runs.get(f"reading-{i}", policies, episodes=EPISODES, first=1, slots=2, **options)
         for i, (name, options) in enumerate(OTHERS.items())
     }
     text.append(table(["reading", *policies], [[f"`{n}`", *(cell(r[p]) for p in policies)] for n, r in found.items()]))
