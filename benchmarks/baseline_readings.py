@@ -42,7 +42,16 @@ def readings(runs: Runs) -> str:
         name: runs.get(f"reading-{i}", policies, episodes=EPISODES, first=1, slots=2, **options)
         for i, (name, options) in enumerate(OTHERS.items())
     }
-    text.append(table(["reading", *policies], [[f"`{n}`", *(cell(r[p]) for p in policies)] for n, r in found.items()]))
+    last, default = policies[-1], found["default"]
+    rows = [
+        [
+            f"`{n}`",
+            *(cell(r[p]) for p in policies),
+            "" if r is default else cell(r[last].difference(default[last]), "+"),
+        ]
+        for n, r in found.items()
+    ]
+    text.append(table(["reading", *policies, f"{last}, minus default"], rows))
     return "\n".join(text)
 
 
