@@ -1,11 +1,14 @@
-"""Quality against time of every solver, on cells as the environment makes them.
+"""Quality against time of every solver, on cells as the environment makes them, and the cost of every policy.
 
     python benchmarks/solvers.py
     python benchmarks/solvers.py --scenarios mdlbi-v0 --cells 32 --repeats 9
+    python benchmarks/solvers.py --scenarios --policies mdlbi-v0  # policies alone
 
 Quality is the mean sum rate as a share of AO-30 (alternating optimisation, 30 iterations, aligned start). Time is
 process CPU time per cell, the least and the median of the repeats; set OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
-for one thread. Each IRS belongs to a random BS.
+for one thread. Each IRS belongs to a random BS. A policy's time is that of one slot of one environment, stepping
+included: through ``evaluate()``, which steps 16 episodes together, and through the single PettingZoo environment.
+A step of MPE2's simple_spread, where it is installed, says how fast the machine is at the moment.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import numpy as np
 import torch
 import tyro
 
-from irs_marl_env import link, make_vec_env, solvers
+from irs_marl_env import evaluate, get_scenario, link, make_env, make_vec_env, solvers
 
 Cell = tuple[Any, Any, Any]  # H, G, h
 Solver = Callable[[Any, Any, Any, float, float], tuple[Any, Any]]
@@ -37,6 +40,8 @@ class Args:
     """cells over which the quality is averaged"""
     torch: bool = True
     """time torch too"""
+    policies: tuple[str, ...] = ("mdlbi-v0",)
+    """scenarios in which the policies are timed"""
     seed: int = 0
 
 
@@ -142,10 +147,52 @@ def report(name: str, args: Args) -> None:
     print(f"{'upper bound':34s}{bound.mean() / reached:8.4f}{1e6 * min(times) / args.cells:9.1f}")
 
 
+def report_policies(scenario: str, args: Args) -> None:
+    """CPU time of a slot under every policy."""
+    print(f"\n{scenario}: policies")
+    print(f"{'CPU ms per slot, least/median':34s}{'evaluate()':>18s}{'single env':>18s}")
+    episodes, slots = 16, 4
+    for name in (*solvers.POLICIES, "upper-bound"):
+        options = {"episodes": episodes, "slots": slots, "seed": args.seed, "progress": False}
+        times = cpu_times(lambda n=name, o=options: evaluate(n, scenario, **o), args.repeats)
+        columns = f"{1e3 * min(times) / episodes / slots:9.1f}/{1e3 * median(times) / episodes / slots:8.1f}"
+        if name in solvers.POLICIES:
+            times = cpu_times(_one_slot(name, scenario, args.seed), args.repeats)
+            columns += f"{1e3 * min(times):9.1f}/{1e3 * median(times):8.1f}"
+        print(f"{name:34s}{columns}", flush=True)
+
+
+def _one_slot(name: str, scenario: str, seed: int) -> Callable[[], Any]:
+    """Act and step once in the single environment."""
+    policy = solvers.POLICIES[name]
+    env = make_env(policy.adapt(get_scenario(scenario)))
+    observations, _ = env.reset(seed=seed)
+    act = policy.bind(env, seed)
+    return lambda: env.step(act(observations))
+
+
+def report_machine() -> None:
+    """CPU time of a step of a well-known environment, for comparison between machines and moments."""
+    try:
+        from mpe2 import simple_spread_v3
+    except ImportError:
+        return
+    env = simple_spread_v3.parallel_env(max_cycles=10**6)
+    env.reset(seed=0)
+    actions = {agent: env.action_space(agent).sample() for agent in env.agents}
+    times = cpu_times(lambda: [env.step(actions) for _ in range(200)], 7)
+    least, middle = (1e6 * t / 200 for t in (min(times), median(times)))
+    print(f"a step of MPE2 simple_spread, CPU us, least/median: {least:.0f}/{middle:.0f}", flush=True)
+
+
 def main(args: Args) -> None:
     torch.set_num_threads(1)
+    report_machine()
     for name in args.scenarios:
         report(name, args)
+    for name in args.policies:
+        report_policies(name, args)
+    report_machine()
 
 
 if __name__ == "__main__":

@@ -85,6 +85,13 @@ def _overrides(assignments: list[str]) -> dict[str, Any]:
     return values
 
 
+def _check_out(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError(f"--out {path}: is a folder, must be a file")
+    if not path.parent.is_dir():
+        raise ValueError(f"--out {path}: no such folder")
+
+
 def _policy(name: str) -> Any:
     """A policy's name, or the object behind ``module:attribute``."""
     module, colon, attribute = name.partition(":")
@@ -108,6 +115,7 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, default=20, help="number of episodes (%(default)s)")
     parser.add_argument("--slots", type=int, help="slots measured in each episode (all)")
     parser.add_argument("--every", type=int, default=1, help="slots between two measured ones (%(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="the first slot measured (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="episode i has seed + i (%(default)s)")
     parser.add_argument("--processes", type=int, default=1, help="the result is the same (%(default)s)")
     parser.add_argument("--out", type=Path, help="JSON file to write")
@@ -115,8 +123,8 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(args: argparse.Namespace) -> None:
     scenario = _scenario(args)
-    if args.out is not None and not args.out.parent.is_dir():
-        raise ValueError(f"--out {args.out}: no such folder")  # before the work, not after
+    if args.out is not None:
+        _check_out(args.out)  # before the work, not after
     results = [
         evaluate(
             _policy(name),
@@ -125,6 +133,7 @@ def _evaluate(args: argparse.Namespace) -> None:
             args.seed,
             args.slots,
             args.every,
+            args.first,
             processes=args.processes,
             name=name,
         )
@@ -180,6 +189,8 @@ def table(results: Sequence[Result]) -> str:
     lines = [_line(row, widths) for row in rows]
     count, slots, _ = first.rates.shape
     note = f"system sum rate per slot +- standard error; {count} episodes x {slots} slots, seed {first.seed}"
+    if first.every > 1 or first.first:
+        note += f"; slots {first.first}, {first.first + first.every} .. {first.first + (slots - 1) * first.every}"
     return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:], note])
 
 
@@ -243,8 +254,7 @@ def _render_arguments(parser: argparse.ArgumentParser) -> None:
 def _render(args: argparse.Namespace) -> None:
     if args.out.suffix.lower() != ".gif":
         raise ValueError(f"--out {args.out}: must end in .gif")
-    if not args.out.parent.is_dir():
-        raise ValueError(f"--out {args.out}: no such folder")
+    _check_out(args.out)
     if not (0 < args.fps <= 50):
         raise ValueError(f"--fps {args.fps:g}: must be in (0, 50]")
     if args.policy not in POLICIES:

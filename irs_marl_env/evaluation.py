@@ -60,6 +60,7 @@ class Result:
         seed: of the first episode.
         rates: ``(episodes, slots, M)`` sum rate of each BS's users [bit/s/Hz], rounded to 1e-6.
         every: distance of the measured slots.
+        first: the first of them.
     """
 
     policy: str
@@ -67,6 +68,7 @@ class Result:
     seed: int
     rates: np.ndarray
     every: int = 1
+    first: int = 0
 
     @property
     def system(self) -> Estimate:
@@ -109,6 +111,7 @@ class Result:
             ("number of episodes", len(self.rates), len(other.rates)),
             ("number of slots", self.rates.shape[1], other.rates.shape[1]),
             ("distance of slots", self.every, other.every),
+            ("first slot", self.first, other.first),
         ):
             if mine != its:
                 raise ValueError(f"{self.policy!r} and {other.policy!r} do not pair: {name} {mine} and {its}")
@@ -121,6 +124,7 @@ class Result:
             "scenario": json.loads(self.scenario.to_json()),
             "seed": self.seed,
             "every": self.every,
+            "first": self.first,
             "mean": self.mean,
             "standard_error": None if math.isnan(self.standard_error) else self.standard_error,
             "rates": self.rates.tolist(),
@@ -144,7 +148,7 @@ class Result:
         if rates.ndim != 3:
             raise ValueError(f"rates of shape {rates.shape}: must be (episodes, slots, BSs)")
         scenario = Scenario.from_json(json.dumps(values["scenario"]))
-        return cls(values["policy"], scenario, values["seed"], rates, values.get("every", 1))
+        return cls(values["policy"], scenario, values["seed"], rates, values.get("every", 1), values.get("first", 0))
 
     @classmethod
     def from_json(cls, text: str) -> Result:
@@ -163,6 +167,7 @@ def evaluate(
     seed: int = 0,
     slots: int | None = None,
     every: int = 1,
+    first: int = 0,
     *,
     processes: int = 1,
     progress: bool | None = None,
@@ -181,9 +186,11 @@ def evaluate(
         episodes: number of episodes.
         seed: episode i has ``seed + i``.
         slots: number of slots to measure in each episode; ``None`` is all that fit into the horizon.
-        every: measure slots 0, ``every``, 2 ``every`` ... of the episode. The policy acts in these and in the slot
-            before each, which is as far as an environment remembers actions; a policy with a memory of its own
-            needs ``every=1``.
+        every: measure slots ``first``, ``first + every``, ``first + 2 every`` ... of the episode. The policy acts in
+            these, in the slot before each, which is as far as an environment remembers actions, and in slot 0; a
+            policy with a memory of its own needs ``every=1``.
+        first: slots before this one are not measured. In slot 0 owners that are held are the best ones, and with
+            ``association_delay=1`` they are those of the reset, whatever the policy.
         processes: episodes are shared out over so many; the result is the same. The policy must pickle, and a script
             needs its ``if __name__ == "__main__":``, as always with Python's ``spawn``.
         progress: show a bar (needs tqdm); ``None``: on a terminal.
@@ -215,12 +222,13 @@ def evaluate(
             csi="all", action="raw", observation="large_scale"
         )  # with owned CSI, other channels may be absent
     _check_whole("every", every, 1)
-    fitting = -(-of.horizon // every)
+    _check_whole("first", first, 0, of.horizon - 1)
+    fitting = -(-(of.horizon - first) // every)
     slots = fitting if slots is None else slots
     _check_whole("slots", slots, 1, fitting)
     size = 1 if interface == "dicts" else BATCH
     jobs = [
-        _Job(policy, of, slots, every, seed + start, min(size, episodes - start), interface)
+        _Job(policy, of, slots, every, first, seed + start, min(size, episodes - start), interface)
         for start in range(0, episodes, size)
     ]
     rates: list[np.ndarray | None] = [None] * len(jobs)
@@ -228,7 +236,7 @@ def evaluate(
         for index, done in _run(jobs, processes, advance):
             rates[index] = done
     measured = np.concatenate([done for done in rates if done is not None]).round(DECIMALS)
-    return Result(name or label, of, seed, measured, every)
+    return Result(name or label, of, seed, measured, every, first)
 
 
 class _Job(NamedTuple):
@@ -238,6 +246,7 @@ class _Job(NamedTuple):
     scenario: Scenario
     slots: int
     every: int
+    first: int
     seed: int
     episodes: int
     interface: str
@@ -277,15 +286,15 @@ def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> np.nda
     act = _actor(job, env)
     idle = np.zeros((job.episodes, job.scenario.num_bs, env.action_size), np.float32)
     rates = np.empty((job.episodes, job.slots, job.scenario.num_bs))
-    last = (job.slots - 1) * job.every
-    for slot in range(last + 1):
-        measured = slot % job.every == 0
-        acts = job.policy != BOUND and (measured or (slot + 1) % job.every == 0)
+    places = {job.first + i * job.every: i for i in range(job.slots)}
+    for slot in range(max(places) + 1):
+        measured = slot in places
+        acts = job.policy != BOUND and (measured or slot + 1 in places or slot == 0)
         if measured and job.policy == BOUND:
-            rates[:, slot // job.every] = _bound(env)
+            rates[:, places[slot]] = _bound(env)
         observations, _, _, _, infos = env.step(act(observations) if acts else idle)
         if measured and job.policy != BOUND:
-            rates[:, slot // job.every] = infos["sum_rate"]
+            rates[:, places[slot]] = infos["sum_rate"]
         if measured and advance is not None:
             advance(job.episodes)
     return rates

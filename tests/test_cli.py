@@ -36,6 +36,8 @@ def test_evaluate_prints_a_table_and_writes_json(capsys, tmp_path):
     assert "2 episodes x 2 slots, seed 3" in printed
     assert main(["results", str(out)]) == 0
     assert rows["random"] in capsys.readouterr().out
+    assert main(["evaluate", "--policy", "random", *SMALL, "--first", "3", "--every", "4"]) == 0
+    assert "2 episodes x 2 slots, seed 0; slots 3, 7 .. 7" in capsys.readouterr().out
 
 
 def test_own_policy(capsys, tmp_path, monkeypatch):
@@ -73,6 +75,7 @@ def test_scenario_from_a_file(capsys, tmp_path):
         (("evaluate", "--policy", "random", "--set", "num_irs=-1"), "num_irs=-1: must be an integer >= 0"),
         (("evaluate", "--policy", "random", "--slots", "0"), "slots=0"),
         (("evaluate", "--policy", "random", "--out", "/no/such/folder/x.json"), "no such folder"),
+        (("evaluate", "--policy", "random", "--out", "."), "is a folder"),
         (("evaluate", "--policy", "no_such_module:act"), "no_such_module"),
         (("evaluate", "--policy", "exhaustive-ao", "--set", "num_irs=12"), "at most 1024"),
         (("results", "nope.json"), "nope.json"),

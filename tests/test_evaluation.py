@@ -1,12 +1,14 @@
 """The evaluation protocol: the same draws for everyone, whatever the batch or the number of processes."""
 
+import functools
 import json
 
 import numpy as np
 import pytest
 
-from irs_marl_env import Result, Scenario, evaluate, make_env
+from irs_marl_env import Result, Scenario, evaluate, evaluation, make_env
 from irs_marl_env.policies import POLICIES
+from irs_marl_env.vector_env import MdlbiVectorEnv
 
 SMALL = "mdlbi-small-v0"
 
@@ -58,6 +60,17 @@ def test_processes_do_not_change_the_result(proximity):
     )
 
 
+@pytest.mark.parametrize("name", ["random-wmmse", "greedy-ao", "structured-auction", "upper-bound"])
+def test_compiled_kernels_change_no_more_than_rounding(monkeypatch, name):
+    """The same owners everywhere, or a slot would differ by far more."""
+    pytest.importorskip("numba")
+    rates = []
+    for fast in (True, False):
+        monkeypatch.setattr(evaluation, "MdlbiVectorEnv", functools.partial(MdlbiVectorEnv, fast=fast))
+        rates.append(evaluate(name, "mdlbi-v0", episodes=6, slots=2, every=5).rates)
+    np.testing.assert_allclose(rates[0], rates[1], atol=1e-4)
+
+
 def test_evaluation_equals_a_loop_over_the_environment():
     env = make_env(SMALL)
     observations, _ = env.reset(seed=7)
@@ -91,9 +104,22 @@ def test_every_skips_slots_and_changes_nothing_else(delay):
     np.testing.assert_allclose(some.rates, whole.rates[:, ::4], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["fixed-ao", "random-rzf", "upper-bound"])
+def test_first_leaves_out_slots_and_changes_nothing_else(name):
+    """The held owners are still those of slot 0, and the draws of a random policy the same."""
+    some = {"episodes": 3, "every": 30, "speed_mps": 40.0}
+    whole = evaluate(name, SMALL, slots=3, **some)
+    later = evaluate(name, SMALL, slots=2, first=30, **some)
+    np.testing.assert_array_equal(later.rates, whole.rates[:, 1:])
+    assert Result.from_json(later.to_json()).first == 30
+    with pytest.raises(ValueError, match="do not pair: first slot 30 and 0"):
+        later.difference(evaluate(name, SMALL, slots=2, **some))
+
+
 def test_all_slots_by_default():
     assert evaluate("random", SMALL, episodes=1, horizon=7).rates.shape == (1, 7, 2)
     assert evaluate("random", SMALL, episodes=1, horizon=7, every=3).rates.shape == (1, 3, 2)
+    assert evaluate("random", SMALL, episodes=1, horizon=7, every=3, first=1).rates.shape == (1, 2, 2)
 
 
 def test_the_measure_is_never_the_shaped_reward():
@@ -196,6 +222,7 @@ def test_upper_bound_needs_the_physical_sinr():
         ("random", {"slots": 101}, ValueError, r"slots=101: must be an integer in \[1, 100\]"),
         ("random", {"slots": 11, "every": 10}, ValueError, r"slots=11: must be an integer in \[1, 10\]"),
         ("random", {"every": 0}, ValueError, "every=0"),
+        ("random", {"first": 100}, ValueError, r"first=100: must be an integer in \[0, 99\]"),
         ("random", {"processes": 0}, ValueError, "processes=0"),
         ("random", {"interface": "lists"}, ValueError, "interface='lists': must be one of 'arrays', 'dicts'"),
         ("random", {"num_irs": -1}, ValueError, "num_irs=-1"),

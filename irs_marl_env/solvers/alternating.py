@@ -63,7 +63,7 @@ def refine(
     scale = (power / noise_power) ** 0.5
     G_flat, h_flat = flatten(G, h * scale)
     shifts = xp.reshape(phi, (*phi.shape[:-2], h_flat.shape[-1]))
-    H_scaled = H * scale
+    H_scaled, energy = H * scale, link.abs2(h_flat)
     beams = link.project_power(w, 1.0, "sphere")
     channel = channel_of(H_scaled, G_flat, h_flat, shifts)
     for _ in range(sweeps):
@@ -73,7 +73,7 @@ def refine(
             continue
         products = link.beam_products(channel, beams)
         at_irs, receivers = _beams_at_irs(G_flat, beams), _receivers(products, weights)
-        shifts = _parallel_sweep(products, h_flat, at_irs, shifts, *receivers, 1.0)
+        shifts = _parallel_sweep(products, h_flat, energy, at_irs, shifts, *receivers, 1.0)
         channel = channel_of(H_scaled, G_flat, h_flat, shifts)
     beams = _wmmse_step(channel, link.beam_products(channel, beams), weights)
     return beams * power**0.5, xp.reshape(shifts, phi.shape)
@@ -173,6 +173,7 @@ def _ascend(
 ) -> tuple[Array, Array, Array]:
     """Alternate from one start on a flat batch of scaled cells; a step that does not help is not taken."""
     xp = namespace(H)
+    energy = link.abs2(h)
     channel = channel_of(H, G, h, phi)
     w = rzf(channel, 1.0, 1.0)
     products = link.beam_products(channel, w)
@@ -190,11 +191,11 @@ def _ascend(
             choose(taken, new, old) for new, old in ((new_w, w), (new_products, products), (new_rate, rate))
         )
         if phi.shape[-1] > 0:
-            operands = (products, h, _beams_at_irs(G, w), phi, *_receivers(products, weights))
+            operands = (_beams_at_irs(G, w), phi, *_receivers(products, weights))
             if sweep == "parallel":
-                new_phi = _parallel_sweep(*operands, damping[:, None])
+                new_phi = _parallel_sweep(products, h, energy, *operands, damping[:, None])
             else:
-                new_phi = _sequential_sweep(*operands)
+                new_phi = _sequential_sweep(products, h, *operands)
             new_channel = channel_of(H, G, h, new_phi)
             new_products = link.beam_products(new_channel, w)
             new_rate = _rate(new_products, weights)

@@ -90,7 +90,13 @@ def parallel_sweep(
     if not isinstance(damping, (int, float)):
         damping = damping[..., None]
     swept = _parallel_sweep(
-        products, h_flat, _beams_at_irs(G_flat, w), phi_flat, *_receivers(products, weights), damping
+        products,
+        h_flat,
+        link.abs2(h_flat),
+        _beams_at_irs(G_flat, w),
+        phi_flat,
+        *_receivers(products, weights),
+        damping,
     )
     return xp.reshape(swept, phi.shape)
 
@@ -135,15 +141,23 @@ def _beams_at_irs(G: Array, w: Array) -> Array:
 
 
 def _parallel_sweep(
-    products: Array, h: Array, beams: Array, phi: Array, gain: Array, cost: Array, damping: Array | float
+    products: Array,
+    h: Array,
+    energy: Array,
+    beams: Array,
+    phi: Array,
+    gain: Array,
+    cost: Array,
+    damping: Array | float,
 ) -> Array:
-    """Jacobi sweep; ``beams`` from :func:`_beams_at_irs`, ``gain`` and ``cost`` from the receivers."""
+    """Jacobi sweep; ``energy`` is ``|h|^2``, ``beams`` of :func:`_beams_at_irs`, the next two of the receivers."""
     xp = namespace(h)
     num_users = h.shape[-2]
     eye = xp.eye(num_users, dtype=h.dtype, device=getattr(h, "device", None))
     residual = eye * gain[..., None, :] - cost[..., :, None] * products
-    field = xp.sum(xp.conj(h) * (residual @ xp.conj(xp.matrix_transpose(beams))), axis=-2)
-    curvature = xp.sum(cost[..., :, None] * link.abs2(h), axis=-2) * xp.sum(link.abs2(beams), axis=-1)
+    # conj(h) and conj(beams) are never formed: both are large, the sum over users is not
+    field = xp.conj(xp.sum(h * (xp.conj(residual) @ xp.matrix_transpose(beams)), axis=-2))
+    curvature = (cost[..., None, :] @ energy)[..., 0, :] * xp.vecdot(beams, beams).real
     return unit_phase(field + (damping * curvature) * phi)
 
 

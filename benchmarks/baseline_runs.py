@@ -1,0 +1,74 @@
+"""What the parts of ``baselines.py`` share: where results are kept, how they are run, how a cell of a table reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from irs_marl_env import Result, evaluate
+from irs_marl_env.cli import dump, load
+from irs_marl_env.evaluation import Estimate
+
+OUT = Path(__file__).parents[1] / "docs" / "results" / "baselines"
+SEED = 0
+
+NO_IRS = ("no-irs-mrt", "no-irs-rzf", "no-irs-wmmse")
+RANDOM_PHASES = ("random-mrt", "random-rzf", "random-wmmse")
+ASSOCIATIONS = ("random-ao", "fixed-ao", "proximity-ao", "marginal-ao", "greedy-ao", "exhaustive-ao")
+BOUND = "upper-bound"
+
+EPISODES = {10: 16, 30: 12}  # of the baseline tables, by number of users
+
+
+class Runs:
+    """Evaluations kept in files that ``python -m irs_marl_env results`` prints."""
+
+    def __init__(self, again: bool = False, processes: int = 1) -> None:
+        self._again, self._processes = again, processes
+
+    def get(self, name: str, policies: Iterable[Any], scenario: str = "mdlbi-v0", **options: Any) -> dict[str, Result]:
+        """Results by policy, from ``OUT/<name>.json`` or run and written there."""
+        options = {"seed": SEED, "processes": self._processes, **options}
+        return self.keep(name, lambda: [evaluate(policy, scenario, **options) for policy in policies])
+
+    def keep(self, name: str, run: Callable[[], list[Result]]) -> dict[str, Result]:
+        """The same for results that are made in another way."""
+        path = _path(name)
+        if not path.exists() or self._again:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            before = time.process_time()
+            results = run()
+            path.write_text(dump(results))
+            spent = time.process_time() - before
+            means = ", ".join(f"{r.policy} {r.mean:.2f}" for r in results)
+            print(f"{name}: {means} ({spent:.0f} s)", flush=True)
+        return self.kept(name)
+
+    @staticmethod
+    def kept(name: str) -> dict[str, Result]:
+        """What is already there."""
+        return {result.policy: result for result in load(_path(name).read_text())}
+
+
+def _path(name: str) -> Path:
+    return OUT / f"{name}.json"
+
+
+def far_apart(users: int) -> dict[str, Any]:
+    """Slots 114, 228, ..., 798 of the 800: at 1.5 m/s users have crossed the area from one to the next."""
+    return {"episodes": EPISODES[users], "first": 114, "every": 114}
+
+
+def cell(value: Result | Estimate | None, sign: str = "", digits: int = 2) -> str:
+    """``mean ± standard error``, or nothing."""
+    if value is None:
+        return ""
+    return f"{value.mean:{sign}.{digits}f} ± {value.standard_error:.{digits}f}"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    head = list(head)
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)) + "\n"
