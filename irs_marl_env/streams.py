@@ -32,7 +32,7 @@ CAUSES = (
     "csi_error",
     "velocity",  # random part of Gauss-Markov mobility
 )
-# normals of the compiled kernel where there is one; not "velocity": a Rician phase turns rounding of positions into more
+# normals by the kernel where there is one; not "velocity": a Rician phase makes more of a rounded position
 COMPILED_CAUSES = ("direct_fading", "bs_irs_fading", "irs_user_fading", "csi_error")
 _FROZEN_KEY = 0x1257  # keeps the scenario's frozen realisation apart from the streams of any environment
 

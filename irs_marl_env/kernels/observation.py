@@ -44,7 +44,7 @@ def write_csi(
     """``core.Core._rho`` and ``codec.CsiObservationCodec.write`` for IRSs of one size, touching what changes alone.
 
     Args:
-        out: ``(E, M, D_o)`` float32, zero in the channel blocks except where ``own_before``, ``held_before`` say otherwise.
+        out: ``(E, M, D_o)`` float32, zero in the channel blocks except where ``own_before``, ``held_before`` say so.
         H, G, h: channels as the BSs know them.
         own: ``(E, M, K)`` float32, 1 for the users of each BS.
         held: ``(E, M, L)`` float32, 1 for the IRSs whose CSI each BS sees.

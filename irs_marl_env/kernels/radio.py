@@ -69,7 +69,7 @@ def auction(action: Any, start: Any, bids: Any, owner: Any) -> bool:
 def _row_product(
     path_real: Any, path_imag: Any, count: Any, parts: Any, at: Any, width: Any, by_real: Any, by_imag: Any
 ) -> None:
-    """Row times matrix, ``path G``: add ``Re(path[n]) G[n]`` and ``Im(path[n]) G[n]`` over n, over interleaved rows of G.
+    """Row times matrix, ``path G``: add ``Re(path[n]) G[n]`` and ``Im(path[n]) G[n]`` over n, for interleaved G.
 
     Four rows at a time: sums are read and written once for four of them.
     """
