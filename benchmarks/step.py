@@ -90,15 +90,34 @@ def batched(name: str, **setting: Any) -> Case:
     return Case(lambda: env.step(next(actions)), num_envs)
 
 
+def raw_material(name: str) -> Case:
+    """For scale, what numpy takes for the raw material of the default options, with no physics at all: as many normals
+    from its generator as the channels hold real numbers, and one copy of the observations."""
+    num_envs = BATCH.get(name, 64)
+    env = make_vec_env(name, num_envs)
+    observations, _ = env.reset(seed=0)
+    s = env.scenario
+    direct, irs_user = s.num_bs * s.num_users * s.num_antennas, s.num_users * sum(s.elements)
+    numbers = 2 * num_envs * (direct + irs_user + s.num_bs * s.num_antennas * sum(s.elements))
+    rng = np.random.Generator(np.random.SFC64(0))
+    return Case(lambda: (rng.standard_normal(numbers, np.float32), observations.copy()), num_envs)
+
+
 VARIANTS: dict[str, tuple[str, Callable[[str], Case]]] = {  # with the package that the variant needs
     "batch, numpy": ("numpy", lambda name: batched(name, fast=False)),
     "batch, fast": ("numba", lambda name: batched(name, fast=True)),
     "batch, fast, read-only": ("numba", lambda name: batched(name, fast=True, read_only=True)),
     "batch, fast, owned pairs": ("numba", lambda name: batched(name, fast=True, **OWNED)),
     "batch, fast, owned pairs, read-only": ("numba", lambda name: batched(name, fast=True, read_only=True, **OWNED)),
+    "batch, fast, frozen BS-IRS channels": ("numba", lambda name: batched(name, fast=True, bs_irs_fading="frozen")),
+    "batch, fast, large-scale view": (
+        "numba",
+        lambda name: batched(name, fast=True, observation="large_scale"),
+    ),
     "batch, torch on the CPU": ("torch", lambda name: batched(name, backend="torch")),
     "single, numpy": ("numpy", lambda name: single(name, False)),
     "single, fast": ("numba", lambda name: single(name, True)),
+    "for scale: normals by numpy, a copy of the observations": ("numpy", raw_material),
 }
 
 
