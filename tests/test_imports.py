@@ -9,6 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "irs_marl_env"
 HEAVY = {"torch", "matplotlib", "numba", "llvmlite", "PIL", "tqdm", "scipy", "ray", "stable_baselines3", "supersuit"}
+HEAVY |= {"tyro", "tensorboard", "safetensors", "mpe2", "pygame", "hypothesis"}
+BASE = {"numpy", "gymnasium", "pettingzoo", "array_api_compat"}
 LAZY = {"render.py", "kernels.py"}  # imported where used only
 PHYSICS = {"link", "association", "channel", "geometry", "decoder", "solvers", "kernels"}
 SHELLS = ["parallel_env.py", "vector_env.py", "mdlbi_v0.py", "registration.py"]
@@ -46,5 +48,27 @@ def test_heavy_modules_are_imported_where_used(path):
 
 def test_importing_the_package_loads_nothing_heavy():
     code = f"import sys, irs_marl_env; print(sorted({HEAVY!r} & set(sys.modules)))"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"
+
+
+def test_importing_the_package_loads_the_base_install_alone():
+    """Beyond what numpy, gymnasium, pettingzoo and array-api-compat load by themselves: the standard library and us."""
+    code = (
+        f"import sys; [__import__(name) for name in {sorted(BASE)!r}]; before = set(sys.modules); "
+        "import irs_marl_env; roots = {name.split('.')[0] for name in set(sys.modules) - before}; "
+        f"print(sorted(roots - set(sys.stdlib_module_names) - {BASE!r}))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "['irs_marl_env']"
+
+
+def test_stepping_loads_nothing_heavy_either():
+    """A base install has to do for an episode; the kernels are an extra, used when installed."""
+    code = (
+        "import sys, irs_marl_env; env = irs_marl_env.make_env('mdlbi-small-v0', fast=False); env.reset(seed=0); "
+        "env.step({a: env.action_space(a).sample() for a in env.agents}); "
+        f"env.state(); print(sorted({HEAVY!r} & set(sys.modules)))"
+    )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
