@@ -21,7 +21,7 @@ from irs_marl_env import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SCRIPTS = [path for folder in ("benchmarks", "examples") for path in sorted((ROOT / folder).glob("*.py"))]
+SCRIPTS = [path for folder in ("benchmarks", "examples") for path in sorted((ROOT / folder).rglob("*.py"))]
 PACKAGE = ["python", "-m", "irs_marl_env"]
 # run by .ci/run, or nothing of ours
 ELSEWHERE = ("python -m pytest", "ruff", "mypy", "python3 -m venv", ". .venv/bin/activate", "tensorboard", "git", "cd")

@@ -1,6 +1,7 @@
 """Who may import whom, and what importing the package may load."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,38 @@ def test_leaves_import_nothing_of_ours(name):
 def test_shells_hold_no_physics(name):
     modules = top_level_imports(PACKAGE / name)
     assert not [module for module in modules if module.split(".")[-1] in PHYSICS]
+
+
+def reachable(name):
+    """Our modules that importing one of ours imports, directly or through others."""
+    seen, waiting = set(), [name]
+    while waiting:
+        module = waiting.pop()
+        path = PACKAGE / module
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        ours = {m.split(".")[1] for m in top_level_imports(path) if m.startswith("irs_marl_env.")}
+        waiting += [m for m in ours - seen if (PACKAGE / m).is_dir() or (PACKAGE / f"{m}.py").exists()]
+        seen |= ours
+    return seen
+
+
+FLOW = ["scenario", "geometry", "channel", "core", "parallel_env"]
+
+
+@pytest.mark.parametrize("name", FLOW)
+def test_data_flows_one_way(name):
+    assert not reachable(name) & set(FLOW[FLOW.index(name) :])
+    assert set(FLOW[1 : FLOW.index(name)]) <= reachable(name)  # and it does flow
+
+
+def test_the_layout_table_is_complete():
+    """CONTRIBUTING.md says what every module is for, and names none that is gone."""
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text().split("## Where things are")[1].split("\n## ")[0]
+    table = "".join(line for line in text.splitlines() if line.startswith("|"))
+    named = set(re.findall(r"`(\w+\.py|\w+/)`", table))
+    modules = {path.name for path in PACKAGE.glob("*.py")} - {"__init__.py"}
+    folders = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
+    assert named == modules | folders
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
