@@ -77,6 +77,7 @@ def long_run(scenario: str, fast: bool, steps: int) -> list[tuple[int, float]]:
         if step in mileposts:
             gc.collect()
             seen.append((step, resident()))
+            print(f"step {step:,}: {seen[-1][1]:.1f} MiB", file=sys.stderr, flush=True)
         env.step({agent: rng.uniform(-1, 1, size).astype(np.float32) for agent in bs})
     return seen
 
