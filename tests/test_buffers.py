@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 from typing import Any
 
 import numpy as np
@@ -81,3 +82,16 @@ def test_memory_is_used_again_and_cannot_be_written() -> None:
         del observation
         gc.collect()
     assert len(places) <= 2
+
+
+@each_way
+def test_a_pickled_batch_continues_and_shares_nothing(fast: bool) -> None:
+    _, reused, actions = pair(fast, {"csi": "owned"})
+    reused.reset(seed=0)
+    held = reused.step(actions[0])[0]
+    twin = pickle.loads(pickle.dumps(reused))
+    for action in actions[1:]:
+        a, b = reused.step(action)[0], twin.step(action)[0]
+        np.testing.assert_array_equal(a, b)
+        assert not np.shares_memory(a, b)
+        assert not np.shares_memory(a, held)

@@ -23,7 +23,6 @@ def test_parallel_api(setting):
     parallel_api_test(make_env("mdlbi-small-v0", **setting), num_cycles=300)
 
 
-@pytest.mark.filterwarnings("ignore:.*")  # the test warns of what it tests on purpose: stepping a dead agent
 @pytest.mark.parametrize("setting", SETTINGS[:2])
 def test_aec_api(setting):
     api_test(mdlbi_v0.env("mdlbi-small-v0", **setting), num_cycles=300)
