@@ -11,6 +11,7 @@ import pytest
 
 from irs_marl_env import make_vec_env
 
+ENVS = 32  # observations of 140 kB: small ones may have fresh memory all the same
 SETTINGS: list[dict[str, Any]] = [
     {},
     {"csi": "owned"},
@@ -29,8 +30,8 @@ def pair(fast: bool, setting: dict[str, Any]) -> tuple[Any, Any, np.ndarray]:
     if fast:
         pytest.importorskip("numba")
     options = {"horizon": 5, "speed_mps": 30.0, "fast": fast, **setting}
-    fresh, reused = (make_vec_env("mdlbi-small-v0", 3, read_only=r, **options) for r in (False, True))
-    shape = (12, 3, fresh.scenario.num_bs, fresh.action_size)
+    fresh, reused = (make_vec_env("mdlbi-small-v0", ENVS, read_only=r, **options) for r in (False, True))
+    shape = (12, ENVS, fresh.scenario.num_bs, fresh.action_size)
     return fresh, reused, np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
