@@ -35,7 +35,7 @@ BATCH = {"mdlbi-large-v0": 8}  # environments; others 64
 ENDLESS = 10**6  # slots: no reset among the steps
 ACTIONS = 8
 SHORT_S = 2e-3
-REST = "association, rewards, all between"
+REST = "the rest, and all between"
 OWNED = {"association_delay": 1, "csi": "owned"}  # only the channels of owned pairs exist
 
 
@@ -165,23 +165,27 @@ def instrument(env: Any, watch: Stopwatch) -> list[str]:
     parts = [
         ("actions checked", env, "_check_actions"),
         ("actions decoded", core.action_codec, "decode"),
+        ("owners", core, "_assign"),
+        ("owners", core, "_auction"),
         ("beams and phases", core, "_transmission"),
         ("rates", core, "_rates"),
+        ("beams, phases and rates, compiled", core, "_raw_slot"),
         ("cells and path loss", core.model, "large_scale"),
         ("channels from normals", core.model, "channels"),
         ("random numbers", env._streams, "uniform"),
         ("random numbers", env._streams, "complex_normal"),
         ("random numbers", env._streams, "scaled_normal"),
+        ("random numbers", env._streams, "scaled_normals"),
+        ("random numbers", env._streams, "uniform_where"),
         ("observations written", core, "observe"),
         ("infos", env, "_infos"),
     ]
-    missing = []
+    found = set()
     for label, owner, name in parts:
         if hasattr(owner, name):
             setattr(owner, name, watch.timed(label, getattr(owner, name)))
-        else:
-            missing.append(f"{label} ({type(owner).__name__}.{name})")
-    return missing
+            found.add(label)
+    return sorted({label for label, _, _ in parts} - found)
 
 
 def time_parts(name: str, fast: bool, args: Args) -> tuple[dict[str, float], list[str]]:
