@@ -1,30 +1,42 @@
-"""What a step costs: CPU time of single and batched environments, and of the parts of one step.
+"""What a step costs: CPU time per environment step of all agents, single and batched, and the parts of one step.
 
     python benchmarks/step.py
-    python benchmarks/step.py --scenarios mdlbi-k30-v0 --rounds 5
+    python benchmarks/step.py --scenarios mdlbi-k30-v0 --repeats 5
+    python benchmarks/step.py --write               # also puts the tables into docs/performance.md
 
-One thread; variants are timed in turn, round by round, and the smallest and the median time per environment step of all
-agents are printed, so that a busy neighbour spoils a round and not a variant.
+One thread. The variants are timed in turns, so that a busy neighbour spoils a repeat and not a variant; a ratio is the
+median over the repeats of ratios within a repeat. Variants that need a package which is missing are left out.
 """
 
 from __future__ import annotations
 
 import os
 
-os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})  # before numpy is imported
+# before numpy is imported
+os.environ.update({"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"})
 
+import itertools
+import sys
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
+from statistics import median
 from typing import Any
 
 import numpy as np
 import tyro
+from timing import PAGE, Case, Times, cell, duration, interleaved, machine, table, write_between
 
-from irs_marl_env import association, make_env, make_vec_env
+from irs_marl_env import make_env, make_vec_env
 
 BATCH = {"mdlbi-large-v0": 8}  # environments; others 64
-LEAN = {"association_delay": 1, "csi": "owned", "read_only": True}
+ENDLESS = 10**6  # slots: no reset among the steps
+ACTIONS = 8
+SHORT_S = 2e-3
+REST = "the rest, and all between"
+OWNED = {"association_delay": 1, "csi": "owned"}  # only the channels of owned pairs exist
 
 
 @dataclass
@@ -32,95 +44,224 @@ class Args:
     """Settings of the benchmark."""
 
     scenarios: tuple[str, ...] = ("mdlbi-small-v0", "mdlbi-k30-v0", "mdlbi-large-v0")
-    rounds: int = 20  # per variant
-    seconds: float = 0.1  # CPU time per round, about
+    repeats: int = 15
+    """samples of each variant"""
+    sample_s: float = 0.1
+    """CPU seconds of a sample"""
+    parts: bool = True
+    """time the parts of a single step too"""
+    write: bool = False
+    """put the tables into docs/performance.md"""
 
 
-def single(name: str, fast: bool) -> tuple[Callable[[], Any], int]:
-    """One step of the PettingZoo environment; and how many environments it steps."""
-    env = make_env(name, fast=fast, horizon=10**6)
+# --- variants --------------------------------------------------------------------------------------------------
+
+
+def in_turn(draw: Callable[[np.random.Generator], Any]) -> Iterator[Any]:
+    """Random actions, so that owners change as they would; few, so that drawing them is not timed."""
+    rng = np.random.default_rng(0)
+    return itertools.cycle([draw(rng) for _ in range(ACTIONS)])
+
+
+def by_agent(agents: list[str], size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Actions of the single environment."""
+    return in_turn(lambda rng: {agent: rng.uniform(-1, 1, size).astype(np.float32) for agent in agents})
+
+
+def single(name: str, fast: bool) -> Case:
+    """The PettingZoo environment."""
+    env = make_env(name, fast=fast, horizon=ENDLESS)
     env.reset(seed=0)
-    actions = {agent: env.action_space(agent).sample() for agent in env.agents}
-    return lambda: env.step(actions), 1
+    actions = by_agent(env.agents, env.action_codec.size)
+    return Case(lambda: env.step(next(actions)))
 
 
-def batched(name: str, **setting: Any) -> tuple[Callable[[], Any], int]:
-    """One step of a batch."""
+def batched(name: str, **setting: Any) -> Case:
+    """A batch of environments; actions and results live where the backend has them."""
     num_envs = BATCH.get(name, 64)
-    env = make_vec_env(name, num_envs, horizon=10**6, **setting)
+    env = make_vec_env(name, num_envs, horizon=ENDLESS, **setting)
     env.reset(seed=0)
-    action = np.random.default_rng(0).uniform(-1, 1, (num_envs, env.scenario.num_bs, env.action_size))
-    action = action.astype(np.float32)
-    return lambda: env.step(action), num_envs
+    shape = (num_envs, env.scenario.num_bs, env.action_size)
+    convert: Callable[[np.ndarray], Any] = np.asarray
+    if setting.get("backend") == "torch":
+        import torch
+
+        torch.set_num_threads(1)
+        convert = torch.from_numpy
+    actions = in_turn(lambda rng: convert(rng.uniform(-1, 1, shape).astype(np.float32)))
+    return Case(lambda: env.step(next(actions)), num_envs)
 
 
-VARIANTS: dict[str, Callable[[str], tuple[Callable[[], Any], int]]] = {
-    "batch, numpy": lambda name: batched(name, fast=False),
-    "batch, fast": lambda name: batched(name, fast=True),
-    "batch, fast, read-only": lambda name: batched(name, fast=True, read_only=True),
-    "batch, fast, owned pairs": lambda name: batched(name, fast=True, **LEAN),
-    "single, numpy": lambda name: single(name, False),
-    "single, fast": lambda name: single(name, True),
+def raw_material(name: str) -> Case:
+    """For scale, what numpy takes for the raw material of the default options, with no physics at all: as many normals
+    from its generator as the channels hold real numbers, and one copy of the observations."""
+    num_envs = BATCH.get(name, 64)
+    env = make_vec_env(name, num_envs)
+    observations, _ = env.reset(seed=0)
+    s = env.scenario
+    direct, irs_user = s.num_bs * s.num_users * s.num_antennas, s.num_users * sum(s.elements)
+    numbers = 2 * num_envs * (direct + irs_user + s.num_bs * s.num_antennas * sum(s.elements))
+    rng = np.random.Generator(np.random.SFC64(0))
+    return Case(lambda: (rng.standard_normal(numbers, np.float32), observations.copy()), num_envs)
+
+
+VARIANTS: dict[str, tuple[str, Callable[[str], Case]]] = {  # with the package that the variant needs
+    "batch, numpy": ("numpy", lambda name: batched(name, fast=False)),
+    "batch, fast": ("numba", lambda name: batched(name, fast=True)),
+    "batch, fast, read-only": ("numba", lambda name: batched(name, fast=True, read_only=True)),
+    "batch, fast, owned pairs": ("numba", lambda name: batched(name, fast=True, **OWNED)),
+    "batch, fast, owned pairs, read-only": ("numba", lambda name: batched(name, fast=True, read_only=True, **OWNED)),
+    "batch, fast, frozen BS-IRS channels": ("numba", lambda name: batched(name, fast=True, bs_irs_fading="frozen")),
+    "batch, fast, large-scale view": (
+        "numba",
+        lambda name: batched(name, fast=True, observation="large_scale"),
+    ),
+    "batch, torch on the CPU": ("torch", lambda name: batched(name, backend="torch")),
+    "single, numpy": ("numpy", lambda name: single(name, False)),
+    "single, fast": ("numba", lambda name: single(name, True)),
+    "for scale: normals by numpy, a copy of the observations": ("numpy", raw_material),
 }
 
 
-def parts(name: str) -> dict[str, tuple[Callable[[], Any], int]]:
-    """The parts of a single step, each called on a live state; glue between them is not covered."""
-    env = make_env(name, fast=False)
+def time_variants(name: str, args: Args) -> dict[str, Times]:
+    """Times of the variants that can run here."""
+    cases = {label: make(name) for label, (package, make) in VARIANTS.items() if find_spec(package)}
+    return interleaved(cases, args.repeats, args.sample_s)
+
+
+# --- parts -----------------------------------------------------------------------------------------------------
+
+
+class Stopwatch:
+    """Nanoseconds of a clock spent in wrapped functions by label, each less what wrapped functions inside it took."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self.spent: dict[str, int] = defaultdict(int)
+        self._inside = [0]
+
+    def timed(self, label: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            self._inside.append(0)
+            start = self._clock()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                took = self._clock() - start
+                self.spent[label] += took - self._inside.pop()
+                self._inside[-1] += took
+
+        return wrapped
+
+
+def instrument(env: Any, watch: Stopwatch) -> list[str]:
+    """Wrap the parts of a step, on this one environment; the only function here that knows the package's inside.
+
+    Returns:
+        The parts that do not exist (any more), for the reader of the table.
+    """
+    core = env._core
+    core._mobility = core._mobility._replace(advance=watch.timed("mobility", core._mobility.advance))
+    parts = [
+        ("actions checked", env, "_check_actions"),
+        ("actions decoded", core.action_codec, "decode"),
+        ("owners", core, "_assign"),
+        ("owners", core, "_auction"),
+        ("beams and phases", core, "_transmission"),
+        ("rates", core, "_rates"),
+        ("beams, phases and rates, compiled", core, "_raw_slot"),
+        ("cells and path loss", core.model, "large_scale"),
+        ("channels from normals", core.model, "channels"),
+        ("random numbers", env._streams, "uniform"),
+        ("random numbers", env._streams, "complex_normal"),
+        ("random numbers", env._streams, "scaled_normal"),
+        ("random numbers", env._streams, "scaled_normals"),
+        ("random numbers", env._streams, "uniform_where"),
+        ("observations written", core, "observe"),
+        ("infos", env, "_infos"),
+    ]
+    found = set()
+    for label, owner, name in parts:
+        if hasattr(owner, name):
+            setattr(owner, name, watch.timed(label, getattr(owner, name)))
+            found.add(label)
+    return sorted({label for label, _, _ in parts} - found)
+
+
+def time_parts(name: str, fast: bool, args: Args) -> tuple[dict[str, float], list[str]]:
+    """Median seconds of each part over the quicker half of many single steps, and parts that were not found.
+
+    The clock of CPU time takes microseconds itself, so it watches long steps alone; the quicker half of the
+    short ones are those that no other process interrupted.
+    """
+    env = make_env(name, fast=fast, horizon=ENDLESS)
     env.reset(seed=0)
-    core, state, streams = env._core, env._state, env._streams
-    assert state is not None
-    assert streams is not None
-    actions = {agent: env.action_space(agent).sample() for agent in env.agents}
-    flat = env._check_actions(actions)
-    named = core.action_codec.decode(flat)
-    owner = association.assign(named["bids"], core.scenario.contention, lambda tied: core._tie_break(tied, streams))
-    w, _, phi = core._transmission(state, named, owner)
-    position = state.motion["position"]
-    calls: dict[str, Callable[[], Any]] = {
-        "check actions": lambda: env._check_actions(actions),
-        "decode": lambda: core.action_codec.decode(flat),
-        "association": lambda: association.assign(named["bids"], "auction", lambda tied: None),
-        "beams and phases": lambda: core._transmission(state, named, owner),
-        "rates": lambda: core._rates(state, w, phi, owner),
-        "mobility": lambda: core._mobility.advance(core._street, state.motion, streams),
-        "cells and path loss": lambda: core.model.large_scale(position),
-        "fading and channels": lambda: core.model.channels(state.gains, state.scattered, position, streams),
-        "observations": lambda: env._observations(),
-        "infos": lambda: env._infos(),
-    }
-    return {part: (call, 1) for part, call in calls.items()}
-
-
-def measure(calls: dict[str, tuple[Callable[[], Any], int]], args: Args) -> dict[str, np.ndarray]:
-    """CPU microseconds per environment step of every call, ``(rounds,)``, in turn."""
-    repeats = {}
-    for label, (call, _) in calls.items():
-        call()  # compiles where there is something to compile
+    actions = by_agent(env.agents, env.action_codec.size)
+    for _ in range(3):  # compilation, caches
         start = time.process_time()
-        call()
-        repeats[label] = max(1, int(args.seconds / max(time.process_time() - start, 1e-5)))
-    times: dict[str, list[float]] = {label: [] for label in calls}
-    for _ in range(args.rounds):
-        for label, (call, num_envs) in calls.items():
-            start = time.process_time()
-            for _ in range(repeats[label]):
-                call()
-            times[label].append((time.process_time() - start) / repeats[label] / num_envs * 1e6)
-    return {label: np.array(values) for label, values in times.items()}
+        env.step(next(actions))
+    short = time.process_time() - start < SHORT_S
+    watch = Stopwatch(time.perf_counter_ns if short else time.thread_time_ns)
+    missing = instrument(env, watch)
+    step = watch.timed(REST, env.step)
+    steps: list[dict[str, int]] = []
+    before = time.perf_counter()
+    while len(steps) < 10 or time.perf_counter() - before < args.repeats * args.sample_s:
+        watch.spent.clear()
+        step(next(actions))
+        steps.append(dict(watch.spent))
+    steps.sort(key=lambda spent: sum(spent.values()))
+    quicker = steps[: len(steps) // 2]
+    return {label: median(spent[label] for spent in quicker) * 1e-9 for label in quicker[0]}, missing
+
+
+# --- tables ----------------------------------------------------------------------------------------------------
+
+
+def variants_table(times: dict[str, dict[str, Times]]) -> str:
+    """Variants down, scenarios across."""
+    head = ["CPU time per environment step", *(f"`{name}`, batch {BATCH.get(name, 64)}" for name in times)]
+    rows = []
+    for label in VARIANTS:
+        found = [columns.get(label) for columns in times.values()]
+        references = [next(iter(columns.values())) for columns in times.values()]
+        rows.append([label, *(cell(t, reference) for t, reference in zip(found, references, strict=True))])
+    return table(head, rows)
+
+
+def parts_table(parts: dict[tuple[str, str], dict[str, float]]) -> str:
+    """Parts down; scenario and way of computing across, time and share of the step."""
+    labels = list(dict.fromkeys(label for column in parts.values() for label in column))
+    labels.append(labels.pop(labels.index(REST)))
+    rows = []
+    for label in labels:
+        shares = [(column.get(label), sum(column.values())) for column in parts.values()]
+        rows.append([label, *("-" if t is None else f"{duration(t)} ({t / total:.0%})" for t, total in shares)])
+    rows.append(["sum", *(duration(sum(column.values())) for column in parts.values())])
+    return table(["part of a single step", *(f"`{name}`, {way}" for name, way in parts)], rows)
 
 
 def main(args: Args) -> None:
     """Print the tables."""
+    stamp = machine()  # first: the load before the benchmark adds its own
+    times = {}
     for name in args.scenarios:
-        times = measure({label: make(name) for label, make in VARIANTS.items()}, args)
-        first = np.median(next(iter(times.values())))
-        print(f"\n{name:28s}{'min us':>12s}{'median us':>12s}{'ratio':>8s}")
-        for label, values in times.items():
-            print(f"{label:28s}{values.min():12.1f}{np.median(values):12.1f}{np.median(values) / first:8.2f}")
-        print("parts of a single step, numpy")
-        for label, values in measure(parts(name), args).items():
-            print(f"  {label:26s}{values.min():12.1f}{np.median(values):12.1f}")
+        times[name] = time_variants(name, args)
+        print(f"{name}: timed", file=sys.stderr, flush=True)
+    text = variants_table(times)
+    text += "\nLeast / median (ratio to the first row). " + stamp
+    if args.parts:
+        parts, missing = {}, set()
+        for name in args.scenarios:
+            for way in ("numpy", "fast") if find_spec("numba") else ("numpy",):
+                parts[name, way], lost = time_parts(name, way == "fast", args)
+                missing |= set(lost)
+        text += "\n" + parts_table(parts)
+        text += "\nMedians over the quicker half of the steps; watching adds about half a microsecond a part.\n"
+        text += "".join(f"Not found, so counted in the last row: {part}.\n" for part in sorted(missing))
+    print(text)
+    if args.write:
+        write_between(PAGE, "step", text)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 PACKAGES = ("numpy", "numba", "torch", "gymnasium", "pettingzoo")
 
 

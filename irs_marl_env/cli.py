@@ -259,14 +259,14 @@ def _render(args: argparse.Namespace) -> None:
         raise ValueError(f"--fps {args.fps:g}: must be in (0, 50]")
     if args.policy not in POLICIES:
         raise ValueError(f"--policy {args.policy}: must be one of {', '.join(POLICIES)}")
-    try:
-        from PIL import Image
-    except ImportError:
-        raise ImportError("an animated GIF needs pillow: pip install 'irs-marl-env[render]'") from None
     policy = POLICIES[args.policy]
     scenario = policy.adapt(_scenario(args))
     if not 1 <= args.slots <= scenario.horizon:
         raise ValueError(f"--slots {args.slots}: must be in [1, {scenario.horizon}]")
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError("an animated GIF needs pillow: pip install 'irs-marl-env[render]'") from None
     env = MdlbiParallelEnv(scenario, render_mode="rgb_array")
     observations, _ = env.reset(seed=args.seed)
     act = policy.bind(env, args.seed)

@@ -28,7 +28,7 @@ def parallel_env(
 
 def raw_env(*args: Any, **kwargs: Any) -> AECEnv:
     """The agent-by-agent (AEC) view of :func:`parallel_env`, without checks of the calling order."""
-    return conversions.parallel_to_aec(parallel_env(*args, **kwargs))
+    return conversions.parallel_to_aec_wrapper(parallel_env(*args, **kwargs))
 
 
 def env(*args: Any, **kwargs: Any) -> AECEnv:

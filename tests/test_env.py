@@ -497,6 +497,31 @@ def test_initial_owners() -> None:
     assert (infos["owner"] == -1).all()
 
 
+@pytest.mark.parametrize("fast", [False, None], ids=["plain", "as installed"])
+def test_aligned_elements_bring_power_n_squared(fast: bool | None) -> None:
+    """One BS, one user, one IRS in line of sight alone: received power N^2 with aligned phases, N with random ones."""
+    n = 16
+    line_of_sight = {"bs_irs_rician_k_db": 100.0, "irs_user_rician_k_db": 100.0}
+    sizes = {"num_bs": 1, "num_users": 1, "num_irs": 1, "num_antennas": 1, "num_elements": n}
+    scenario = SMALL.replace(**sizes, **line_of_sight, blockage_db=300.0, mobility="static", horizon=2000)
+    env = make_env(scenario, fast=fast)
+    observations, _ = env.reset(seed=0, options={"positions": [[30.0, 20.0]]})
+    seen = env.observation_codec.decode(observations["bs_0"])
+    path = math.dist((0.0, 20.0, 10.0), (40.0, 20.0, 5.0)), math.dist((40.0, 20.0, 5.0), (30.0, 20.0, 1.5))
+    one = 1e-6 * path[0] ** -2.5 * path[1] ** -2.4 * scenario.tx_power_w / scenario.noise_power_w
+
+    def snr(theta: np.ndarray) -> float:
+        action = np.concatenate([[1.0, 0.0], theta / np.pi, [1.0]]).astype(np.float32)
+        info = env.step({"bs_0": action})[4]["bs_0"]
+        return 2.0 ** float(info["rates"][0]) - 1.0
+
+    aligned = -np.angle(seen["h"][0, 0] * seen["G"][0, :, 0])
+    assert snr(aligned) == pytest.approx(n**2 * one, rel=1e-2)
+    rng = np.random.default_rng(0)
+    random = [snr(rng.uniform(-np.pi, np.pi, n)) for _ in range(1500)]  # exponential: its mean errs by 1 / sqrt(1500)
+    assert np.mean(random) == pytest.approx(n * one, rel=4 / math.sqrt(1500))
+
+
 # --- edge cases --------------------------------------------------------------------------------------------------
 
 EDGES: dict[str, dict[str, Any]] = {

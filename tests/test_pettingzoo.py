@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from pettingzoo.test import api_test, max_cycles_test, parallel_api_test, seed_test
     from pettingzoo.test.state_test import state_test
-    from pettingzoo.utils import parallel_to_aec
+    from pettingzoo.utils import OrderEnforcingWrapper, parallel_to_aec
 
 SETTINGS = [{}, {"action": "structured", "observation": "large_scale"}, {"num_bs": 3, "num_elements": (4, 2)}]
 
@@ -23,10 +23,34 @@ def test_parallel_api(setting):
     parallel_api_test(make_env("mdlbi-small-v0", **setting), num_cycles=300)
 
 
-@pytest.mark.filterwarnings("ignore:.*")  # the test warns of what it tests on purpose: stepping a dead agent
 @pytest.mark.parametrize("setting", SETTINGS[:2])
 def test_aec_api(setting):
     api_test(mdlbi_v0.env("mdlbi-small-v0", **setting), num_cycles=300)
+
+
+def test_agent_by_agent_view_is_the_same_environment():
+    """``raw_env`` and ``env`` return, agent by agent, what the parallel environment returns at once."""
+    for make in (mdlbi_v0.raw_env, mdlbi_v0.env):
+        parallel, aec = mdlbi_v0.parallel_env("mdlbi-small-v0", max_cycles=3), make("mdlbi-small-v0", max_cycles=3)
+        observations, _ = parallel.reset(seed=5)
+        aec.reset(seed=5)
+        rng = np.random.default_rng(0)
+        rewards = dict.fromkeys(parallel.possible_agents, 0.0)
+        while parallel.agents:
+            actions = {a: rng.uniform(-1, 1, parallel.action_codec.size).astype(np.float32) for a in parallel.agents}
+            for agent in parallel.possible_agents:
+                assert aec.agent_selection == agent
+                observation, reward, terminated, truncated, _ = aec.last()
+                np.testing.assert_array_equal(observation, observations[agent])
+                assert reward == rewards[agent]
+                assert terminated is truncated is False
+                aec.step(actions[agent])
+            observations, rewards, _, _, _ = parallel.step(actions)
+        assert aec.last()[3]
+    with pytest.raises(AssertionError, match="reset"):  # env alone checks the order of calls, and once
+        mdlbi_v0.env("mdlbi-small-v0").step(None)
+    assert not isinstance(mdlbi_v0.raw_env("mdlbi-small-v0"), OrderEnforcingWrapper)
+    assert not isinstance(mdlbi_v0.env("mdlbi-small-v0").env, OrderEnforcingWrapper)
 
 
 def test_seeds():
