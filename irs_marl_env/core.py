@@ -235,6 +235,10 @@ class Core:
 
     def _owned_gains(self, gains: Gains, own_user: Array, owner: Array, cell: Array) -> Gains:
         """The gains of links that some BS can use, zero for all others."""
+        if self.fast:
+            owned = Gains(*(np.empty(gain.shape, np.float32) for gain in gains))
+            self._kernels.owned_gains(*gains, owner, cell, *owned)
+            return owned
         reach = self.xp.astype(owner[:, :, None] == cell[:, None, :], self.xp.float32)
         return Gains(gains.direct * own_user, gains.bs_irs * self._held(owner), gains.irs_user * reach)
 

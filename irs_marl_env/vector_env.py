@@ -229,7 +229,9 @@ class MdlbiVectorEnv:
     def _check_action(self, action: Array) -> Array:
         xp = self._xp
         expected = (self.num_envs, self.scenario.num_bs, self.action_size)
-        if self.backend == "torch" and hasattr(action, "requires_grad"):
+        if self.backend == "numpy":
+            action = np.ascontiguousarray(action, dtype=np.float32)
+        elif hasattr(action, "requires_grad"):
             action = action.to(device=self.device, dtype=xp.float32)  # with its graph
         else:
             action = xp.asarray(action, dtype=xp.float32, device=self.device)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irs_marl_env import Scenario, geometry, words
+from irs_marl_env import Scenario, geometry, make_vec_env, words
 from irs_marl_env.channel import ChannelModel
 from irs_marl_env.core import Core, State
 from irs_marl_env.streams import Streams
@@ -100,6 +100,18 @@ def test_slot_of_raw_actions_is_the_plain_one(size: tuple[int, ...], power: str)
         np.testing.assert_allclose(sum_rate, (expected[:, None] * state.own_user).sum(-1), rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_owned_gains_are_the_plain_ones(size: tuple[int, ...]) -> None:
+    s = scenario(size, group_radius_m=1.0)
+    fast, plain = Core(s, fast=True), Core(s, fast=False)
+    state, _ = state_of(fast, 5)
+    owner = state.owner.copy()
+    owner[0] = -1
+    results = [core._owned_gains(state.gains, state.own_user, owner, state.cell) for core in (fast, plain)]
+    for mine, its in zip(*results, strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
 def test_auction_reports_ties_and_leaves_them_to_the_plain_one() -> None:
     s = scenario((3, 2, 2, 1, 1), group_radius_m=1.0)
     fast, plain = Core(s, fast=True), Core(s, fast=False)
@@ -117,6 +129,18 @@ def test_auction_reports_ties_and_leaves_them_to_the_plain_one() -> None:
         np.testing.assert_array_equal(results[0][0], results[1][0])
         assert results[0][1] == results[1][1]
         assert (results[0][1][2]["words"] > 0) == tie
+
+
+def test_actions_may_lie_in_memory_as_they_like() -> None:
+    results = []
+    for order in (lambda x: x, np.asfortranarray, lambda x: np.repeat(x, 2, axis=-1)[..., ::2], lambda x: x.tolist()):
+        vec = make_vec_env("mdlbi-small-v0", 3)
+        vec.reset(seed=0)
+        action = np.random.default_rng(0).uniform(-1, 1, (3, 2, vec.action_size)).astype(np.float32)
+        results.append(vec.step(order(action)))
+    for other in results[1:]:
+        np.testing.assert_array_equal(other[0], results[0][0])
+        np.testing.assert_array_equal(other[1], results[0][1])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -7,13 +7,14 @@ tests hold the two together. One thread each; what a row gets does not depend on
 from irs_marl_env.kernels.draws import scaled_normals, scaled_normals_of_three, words
 from irs_marl_env.kernels.observation import write_csi
 from irs_marl_env.kernels.radio import auction, finite, owned_channel, raw_slot
-from irs_marl_env.kernels.street import large_scale, walk
+from irs_marl_env.kernels.street import large_scale, owned_gains, walk
 
 __all__ = [
     "auction",
     "finite",
     "large_scale",
     "owned_channel",
+    "owned_gains",
     "raw_slot",
     "scaled_normals",
     "scaled_normals_of_three",

@@ -116,3 +116,27 @@ def large_scale(position: Any, site: Any, unit: Any, slope: Any, cell: Any, own_
         for m in range(num_bs):
             for k in range(num_users):
                 own_user[e, m, k] = np.float32(cell[e, k] == m)
+
+
+@njit(cache=True)
+def owned_gains(
+    direct: Any, bs_irs: Any, irs_user: Any, owner: Any, cell: Any, own_direct: Any, own_bs_irs: Any, own_irs_user: Any
+) -> None:
+    """``core.Core._owned_gains``: gains of links that some BS can use, zero for all others.
+
+    Args:
+        direct, bs_irs, irs_user: ``(E, M, K)``, ``(E, M, L)``, ``(E, L, K)`` float32.
+        owner: ``(E, L)`` int64.
+        cell: ``(E, K)`` int64.
+        own_direct, own_bs_irs, own_irs_user: the same shapes, overwritten.
+    """
+    num_envs, num_bs, num_users = direct.shape
+    for e in range(num_envs):
+        for m in range(num_bs):
+            for k in range(num_users):
+                own_direct[e, m, k] = direct[e, m, k] if cell[e, k] == m else np.float32(0.0)
+            for irs in range(owner.shape[1]):
+                own_bs_irs[e, m, irs] = bs_irs[e, m, irs] if owner[e, irs] == m else np.float32(0.0)
+        for irs in range(owner.shape[1]):
+            for k in range(num_users):
+                own_irs_user[e, irs, k] = irs_user[e, irs, k] if owner[e, irs] == cell[e, k] else np.float32(0.0)
