@@ -138,13 +138,29 @@ def _parallel_sweep(
     products: Array, h: Array, beams: Array, phi: Array, gain: Array, cost: Array, damping: Array | float
 ) -> Array:
     """Jacobi sweep; ``beams`` from :func:`_beams_at_irs`, ``gain`` and ``cost`` from the receivers."""
+    field, curvature = _field_and_curvature(products, h, beams, gain, cost)
+    return unit_phase(field + (damping * curvature) * phi)
+
+
+def _field_and_curvature(
+    products: Array, h: Array, beams: Array, gain: Array, cost: Array, interference: Array | float = 1.0
+) -> tuple[Array, Array]:
+    """What drives the elements: ``field (..., S)`` complex and ``Q_ee (..., S)`` real; arguments as for the sweep.
+
+    The field is the exact gradient of the weighted sum rate by the conjugate of phi. ``interference`` scales the part
+    of it that lowers interference, which beams yet to be updated could do as well.
+    """
     xp = namespace(h)
     num_users = h.shape[-2]
     eye = xp.eye(num_users, dtype=h.dtype, device=getattr(h, "device", None))
-    residual = eye * gain[..., None, :] - cost[..., :, None] * products
-    field = xp.sum(xp.conj(h) * (residual @ xp.conj(xp.matrix_transpose(beams))), axis=-2)
-    curvature = xp.sum(cost[..., :, None] * link.abs2(h), axis=-2) * xp.sum(link.abs2(beams), axis=-1)
-    return unit_phase(field + (damping * curvature) * phi)
+    coupling = cost[..., :, None] * products
+    if not (isinstance(interference, float) and interference == 1.0):
+        coupling = coupling * (interference + (1.0 - interference) * xp.real(eye))
+    residual = eye * gain[..., None, :] - coupling
+    field = xp.conj(xp.sum(h * (xp.conj(residual) @ xp.matrix_transpose(beams)), axis=-2))
+    received = (cost[..., None, :] @ link.abs2(h))[..., 0, :]  # a product costs a third of a sum over a short axis
+    ones = xp.ones(num_users, dtype=cost.dtype, device=getattr(h, "device", None))
+    return field, received * (link.abs2(beams) @ ones)
 
 
 def _sequential_sweep(products: Array, h: Array, beams: Array, phi: Array, gain: Array, cost: Array) -> Array:
