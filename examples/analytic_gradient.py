@@ -1,21 +1,15 @@
 """Beams and phases for any association, trained by the exact gradient through the differentiable rate.
 
-    python examples/analytic_gradient.py                                  # one training seed, all networks
-    python examples/analytic_gradient.py --networks unfolding-3           # the one worth having
-    python examples/analytic_gradient.py --seeds 1 2 3                    # what docs/beyond.md reports
+    python examples/analytic_gradient.py --networks unfolding-3      # the one worth having
+    python examples/analytic_gradient.py --seeds 1 2 3               # what docs/beyond.md reports
 
-No critic and no exploration: the sum rate of a cell is a differentiable function of its beams and phases, so a network
-ascends it directly, on channels that are new in every update. From most to least of what is known beforehand:
-
-- ``unfolding-J``: J layers of WMMSE step and parallel phase update with 6 J + 5 learned scalars (``solvers.unfold``);
-- ``phases``: a permutation-equivariant network puts out phases, user powers and the regulariser of an inverse;
-- ``flat``: a multilayer perceptron from all channels to all beams and phases, for one size only.
-
-The first trains on the sizes of MIX in turn, the others on `mdlbi-small-v0`. Quality is the mean rate as a share of AO-30 (alternating
-optimisation, 30 iterations) on common cells, time that of one thread on a batch with all methods timed in turns.
+The sum rate of a cell is a differentiable function of its beams and phases, so networks ascend it directly, without
+critic or exploration, on channels that are new in every update. From most to least of what is known beforehand:
+``unfolding-J``, J layers of WMMSE step and parallel phase update with 6 J + 5 learned scalars (``solvers.unfold``),
+trained on the sizes of MIX in turn; ``phases``, a permutation-equivariant network that puts out phases, user powers and
+the regulariser of an inverse; ``flat``, a network from all channels to all beams and phases of one size. Quality is the
+mean rate as a share of AO-30 (alternating optimisation, 30 iterations) on common cells, time that of one thread.
 """
-
-from __future__ import annotations
 
 import itertools
 import json
@@ -27,7 +21,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 import tyro
@@ -40,7 +33,7 @@ from irs_marl_env import link, make_vec_env, solvers
 from irs_marl_env.policies.view import View
 from irs_marl_env.solvers._cells import unit_phase
 
-Solver = Callable[..., tuple[Any, Any]]  # H, G, h, power, noise power -> w, phi; numpy or torch
+Solver = Callable[..., tuple[Any, Any]]  # H, G, h, power, noise power -> w, phi; so are the networks called
 
 SMALL = "mdlbi-small-v0"  # sizes: a scenario and its overrides
 MIX = (
@@ -60,12 +53,10 @@ class Args:
     networks: tuple[str, ...] = ("unfolding-1", "unfolding-2", "unfolding-3", "phases", "flat")  # which to train
     updates: tuple[int, int, int] = (300, 800, 2000)  # of unfoldings, phases, flat
     lr: tuple[float, float, float] = (0.05, 3e-3, 1e-3)  # their learning rates (Adam), falling to a tenth
-    cells: int = 64  # in an update
+    cells: tuple[int, int, int] = (64, 64, 1024)  # in an update of each
     eval_cells: int = 512  # cells of each size that qualities are averaged over
     eval_seed: int = 50_000  # of these cells; training environments have seeds from 1,000,000
-    batch: int = 256  # cells in a timed call
     repeats: int = 15  # timings of each method
-    threads: int = 1  # of torch
     out: str = "runs/analytic"  # folder of result.json and quality.png
 
 
@@ -99,9 +90,6 @@ def cell_channels(view: View, owner: np.ndarray) -> tuple[np.ndarray, ...]:
 def mean_rate(H: Any, G: Any, h: Any, w: Any, phi: Any, noise: float) -> Any:
     """Mean sum rate of a batch of cells [bit/s/Hz]."""
     return solvers.weighted_sum_rate(link.cell_channel(H, G, h, phi), w, noise).mean()
-
-
-# --- networks: called with H, G, h, power, noise power; they return w and phi ----------------------------------------
 
 
 class Unfolding(nn.Module):
@@ -181,33 +169,32 @@ class Flat(nn.Module):
         inputs = sum(2 * x[0].size + math.prod(x.shape[1:-1]) for x in (H, G, h))
         outputs = 2 * sum(math.prod(shape) for shape in self.shapes)
         self.straight, self.net = nn.Linear(inputs, outputs), perceptron(inputs, width, width, width, outputs)
+        for last in (self.straight, self.net[-1]):  # only directions count: begin small, so that they can turn
+            nn.init.normal_(last.weight, std=1e-3)
 
     def forward(self, H: Any, G: Any, h: Any, power: float, noise: float) -> tuple[Any, Any]:
         norms = [torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (H, G, h)]
         rows = [torch.view_as_real(x / (norm + 1e-12)) for x, norm in zip((H, G, h), norms, strict=True)]
         flat = torch.cat([x.flatten(1) for x in (*rows, *((norm + 1e-9).log10() / 4 + 1 for norm in norms))], -1)
         out = torch.view_as_complex((self.straight(flat) + self.net(flat)).unflatten(1, (-1, 2)).contiguous())
-        blocks = out.split([math.prod(shape) for shape in self.shapes], 1)
-        w, turn = (block.unflatten(1, shape) for block, shape in zip(blocks, self.shapes, strict=True))
-        return link.project_power(w * (H != 0).any(-1, keepdim=True), power, "sphere"), unit_phase(turn)
+        w, turn = out.split([math.prod(shape) for shape in self.shapes], 1)
+        w = w.unflatten(1, self.shapes[0]) * (H != 0).any(-1, keepdim=True)
+        return link.project_power(w, power, "sphere"), unit_phase(turn).unflatten(1, self.shapes[1])
 
 
 def perceptron(*widths: int) -> nn.Sequential:
     """Linear layers with LayerNorm and ReLU between them."""
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in itertools.pairwise(widths):
-        layers += [nn.Linear(fan_in, fan_out), nn.LayerNorm(fan_out), nn.ReLU()]
-    return nn.Sequential(*layers[:-2])
+    layers = ((nn.Linear(a, b), nn.LayerNorm(b), nn.ReLU()) for a, b in itertools.pairwise(widths))
+    return nn.Sequential(*itertools.chain(*layers))[:-2]
 
 
 def train(name: str, seed: int, args: Args, measure: Callable[[Solver], float]) -> tuple[Solver, dict[str, Any]]:
     """A network after its updates as a solver, and how its quality on ``mdlbi-small-v0`` grew."""
     which = ("unfolding", "phases", "flat").index(name.split("-")[0])
     torch.manual_seed(seed)
-    sizes = MIX if which == 0 else (SMALL,)
-    sources = [CellSource(size, args.cells, 1_000_000 * seed + 10_000 * i) for i, size in enumerate(sizes)]
-    makers = (lambda: Unfolding(int(name.split("-")[1])), Phases, lambda: Flat(*sources[0].draw()))
-    net: nn.Module = makers[which]()
+    sizes = enumerate(MIX if which == 0 else (SMALL,))
+    sources = [CellSource(size, args.cells[which], 1_000_000 * seed + 10_000 * i) for i, size in sizes]
+    net = (lambda: Unfolding(int(name.split("-")[1])), Phases, lambda: Flat(*sources[0].draw()))[which]()
 
     def solve(*cell: Any) -> tuple[Any, Any]:
         with torch.no_grad():
@@ -226,13 +213,9 @@ def train(name: str, seed: int, args: Args, measure: Callable[[Solver], float]) 
         (-rate / rate.detach()).backward()  # relative, so that every size counts alike
         optimiser.step()
     run = {"seed": seed, "curve": [*curve, [updates, measure(solve)]]}
-    if not isinstance(net, Unfolding):
-        return solve, run
-    run["scalars"] = {key: value.tolist() for key, value in net.scalars.items()}
-    return unfolding(run["scalars"]), run
-
-
-# --- measuring -------------------------------------------------------------------------------------------------------
+    if isinstance(net, Unfolding):
+        run["scalars"] = {key: value.tolist() for key, value in net.scalars.items()}
+    return unfolding(run["scalars"]) if which == 0 else solve, run
 
 
 def ao(iterations: int, sweep: str = "parallel") -> Solver:
@@ -255,16 +238,15 @@ def timings(methods: dict[str, Solver], cells: Any, repeats: int) -> dict[str, d
     """CPU us per cell with numpy and torch: the least, and the median ratio to AO-5 in the same turn."""
     forms = {"numpy": cells, "torch": [torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in cells]}
     times: dict[str, Any] = {name: {form: [] for form in forms} for name in methods}
+    table: dict[str, Any] = {name: {} for name in methods}
     for _, name, form in itertools.product(range(repeats + 1), methods, forms):
         before = time.process_time()
         methods[name](*forms[form])
         times[name][form].append((time.process_time() - before) * 1e6 / len(cells[0]))
-
-    def summary(values: list[float], reference: list[float]) -> dict[str, float]:
-        ratio = median(a / b for a, b in zip(values[1:], reference[1:], strict=True))  # the first turn warms up
-        return {"least": min(values[1:]), "of_ao_5": ratio}
-
-    return {name: {form: summary(of[form], times["AO-5"][form]) for form in forms} for name, of in times.items()}
+    for name, form in itertools.product(methods, forms):  # the first turn warmed up
+        ratios = [a / b for a, b in zip(times[name][form][1:], times["AO-5"][form][1:], strict=True)]
+        table[name][form] = {"least": min(times[name][form][1:]), "of_ao_5": median(ratios)}
+    return table
 
 
 def plot(path: Path, shares: dict[str, dict[str, float]], times: dict[str, Any]) -> None:
@@ -280,8 +262,7 @@ def plot(path: Path, shares: dict[str, dict[str, float]], times: dict[str, Any])
 
 def main(args: Args) -> dict[str, Any]:
     """Train, measure, report."""
-    matplotlib.use("Agg")
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(1)
     cells = {}
     for i, size in enumerate((*MIX, *UNSEEN)):
         source = CellSource(size, args.eval_cells, args.eval_seed + 10_000 * i)
@@ -301,23 +282,19 @@ def main(args: Args) -> dict[str, Any]:
         solve, run = train(name, seed, args, share)
         run["shares"] = {size: share(solve, size) for size in (cells if name != "flat" else (SMALL,))}
         runs.setdefault(name, []).append(run)
+        shares[name] = {size: float(np.mean([of["shares"][size] for of in runs[name]])) for size in run["shares"]}
         methods.setdefault(name, solve)  # that of the first seed is timed
-    for name, of in runs.items():
-        shares[name] = {size: float(np.mean([run["shares"][size] for run in of])) for size in of[0]["shares"]}
-    times = timings(methods, (*(x[: args.batch] for x in cells[SMALL][:3]), *cells[SMALL][3:]), args.repeats)
-    for i, size in enumerate(cells):
-        print(f"({i}) {size}{'' if size in MIX else ' (unseen)'}: AO-30 {rate[size]:.3f} bit/s/Hz per cell")
-    head = "".join(f"{f'({i})':>7}" for i in range(len(cells)))
-    print(f"{'share of AO-30':16}{head}  CPU us per cell of (0) (ratio to AO-5): numpy, torch")
+    times = timings(methods, (*(x[:256] for x in cells[SMALL][:3]), *cells[SMALL][3:]), args.repeats)
+    print(*(f"({i}) {size}: AO-30 {rate[size]:.3f} bit/s/Hz per cell" for i, size in enumerate(cells)), sep="\n")
+    print("share of AO-30 by size; CPU us per cell of (0) (ratio to AO-5) in numpy and torch")
     for name, row in sorted(shares.items(), key=lambda item: item[1][SMALL]):
         cost = "".join(f"{form['least']:9.1f} ({form['of_ao_5']:.2f})" for form in times[name].values())
         print(f"{name:16}" + "".join(f"{value:7.4f}" for value in row.values()).ljust(7 * len(cells)) + cost)
     result = {"config": asdict(args), "versions": provenance(), "ao_30": rate, "shares": shares}
     result |= {"times_us": times, "runs": runs}
-    folder = Path(args.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "result.json").write_text(json.dumps(result, indent=1))
-    plot(folder / "quality.png", shares, times)
+    Path(args.out).mkdir(parents=True, exist_ok=True)
+    Path(args.out, "result.json").write_text(json.dumps(result, indent=1))
+    plot(Path(args.out, "quality.png"), shares, times)
     return result
 
 

@@ -3,12 +3,12 @@
     python examples/transfer.py                         # trains what --out does not hold yet, then measures
     python examples/transfer.py --seeds 1 --mixes small --updates 200 --episodes 4 --slots 2   # a quick look
 
-The DeepSets actor of examples/maddpg.py is equivariant in users and IRSs and, with ``--share-actor``, the same for every
-base station (BS), so its weights fit a system of any size. It is trained on ``mdlbi-blocked-small-v0`` (2 BSs, 4 users,
-2 IRSs) alone (``small``), or in turn on that and on other small systems (``mix``), and applied as it is. Beside it, on
-the same draws: the untrained local-gain auction with the same decoder, the same bids with a neutral decoder, and
-alternating optimisation (AO) under greedy and local-gain associations. Time is that of a decision: network, bids and
-closed-form decoder against the auction with as few AO iterations as reach the same rate.
+The DeepSets actor of examples/maddpg.py is equivariant in users and IRSs and, with ``--share-actor``, the same for
+every base station (BS), so its weights fit a system of any size. It is trained on ``mdlbi-blocked-small-v0`` (2 BSs, 4
+users, 2 IRSs) alone (``small``), or in turn on that and on other small systems (``mix``), and applied as it is. Beside
+it, on the same draws: the untrained local-gain auction with the same decoder, the trained bids with a neutral decoder,
+and alternating optimisation (AO) under greedy, local-gain and random associations. Time is that of a decision: network,
+bids and closed-form decoder against the auction with as few AO iterations as reach the same rate.
 """
 
 from __future__ import annotations
@@ -135,10 +135,8 @@ def apply_to(system: str, args: Args, policies: dict[str, Path]) -> dict[str, An
     every = max(1, scenario.horizon // (2 * args.slots))
 
     def measure(policy: Any, name: str) -> Any:
-        shown = tqdm([policy], desc=f"{system}: {name}")
-        return [evaluate(p, scenario, args.episodes, args.eval_seed, args.slots, every, progress=False) for p in shown][
-            0
-        ]
+        tqdm.write(f"{system}: {name}")
+        return evaluate(policy, scenario, args.episodes, args.eval_seed, args.slots, every, progress=False)
 
     names = ("greedy-ao", "proximity-ao", "random-ao", "structured-auction", "structured-random")
     results = {name: measure(name, name) for name in names}
@@ -198,9 +196,8 @@ def main(args: Args) -> dict[str, Any]:
         print(f"\n{system}\n{'policy':26} {'bit/s/Hz':>17} {'of greedy-ao':>13} {'minus the auction':>20}")
         for name, row in report["policies"].items():
             gain = "{:+.3f} +- {:.3f}".format(*row["minus_auction"])
-            print(
-                f"{name:26} {row['mean']:8.3f} +- {row['standard_error']:.3f} {row['share_of_greedy_ao']:13.3f} {gain:>20}"
-            )
+            mean = f"{row['mean']:8.3f} +- {row['standard_error']:.3f}"
+            print(f"{name:26} {mean} {row['share_of_greedy_ao']:13.3f} {gain:>20}")
         print("CPU ms per slot: " + ", ".join(f"{name} {ms:.2f}" for name, ms in report["ms_per_slot"].items()))
         (folder / "result.json").write_text(json.dumps(result, indent=1))
     return result
