@@ -1,7 +1,6 @@
 """Beams and phases for any association, trained by the exact gradient through the differentiable rate.
 
-    python examples/analytic_gradient.py --networks unfolding-3      # the one worth having
-    python examples/analytic_gradient.py --seeds 1 2 3               # what docs/beyond.md reports
+    python examples/analytic_gradient.py --networks unfolding-3     # all networks if none are named
 
 The sum rate of a cell is a differentiable function of its beams and phases, so networks ascend it directly, without
 critic or exploration, on channels that are new in every update. From most to least of what is known beforehand:
@@ -126,8 +125,7 @@ class Phases(nn.Module):
         self.weight = nn.ModuleList(nn.Linear(width, 2) for _ in range(rounds))
         self.power, self.regularizer = perceptron(4, width, 1), perceptron(4, width, 1)
         for last in (*self.weight, self.power[-1], self.regularizer[-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            nn.init.zeros_(last.weight), nn.init.zeros_(last.bias)
 
     def forward(self, H: Any, G: Any, h: Any, power: float, noise: float) -> tuple[Any, Any]:
         H, h = H * (power / noise) ** 0.5, h * (power / noise) ** 0.5
