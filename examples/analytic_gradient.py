@@ -100,6 +100,7 @@ class Unfolding(nn.Module):
         self.scalars = nn.ParameterDict({name: torch.from_numpy(value) for name, value in neutral})
 
     def forward(self, *cell: Any) -> tuple[Any, Any]:
+        self.scalars["phases"].data[:, 1:3].clamp_(min=0)  # negative damping is a basin of its own, and a bad one
         return solvers.unfold(*cell, dict(self.scalars))
 
 
@@ -235,8 +236,7 @@ def sweeps(number: int) -> Solver:
 def timings(methods: dict[str, Solver], cells: Any, repeats: int) -> dict[str, dict[str, Any]]:
     """CPU us per cell with numpy and torch: the least, and the median ratio to AO-5 in the same turn."""
     forms = {"numpy": cells, "torch": [torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in cells]}
-    times: dict[str, Any] = {name: {form: [] for form in forms} for name in methods}
-    table: dict[str, Any] = {name: {} for name in methods}
+    times, table = ({name: {form: [] for form in forms} for name in methods} for _ in range(2))
     for _, name, form in itertools.product(range(repeats + 1), methods, forms):
         before = time.process_time()
         methods[name](*forms[form])
