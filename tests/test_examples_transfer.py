@@ -48,7 +48,8 @@ def test_tied_actors_are_one_actor_whoever_trains_it():
     other.advance()
     after = _weights(first.learner)
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    assert all(torch.equal(a, b) for a, b in zip(after, _weights(other.learner), strict=True))
+    actors = (run.learner.nets["actor"].parameters() for run in (first, other))
+    assert all(mine is its for mine, its in zip(*actors, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(critic, first.learner.nets["critic"].parameters(), strict=True))
     assert other.learner.nets["actor"].trunk.pool == 3  # the mean over users still is that of a cell
     assert first.learner.nets["actor"].trunk.pool == 2
@@ -59,10 +60,8 @@ def test_a_mix_trains_one_actor_on_all_its_systems(monkeypatch):
     advanced = []
     advance = maddpg.Run.advance
     monkeypatch.setattr(maddpg.Run, "advance", lambda run: (advanced.append(run.env.scenario.num_bs), advance(run)))
-    before = _weights(_run(SYSTEMS[0]).learner)
     learner = transfer.train("tiny", 1, transfer.Args(updates=4))
     assert advanced == [2, 3, 2, 3]
-    assert [w.shape for w in _weights(learner)] != [w.shape for w in before]  # the example's own width
     assert learner.args.share_actor
 
 
