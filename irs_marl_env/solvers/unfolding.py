@@ -25,7 +25,7 @@ __all__ = ["neutral_coefficients", "unfold"]
 
 
 def neutral_coefficients(layers: int) -> dict[str, np.ndarray]:
-    """Scalars at which :func:`unfold` is RZF on aligned phases, then {WMMSE step, parallel sweep} in every layer, then a WMMSE step.
+    """Scalars at which :func:`unfold` is RZF on aligned phases, layers of {WMMSE step, parallel sweep}, a WMMSE step.
 
     Returns:
         ``start (3,)``, ``beams (layers + 1, 2)`` and ``phases (layers, 4)`` float32; 6 layers + 5 scalars.
