@@ -143,7 +143,7 @@ def apply_to(system: str, args: Args, policies: dict[str, Path]) -> dict[str, An
     for name, (learner, _) in learners.items():
         results[name] = measure(maddpg.LearnedPolicy(learner), name)
         results[f"{name}, bids alone"] = measure(OnlyBids(learner), f"{name}, bids alone")
-    goal = np.mean([results[name].mean for name in learners if name.startswith("small")])
+    goal = np.mean([results[name].mean for name in learners])
     for n in ITERATIONS:
         policy = auction_ao(n)
         results[policy.name] = measure(policy, policy.name)
