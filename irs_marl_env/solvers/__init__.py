@@ -9,16 +9,19 @@ from irs_marl_env.solvers.alternating import alternating_optimization, refine
 from irs_marl_env.solvers.beamforming import mrt, rzf, weighted_sum_rate, wmmse, wmmse_step
 from irs_marl_env.solvers.bounds import upper_bound
 from irs_marl_env.solvers.phases import align_phases, parallel_sweep, sequential_sweep
+from irs_marl_env.solvers.unfolding import neutral_coefficients, unfold
 
 __all__ = [
     "POLICIES",
     "align_phases",
     "alternating_optimization",
     "mrt",
+    "neutral_coefficients",
     "parallel_sweep",
     "refine",
     "rzf",
     "sequential_sweep",
+    "unfold",
     "upper_bound",
     "weighted_sum_rate",
     "wmmse",

@@ -151,14 +151,34 @@ def _parallel_sweep(
     damping: Array | float,
 ) -> Array:
     """Jacobi sweep; ``energy`` is ``|h|^2``, ``beams`` of :func:`_beams_at_irs`, the next two of the receivers."""
+    field, curvature = _field_and_curvature(products, h, energy, beams, gain, cost)
+    return unit_phase(field + (damping * curvature) * phi)
+
+
+def _field_and_curvature(
+    products: Array,
+    h: Array,
+    energy: Array,
+    beams: Array,
+    gain: Array,
+    cost: Array,
+    interference: Array | float = 1.0,
+) -> tuple[Array, Array]:
+    """What drives the elements: ``field (..., S)`` complex and ``Q_ee (..., S)`` real; arguments as for the sweep.
+
+    The field is the exact gradient of the weighted sum rate by the conjugate of phi. ``interference`` scales the part
+    of it that lowers interference, which beams yet to be updated could do as well.
+    """
     xp = namespace(h)
     num_users = h.shape[-2]
     eye = xp.eye(num_users, dtype=h.dtype, device=getattr(h, "device", None))
-    residual = eye * gain[..., None, :] - cost[..., :, None] * products
+    coupling = cost[..., :, None] * products
+    if not (isinstance(interference, float) and interference == 1.0):
+        coupling = coupling * (interference + (1.0 - interference) * xp.real(eye))
+    residual = eye * gain[..., None, :] - coupling
     # conj(h) and conj(beams) are never formed: both are large, the sum over users is not
     field = xp.conj(xp.sum(h * (xp.conj(residual) @ xp.matrix_transpose(beams)), axis=-2))
-    curvature = (cost[..., None, :] @ energy)[..., 0, :] * xp.vecdot(beams, beams).real
-    return unit_phase(field + (damping * curvature) * phi)
+    return field, (cost[..., None, :] @ energy)[..., 0, :] * xp.vecdot(beams, beams).real
 
 
 def _sequential_sweep(products: Array, h: Array, beams: Array, phi: Array, gain: Array, cost: Array) -> Array:

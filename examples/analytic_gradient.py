@@ -1,0 +1,300 @@
+"""Beams and phases for any association, trained by the exact gradient through the differentiable rate.
+
+    python examples/analytic_gradient.py --networks unfolding-3     # all networks if none are named
+
+The sum rate of a cell is a differentiable function of its beams and phases, so networks ascend it directly, without
+critic or exploration, on channels that are new in every update. From most to least of what is known beforehand:
+``unfolding-J``, J layers of WMMSE step and parallel phase update with 6 J + 5 learned scalars (``solvers.unfold``),
+trained on the sizes of MIX in turn; ``phases``, a permutation-equivariant network that puts out phases, user powers and
+the regulariser of an inverse; ``flat``, a network from all channels to all beams and phases of one size. Quality is the
+mean rate as a share of AO-30 (alternating optimisation, 30 iterations) on common cells, time that of one thread.
+"""
+
+import itertools
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+from maddpg import provenance
+from matplotlib import pyplot
+from torch import nn
+from tqdm import tqdm
+
+from irs_marl_env import link, make_vec_env, solvers
+from irs_marl_env.policies.view import View
+from irs_marl_env.solvers._cells import unit_phase
+
+Solver = Callable[..., tuple[Any, Any]]  # H, G, h, power, noise power -> w, phi; so are the networks called
+
+SMALL = "mdlbi-small-v0"  # sizes: a scenario and its overrides
+MIX = (
+    SMALL,
+    "mdlbi-blocked-small-v0",
+    "mdlbi-small-v0 num_users=6 num_irs=3 num_elements=32 tx_power_dbm=20",
+    "mdlbi-small-v0 num_users=8 num_irs=1 num_elements=32 num_antennas=8 tx_power_dbm=30",
+    "mdlbi-small-v0 num_users=10 num_irs=3 num_antennas=8 tx_power_dbm=33",
+    "mdlbi-small-v0 num_users=12 num_irs=2 num_elements=48 num_antennas=8 tx_power_dbm=30",
+)
+UNSEEN = ("mdlbi-v0", "mdlbi-blocked-v0", "mdlbi-v0 num_users=16 num_elements=64 tx_power_dbm=36")  # larger than all
+
+
+@dataclass
+class Args:
+    seeds: tuple[int, ...] = (1,)  # of training: initial weights and channels
+    networks: tuple[str, ...] = ("unfolding-1", "unfolding-2", "unfolding-3", "phases", "flat")  # which to train
+    updates: tuple[int, int, int] = (300, 800, 2000)  # of unfoldings, phases, flat
+    lr: tuple[float, float, float] = (0.05, 3e-3, 1e-3)  # their learning rates (Adam), falling to a tenth
+    cells: tuple[int, int, int] = (64, 64, 1024)  # in an update of each
+    eval_cells: int = 512  # cells of each size that qualities are averaged over
+    eval_seed: int = 50_000  # of these cells; training environments have seeds from 1,000,000
+    repeats: int = 15  # timings of each method
+    out: str = "runs/analytic"  # folder of result.json and quality.png
+
+
+class CellSource:
+    """Cells of one size as the environment makes them, each IRS owned by a random base station."""
+
+    def __init__(self, size: str, cells: int, seed: int) -> None:
+        scenario, *fields = size.split()
+        overrides = {key: float(value) if "dbm" in key else int(value) for key, value in (f.split("=") for f in fields)}
+        num_bs = make_vec_env(scenario, 1, **overrides).scenario.num_bs
+        self.env, self.cells = make_vec_env(scenario, -(-cells // num_bs), **overrides), cells
+        self.power, self.noise = self.env.scenario.tx_power_w, self.env.scenario.noise_power_w
+        self.rng, self._seed = np.random.default_rng(seed), seed
+
+    def draw(self) -> tuple[np.ndarray, ...]:
+        """New users, channels and owners: ``H (B, K, Nb)``, ``G (B, L, N, Nb)``, ``h (B, L, K, N)``."""
+        self.env.reset(seed=self._seed)
+        self._seed = None  # from now on the streams go on
+        view = View.of(self.env)
+        owner = self.rng.integers(0, view.scenario.num_bs, (len(view.cell), view.scenario.num_irs))
+        return tuple(x.reshape(-1, *x.shape[2:])[: self.cells] for x in cell_channels(view, owner))
+
+
+def cell_channels(view: View, owner: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Every BS's own users and, of the IRSs, those it owns: ``H, G, h`` with axes ``(E, M, ...)``."""
+    held = owner[:, None] == np.arange(view.scenario.num_bs)[:, None]  # (E, M, L)
+    usable = held[..., None, None] & view.own_user[:, :, None, :, None]
+    return view.csi.H * view.own_user[..., None], view.csi.G, view.csi.h[:, None] * usable
+
+
+def mean_rate(H: Any, G: Any, h: Any, w: Any, phi: Any, noise: float) -> Any:
+    """Mean sum rate of a batch of cells [bit/s/Hz]."""
+    return solvers.weighted_sum_rate(link.cell_channel(H, G, h, phi), w, noise).mean()
+
+
+class Unfolding(nn.Module):
+    """``solvers.unfold`` with its scalars as parameters."""
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        neutral = solvers.neutral_coefficients(layers).items()
+        self.scalars = nn.ParameterDict({name: torch.from_numpy(value) for name, value in neutral})
+
+    def forward(self, *cell: Any) -> tuple[Any, Any]:
+        self.scalars["phases"].data[:, 1:3].clamp_(min=0)  # negative damping is a basin of its own, and a bad one
+        return solvers.unfold(*cell, dict(self.scalars))
+
+
+def unfolding(scalars: dict[str, Any]) -> Solver:
+    """``solvers.unfold`` with given scalars, for numpy and torch."""
+    arrays = {name: np.asarray(value, np.float32) for name, value in scalars.items()}
+    tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
+    return lambda H, *rest: solvers.unfold(H, *rest, arrays if isinstance(H, np.ndarray) else tensors)
+
+
+class Phases(nn.Module):
+    """Equivariant in users, IRSs and elements: rounds of messages between elements and users put out phases.
+
+    In every round each path of a user over an element, turned by its present phase and matched with the user's
+    effective channel, gets a complex weight from a network that sees the path, its user, its element and the whole; the
+    element turns to the weighted sum over users. With weights of one, where training starts, paths are aligned.
+    """
+
+    def __init__(self, rounds: int = 3, width: int = 32) -> None:
+        super().__init__()
+        self.pair = nn.ModuleList(nn.Linear(7, width) for _ in range(rounds))
+        self.mixed = nn.ModuleList(nn.Linear(3 * width, width) for _ in range(rounds))
+        self.weight = nn.ModuleList(nn.Linear(width, 2) for _ in range(rounds))
+        self.power, self.regularizer = perceptron(4, width, 1), perceptron(4, width, 1)
+        for last in (*self.weight, self.power[-1], self.regularizer[-1]):
+            nn.init.zeros_(last.weight), nn.init.zeros_(last.bias)
+
+    def forward(self, H: Any, G: Any, h: Any, power: float, noise: float) -> tuple[Any, Any]:
+        H, h = H * (power / noise) ** 0.5, h * (power / noise) ** 0.5
+        present = (H != 0).any(-1, keepdim=True).float()
+        count = present.sum(1, keepdim=True).clip(1)  # (B, 1, 1)
+        phi = solvers.align_phases(H, G, h)
+        for pair, mixed, weight in zip(self.pair, self.mixed, self.weight, strict=True):
+            channel = link.cell_channel(H, G, h, phi)
+            path = h * phi[..., None, :] * (G @ channel.mH[:, None]).mT  # (B, L, K, N)
+            scaled = path / (path.abs().square().mean((1, 2, 3), keepdim=True) + 1e-12).sqrt()
+            users = self.users(H, channel)[:, None, :, None].expand(*path.shape, 4)
+            seen = present[:, None, :, None]
+            paths = torch.stack([scaled.real, scaled.imag, scaled.abs().log1p()], -1)
+            z = pair(torch.cat([paths, users], -1)).relu() * seen
+            of_user, of_element = z.mean((1, 3), keepdim=True), z.sum(2, keepdim=True) / count[:, None, None]
+            z = mixed(torch.cat([z, of_user.expand_as(z), of_element.expand_as(z)], -1)).relu()
+            weights = 1 + torch.view_as_complex(weight(z).contiguous())
+            phi = phi * unit_phase((weights * path).sum(2).conj())
+        channel = link.cell_channel(H, G, h, phi)
+        users = self.users(H, channel)
+        whole = (users * present).sum(1) / count[:, 0]
+        powers, regularizer = self.power(users)[..., 0].exp(), self.regularizer(whole)[..., 0].exp()
+        return solvers.rzf(channel, 1.0, 1.0, powers, regularizer) * power**0.5, phi
+
+    @staticmethod
+    def users(H: Any, channel: Any) -> Any:
+        """What is known of each user: gains without and with IRSs, and what zero-forcing makes of the latter."""
+        received = link.received_power(link.beam_products(channel, solvers.rzf(channel, 1.0, 1.0)))
+        gains = [torch.linalg.vecdot(x, x).real for x in (H, channel)]
+        return 0.2 * torch.stack([*gains, *received], -1).log1p()
+
+
+class Flat(nn.Module):
+    """All channels, as unit rows and the logarithms of their norms, through linear layers to all beams and phases."""
+
+    def __init__(self, H: Any, G: Any, h: Any, width: int = 512) -> None:
+        super().__init__()
+        self.shapes = [H.shape[1:], (h.shape[1], h.shape[3])]  # of beams and phases
+        inputs = sum(2 * x[0].size + math.prod(x.shape[1:-1]) for x in (H, G, h))
+        outputs = 2 * sum(math.prod(shape) for shape in self.shapes)
+        self.straight, self.net = nn.Linear(inputs, outputs), perceptron(inputs, width, width, width, outputs)
+        for last in (self.straight, self.net[-1]):  # only directions count: begin small, so that they can turn
+            nn.init.normal_(last.weight, std=1e-3)
+
+    def forward(self, H: Any, G: Any, h: Any, power: float, noise: float) -> tuple[Any, Any]:
+        norms = [torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (H, G, h)]
+        rows = [torch.view_as_real(x / (norm + 1e-12)) for x, norm in zip((H, G, h), norms, strict=True)]
+        flat = torch.cat([x.flatten(1) for x in (*rows, *((norm + 1e-9).log10() / 4 + 1 for norm in norms))], -1)
+        out = torch.view_as_complex((self.straight(flat) + self.net(flat)).unflatten(1, (-1, 2)).contiguous())
+        w, turn = out.split([math.prod(shape) for shape in self.shapes], 1)
+        w = w.unflatten(1, self.shapes[0]) * (H != 0).any(-1, keepdim=True)
+        return link.project_power(w, power, "sphere"), unit_phase(turn).unflatten(1, self.shapes[1])
+
+
+def perceptron(*widths: int) -> nn.Sequential:
+    """Linear layers with LayerNorm and ReLU between them."""
+    layers = ((nn.Linear(a, b), nn.LayerNorm(b), nn.ReLU()) for a, b in itertools.pairwise(widths))
+    return nn.Sequential(*itertools.chain(*layers))[:-2]
+
+
+def train(name: str, seed: int, args: Args, measure: Callable[[Solver], float]) -> tuple[Solver, dict[str, Any]]:
+    """A network after its updates as a solver, and how its quality on ``mdlbi-small-v0`` grew."""
+    which = ("unfolding", "phases", "flat").index(name.split("-")[0])
+    torch.manual_seed(seed)
+    sizes = enumerate(MIX if which == 0 else (SMALL,))
+    sources = [CellSource(size, args.cells[which], 1_000_000 * seed + 10_000 * i) for i, size in sizes]
+    net = (lambda: Unfolding(int(name.split("-")[1])), Phases, lambda: Flat(*sources[0].draw()))[which]()
+
+    def solve(*cell: Any) -> tuple[Any, Any]:
+        with torch.no_grad():
+            w, phi = net(*(torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in cell))
+        return (w.numpy(), phi.numpy()) if isinstance(cell[0], np.ndarray) else (w, phi)
+
+    optimiser, updates, curve = torch.optim.Adam(net.parameters()), args.updates[which], []
+    for update in tqdm(range(updates), desc=f"{name}, seed {seed}"):
+        if update % max(1, updates // 6) == 0:
+            curve.append([update, measure(solve)])
+        optimiser.param_groups[0]["lr"] = args.lr[which] * (1 - 0.9 * update / updates)
+        source = sources[update % len(sources)]
+        cell = [torch.from_numpy(x) for x in source.draw()]
+        rate = mean_rate(*cell, *net(*cell, source.power, source.noise), source.noise)
+        optimiser.zero_grad()
+        (-rate / rate.detach()).backward()  # relative, so that every size counts alike
+        optimiser.step()
+    run = {"seed": seed, "curve": [*curve, [updates, measure(solve)]]}
+    if isinstance(net, Unfolding):
+        run["scalars"] = {key: value.tolist() for key, value in net.scalars.items()}
+    return unfolding(run["scalars"]) if which == 0 else solve, run
+
+
+def ao(iterations: int, sweep: str = "parallel") -> Solver:
+    """Alternating optimisation."""
+    return lambda *cell: solvers.alternating_optimization(*cell, iterations=iterations, sweep=sweep)[:2]
+
+
+def sweeps(number: int) -> Solver:
+    """The untrained sweeps that the environment decodes structured actions with, here from the neutral action."""
+
+    def solve(H: Any, G: Any, h: Any, power: float, noise: float) -> tuple[Any, Any]:
+        phi = solvers.align_phases(H, G, h)
+        w = solvers.rzf(link.cell_channel(H, G, h, phi), power, noise)
+        return solvers.refine(H, G, h, w, phi, power, noise, sweeps=number)
+
+    return solve
+
+
+def timings(methods: dict[str, Solver], cells: Any, repeats: int) -> dict[str, dict[str, Any]]:
+    """CPU us per cell with numpy and torch: the least, and the median ratio to AO-5 in the same turn."""
+    forms = {"numpy": cells, "torch": [torch.from_numpy(x) if isinstance(x, np.ndarray) else x for x in cells]}
+    times, table = ({name: {form: [] for form in forms} for name in methods} for _ in range(2))
+    for _, name, form in itertools.product(range(repeats + 1), methods, forms):
+        before = time.process_time()
+        methods[name](*forms[form])
+        times[name][form].append((time.process_time() - before) * 1e6 / len(cells[0]))
+    for name, form in itertools.product(methods, forms):  # the first turn warmed up
+        ratios = [a / b for a, b in zip(times[name][form][1:], times["AO-5"][form][1:], strict=True)]
+        table[name][form] = {"least": min(times[name][form][1:]), "of_ao_5": median(ratios)}
+    return table
+
+
+def plot(path: Path, shares: dict[str, dict[str, float]], times: dict[str, Any]) -> None:
+    """Quality against time, the faster of numpy and torch for each method."""
+    figure, axes = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
+    for family, names in itertools.groupby(shares, lambda name: name.rsplit("-", 1)[0]):
+        points = [(min(form["least"] for form in times[name].values()), shares[name][SMALL]) for name in names]
+        axes.plot(*zip(*points, strict=True), "o-" if len(points) > 1 else "s", label=family)
+    axes.set(xscale="log", xlabel="CPU us per cell in a batch", ylabel="share of AO-30", title=SMALL)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def main(args: Args) -> dict[str, Any]:
+    """Train, measure, report."""
+    torch.set_num_threads(1)
+    cells = {}
+    for i, size in enumerate((*MIX, *UNSEEN)):
+        source = CellSource(size, args.eval_cells, args.eval_seed + 10_000 * i)
+        cells[size] = (*source.draw(), source.power, source.noise)
+    rate = {size: float(mean_rate(*cell[:3], *ao(30)(*cell), cell[-1])) for size, cell in cells.items()}
+
+    def share(solve: Solver, size: str = SMALL) -> float:
+        return float(mean_rate(*cells[size][:3], *solve(*cells[size]), cells[size][-1])) / rate[size]
+
+    methods = {f"AO-{n}": ao(n) for n in (1, 3, 5, 10, 30)}
+    methods |= {f"AO sequential-{n}": ao(n, "sequential") for n in (1, 5)}
+    methods |= {f"sweeps-{n}": sweeps(n) for n in (1, 2, 3, 5)}
+    methods |= {f"untrained-{n}": unfolding(solvers.neutral_coefficients(n)) for n in (1, 2, 3)}
+    shares = {name: {size: share(solve, size) for size in cells} for name, solve in methods.items()}
+    runs: dict[str, list[dict[str, Any]]] = {}
+    for name, seed in itertools.product(args.networks, args.seeds):
+        solve, run = train(name, seed, args, share)
+        run["shares"] = {size: share(solve, size) for size in (cells if name != "flat" else (SMALL,))}
+        runs.setdefault(name, []).append(run)
+        shares[name] = {size: float(np.mean([of["shares"][size] for of in runs[name]])) for size in run["shares"]}
+        methods.setdefault(name, solve)  # that of the first seed is timed
+    times = timings(methods, (*(x[:256] for x in cells[SMALL][:3]), *cells[SMALL][3:]), args.repeats)
+    print(*(f"({i}) {size}: AO-30 {rate[size]:.3f} bit/s/Hz per cell" for i, size in enumerate(cells)), sep="\n")
+    print("share of AO-30 by size; CPU us per cell of (0) (ratio to AO-5) in numpy and torch")
+    for name, row in sorted(shares.items(), key=lambda item: item[1][SMALL]):
+        cost = "".join(f"{form['least']:9.1f} ({form['of_ao_5']:.2f})" for form in times[name].values())
+        print(f"{name:16}" + "".join(f"{value:7.4f}" for value in row.values()).ljust(7 * len(cells)) + cost)
+    result = {"config": asdict(args), "versions": provenance(), "ao_30": rate, "shares": shares}
+    result |= {"times_us": times, "runs": runs}
+    Path(args.out).mkdir(parents=True, exist_ok=True)
+    Path(args.out, "result.json").write_text(json.dumps(result, indent=1))
+    plot(Path(args.out, "quality.png"), shares, times)
+    return result
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__))
