@@ -125,8 +125,8 @@ def test_watching_every_slot_agrees_with_the_evaluation(tools):
     result = evaluate("structured-auction", scenario, 3, tools.BANK, slots=4)
     seen = tools.watch_rule("structured-auction", scenario, 3, 4)
     assert seen.rate[0] == pytest.approx(result.rates.sum(-1), abs=1e-4)
-    assert seen.contested.max() == 0.5 * seen.contested.max() * 2  # shares of two IRSs
-    assert (seen.unclaimed + seen.contested <= 1).all()
+    assert not seen.contested.any()  # in an auction no IRS is lost, whatever the bids
+    assert not seen.unclaimed.any()
 
 
 # --- stacked training -------------------------------------------------------------------------------------------------
@@ -202,7 +202,7 @@ def test_what_does_not_stack_is_refused():
         _stack(algo="maddpg")
 
 
-# --- the commands ------------------------------------------------------------------------------------------------------
+# --- the commands --------------------------------------------------------------------------------------------------
 
 
 def _places(tmp_path):
@@ -230,7 +230,7 @@ def test_figure_3_frozen(tmp_path, capsys):
     import fig3_frozen
 
     argv = ["--blocks", "1", "2", "--members", "2", "--updates", "6", "--curve-every", "3", "--width", "8"]
-    out = _once_then_plot(fig3_frozen, argv, tmp_path, capsys, runs=10)
+    out = _once_then_plot(fig3_frozen, argv, tmp_path, capsys, runs=2 * (5 + 2))
     assert "stabilised ddpg" in out
     assert "n 4;" in out
 
@@ -248,24 +248,8 @@ def test_figure_3_collision(tmp_path, capsys):
 def test_figure_4(tmp_path, capsys):
     import fig4
 
-    argv = [
-        "--users",
-        "3",
-        "4",
-        "--irs",
-        "1",
-        "2",
-        "--seeds",
-        "1",
-        "--updates",
-        "26",
-        "--episodes",
-        "2",
-        "--slots",
-        "2",
-        "--every",
-        "2",
-    ]
+    sizes = "--users 3 4 --irs 1 2 --seeds 1"
+    argv = f"{sizes} --updates 26 --episodes 2 --slots 2 --every 2".split()
     out = _once_then_plot(fig4, argv, tmp_path, capsys, runs=2 + 4 * 5 + 2 * 4)
     assert "K=4 L=2 mdlbi - structured-auction" in out
 

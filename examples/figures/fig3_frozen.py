@@ -6,6 +6,7 @@
 Users stand still and the channel never changes, so the agents search for one action; nothing they find would serve on
 another channel, and observations tell them nothing that changes but who held the IRSs. Each block is another channel.
 Table I of the paper as printed, and the trainer's stabilised settings; both arms begin with equal weights and noise.
+The third panel is the same search with users who walk and channels new in every slot, where there is no such action.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ import numpy as np
 import torch
 import tyro
 from stacked import Stacked
-from tools import RAW, band, maddpg, mean_of, once, paired, pyplot, save, watch, welch
+from tools import BANK, RAW, band, maddpg, mean_of, once, paired, pyplot, save, watch, welch
 
 from irs_marl_env import evaluate, get_scenario
 
 SCENARIO = "mdlbi-small-v0"
-PRESETS = {"table-i": "Table I as printed", "stabilised": "stabilised"}
+PRESETS = {"table-i": "Table I as printed", "stabilised": "stabilised", "changing": "stabilised, channels change"}
 NAMES = {"mdlbi": ("MDLBI (with rho)", "#c1272d"), "ddpg": ("DDPG (without rho)", "#0b5fa5")}
+MOVING = ("fading=iid", "bs_irs_fading=iid", "mobility=group", "layout=episode")  # of the third panel, MDLBI alone
 RULES = ("random", "random-wmmse", "fixed-ao", "exhaustive-ao")
-EPISODES, SLOTS = 4, 5  # the channel is frozen: only the first owners differ
+EPISODES, SLOTS = 20, 5  # on a frozen channel only the first owners differ
 
 
 @dataclass
@@ -54,9 +56,10 @@ class Plan:
 def settings(plan: Plan, algo: str, preset: str, block: int) -> Any:
     """The trainer's paper preset, on the small scenario."""
     values = maddpg.TABLE_I if preset == "table-i" else maddpg.STABILISED
+    fields = (f"frozen_seed={block}", *(MOVING if preset == "changing" else ()))
     changes = {"scenario": SCENARIO, "algo": algo, "seed": block, "updates": plan.updates, "width": plan.width}
     changes["critic_warmup"] = min(values["critic_warmup"], plan.updates // 5)
-    return replace(maddpg.Args(), **{**values, **changes}, set=(f"frozen_seed={block}",))
+    return replace(maddpg.Args(), **{**values, **changes}, set=fields)
 
 
 def block(plan: Plan, algo: str, preset: str, seed: int) -> dict[str, Any]:
@@ -79,61 +82,75 @@ def block(plan: Plan, algo: str, preset: str, seed: int) -> dict[str, Any]:
     }
 
 
-def rules(seed: int) -> dict[str, Any]:
-    """What needs no learning, on the channel of a block."""
-    scenario = get_scenario(SCENARIO, **maddpg.PRESET_SCENARIO["paper"], frozen_seed=seed)
-    return {name: evaluate(name, scenario, EPISODES, 10_000, slots=SLOTS, progress=False).mean for name in RULES}
+def rules(plan: Plan, preset: str, seed: int) -> dict[str, Any]:
+    """What needs no learning, on the channels of a block."""
+    scenario = get_scenario(SCENARIO, **maddpg.overrides(settings(plan, "mdlbi", preset, seed)))
+    return {name: evaluate(name, scenario, EPISODES, BANK, slots=SLOTS, progress=False).mean for name in RULES}
 
 
-def gather(plan: Plan) -> tuple[dict[tuple[str, str], np.ndarray], list[int], dict[str, np.ndarray]]:
-    """Curves ``(trainings, points)`` by preset and arm, their updates, and the rules' rates by block."""
+def gather(plan: Plan) -> tuple[dict[tuple[str, str], np.ndarray], list[int], dict[str, dict[str, np.ndarray]]]:
+    """Curves ``(trainings, points)`` by preset and arm, their updates, and the rules' rates of each block by preset."""
     found: dict[tuple[str, str], list[np.ndarray]] = {}
     points: list[int] = []
-    others = []
+    others: dict[str, list[dict[str, float]]] = {}
     for seed in plan.blocks:
         for preset in PRESETS:
-            for algo in NAMES:
+            for algo in NAMES if preset != "changing" else ("mdlbi",):
                 path = plan.raw / f"{preset}-{algo}-{seed}.json"
                 if plan.plot and not path.is_file():
                     continue
                 run = once(path, lambda a=algo, p=preset, s=seed: block(plan, a, p, s))
                 points = run["updates"]
                 found.setdefault((preset, algo), []).append(np.array(run["rate"]).T)
-        others.append(once(plan.raw / f"rules-{seed}.json", lambda s=seed: {"rate": rules(s)})["rate"])
-    rates = {name: np.array([other[name] for other in others]) for name in RULES}
+            if (preset, "mdlbi") in found:
+                kind = "changing" if preset == "changing" else "frozen"
+                path = plan.raw / f"rules-{kind}-{seed}.json"
+                rate = once(path, lambda p=preset, s=seed: {"rate": rules(plan, p, s)})["rate"]
+                others.setdefault(preset, []).append(rate)
+    rates = {preset: {n: np.array([one[n] for one in blocks]) for n in RULES} for preset, blocks in others.items()}
     return {key: np.concatenate(rows) for key, rows in found.items()}, points, rates
 
 
-def report(found: dict[tuple[str, str], np.ndarray], rates: dict[str, np.ndarray]) -> None:
+def report(found: dict[tuple[str, str], np.ndarray], rates: dict[str, dict[str, np.ndarray]]) -> None:
     """The comparison in numbers: mean of the last three points of a curve."""
-    print("by channel: " + "; ".join(f"{name} " + ", ".join(f"{r:.2f}" for r in row) for name, row in rates.items()))
+    for preset, by_rule in rates.items():
+        print(
+            f"{preset}, by block: " + "; ".join(f"{n} " + ", ".join(f"{r:.2f}" for r in v) for n, v in by_rule.items())
+        )
     final = {key: curves[:, -3:].mean(1) for key, curves in found.items()}
     for (preset, algo), rate in final.items():
-        share = rate.mean() / rates["exhaustive-ao"].mean()
-        times = rate.mean() / rates["random"].mean()
+        share = rate.mean() / rates[preset]["exhaustive-ao"].mean()
+        times = rate.mean() / rates[preset]["random"].mean()
         print(f"{preset:<10} {algo:<6} {mean_of(rate)} n {len(rate)}; {times:.1f} x random, {share:.2f} of AO")
     for preset in PRESETS:
-        if (preset, "mdlbi") in final:
+        if (preset, "ddpg") in final:
             a, b = final[preset, "mdlbi"], final[preset, "ddpg"]
             print(f"{preset:<10} MDLBI - DDPG: paired {paired(a, b)} p {paired(a, b).p:.2g}; Welch {welch(a, b)}")
 
 
-def draw(plan: Plan, found: dict[tuple[str, str], np.ndarray], points: list[int], rates: dict[str, np.ndarray]) -> None:
+def draw(
+    found: dict[tuple[str, str], np.ndarray],
+    points: list[int],
+    rates: dict[str, dict[str, np.ndarray]],
+    path: Path,
+) -> None:
     """Rate against updates, for each preset."""
     plt = pyplot()
-    figure, grid = plt.subplots(1, len(PRESETS), figsize=(11, 4), layout="constrained", sharey=True)
+    figure, grid = plt.subplots(1, len(PRESETS), figsize=(14, 4), layout="constrained", sharey=True)
     for axes, (preset, title) in zip(grid, PRESETS.items(), strict=True):
         for algo, (label, color) in NAMES.items():
             if (preset, algo) in found:
                 band(axes, points, found[preset, algo], color, label)
-        for (name, row), style in zip(rates.items(), (":", "-.", "--", "-"), strict=True):
+        for (name, row), style in zip(rates[preset].items(), (":", "-.", "--", "-"), strict=True):
             axes.axhline(row.mean(), color="0.45", linestyle=style, linewidth=1, label=f"{name}, no learning")
-        count = len(found.get((preset, "mdlbi"), ()))
-        axes.set(title=f"{title}: {count} trainings an arm on {len(plan.blocks)} channels", xlabel="updates")
+        axes.set(title=f"{title}: {len(found[preset, 'mdlbi'])} trainings an arm", xlabel="updates")
     grid[0].set_ylabel("system sum rate [bit/s/Hz]")
-    grid[1].legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.suptitle("Raw actions: an open-loop search for one action on one frozen channel", fontsize=11)
-    save(figure, plan.picture)
+    grid[-1].legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.suptitle(
+        "Raw beams and phases: an open-loop search on one frozen channel. Right: where channels change",
+        fontsize=11,
+    )
+    save(figure, path)
     plt.close(figure)
 
 
@@ -143,7 +160,7 @@ def main(argv: list[str] | None = None) -> None:
     plan = tyro.cli(Plan, args=argv, description=__doc__)
     found, points, rates = gather(plan)
     report(found, rates)
-    draw(plan, found, points, rates)
+    draw(found, points, rates, plan.picture)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ RULES = {
     "fixed-ao": ("fixed association + AO", "#555555"),
     "proximity-ao": ("local-gain auction + AO", "#999999"),
 }
+ALSO = {"mdlbi-blocked-small-v0": ("ddpg", "maddpg")}  # not in the figure: MDLBI's relatives, trained alike
 TITLES = {"mdlbi-v0": "K = 10, L = 4", "mdlbi-blocked-small-v0": "K = 4, L = 2, direct links blocked"}
 
 
@@ -40,7 +41,7 @@ class Plan:
     """one panel each"""
     seeds: tuple[int, ...] = (621, 622, 623)
     """of trainings; none was used to choose settings"""
-    updates: int = 600
+    updates: int = 500
     """of each training"""
     episodes: int = 100
     """of the bank"""
@@ -83,7 +84,7 @@ def gather(plan: Plan) -> dict[tuple[str, str], np.ndarray]:
                 found.setdefault((scenario, name), []).append(np.array(run["over_time"]))
     for scenario in plan.scenarios:
         for seed in plan.seeds:
-            for name in LEARNED:
+            for name in (*LEARNED, *ALSO.get(scenario, ())):
                 run = on_bank(plan, scenario, name, seed)
                 if run is not None:
                     found.setdefault((scenario, name), []).append(np.array(run["over_time"]))
@@ -95,12 +96,14 @@ def report(plan: Plan, found: dict[tuple[str, str], np.ndarray]) -> None:
     third = max(1, plan.slots // plan.every // 3)
     for (scenario, name), rates in found.items():
         whole = mean_of(rates.mean((0, 2)))
-        seeds = ", ".join(f"{row.mean():.3f}" for row in rates) if name in LEARNED else ""
+        seeds = ", ".join(f"{row.mean():.3f}" for row in rates) if len(rates) > 1 else ""
         wander = rates.mean(0).std(-1, ddof=1).mean()  # within an episode, over time
         print(f"{scenario} {name:<20} {whole}; std over time within an episode {wander:.2f} {seeds}")
     for scenario in plan.scenarios:
         for a, b in (
             ("mdlbi", "fixed"),
+            ("mdlbi", "ddpg"),
+            ("mdlbi", "maddpg"),
             ("mdlbi", "structured-auction"),
             ("structured-auction", "structured-fixed"),
             ("proximity-ao", "fixed-ao"),
@@ -111,9 +114,9 @@ def report(plan: Plan, found: dict[tuple[str, str], np.ndarray]) -> None:
             ratio = found[scenario, a].mean() / found[scenario, b].mean()
             print(f"{scenario} {a} - {b}: first slot {mean_of(gap[:, 0])}")
             print(f"  all {mean_of(gap.mean(1))}, ratio {ratio:.3f}; last third {mean_of(gap[:, -third:].mean(1))}")
-            if a in LEARNED and b in LEARNED:
+            if b in (*LEARNED, *ALSO.get(scenario, ())):
                 each = found[scenario, a].mean((1, 2)) - found[scenario, b].mean((1, 2))
-                print("  by training seed " + ", ".join(f"{value:.3f}" for value in each))
+                print(f"  by training seed {each.round(3)}: {mean_of(each)}")
 
 
 def draw(plan: Plan, found: dict[tuple[str, str], np.ndarray]) -> None:

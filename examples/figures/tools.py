@@ -133,8 +133,16 @@ class Watch(NamedTuple):
     """What happened to P policies in the same episodes, every slot of them."""
 
     rate: np.ndarray  # (P, episodes, slots) system sum rate [bit/s/Hz]
-    contested: np.ndarray  # (P, episodes, slots) share of the IRSs that two or more BSs claimed (bid > 0)
-    unclaimed: np.ndarray  # (P, episodes, slots) share that nobody claimed
+    contested: np.ndarray  # (P, episodes, slots) share of the IRSs lost because two or more BSs claimed them (bid > 0)
+    unclaimed: np.ndarray  # (P, episodes, slots) share lost because nobody did; an auction loses none
+
+
+def _lost(action: np.ndarray, bids: slice, scenario: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Shares ``(...)`` of the IRSs contested and unclaimed under actions ``(..., M, D_a)``."""
+    claims = (action[..., bids] > 0).sum(-2)
+    if scenario.contention != "collision":
+        claims[:] = 1
+    return (claims > 1).mean(-1), (claims == 0).mean(-1)
 
 
 def watch(act: Callable[[np.ndarray], np.ndarray], count: int, scenario: Any, episodes: int, slots: int) -> Watch:
@@ -159,8 +167,7 @@ def watch(act: Callable[[np.ndarray], np.ndarray], count: int, scenario: Any, ep
         steps = [env.step(action) for env, action in zip(envs, actions, strict=True)]
         obs = np.stack([step[0] for step in steps])
         rate = np.stack([step[4]["sum_rate"].sum(-1) for step in steps])
-        claims = (actions[..., bids_at] > 0).sum(-2)  # (P, E, L)
-        seen.append((rate, (claims > 1).mean(-1), (claims == 0).mean(-1)))
+        seen.append((rate, *_lost(actions, bids_at, envs[0].scenario)))
     return Watch(*(np.stack(part, -1) for part in zip(*seen, strict=True)))
 
 
@@ -175,9 +182,8 @@ def watch_rule(name: str, scenario: Any, episodes: int, slots: int) -> Watch:
     seen = []
     for _ in range(slots):
         action = bound()
-        infos = env.step(action)[4]
-        claims = (action[..., bids_at] > 0).sum(-2)
-        seen.append((infos["sum_rate"].sum(-1), (claims > 1).mean(-1), (claims == 0).mean(-1)))
+        rate = env.step(action)[4]["sum_rate"].sum(-1)
+        seen.append((rate, *_lost(action, bids_at, env.scenario)))
     return Watch(*(np.stack(part, -1)[None] for part in zip(*seen, strict=True)))
 
 
