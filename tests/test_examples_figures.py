@@ -238,11 +238,11 @@ def test_figure_3_frozen(tmp_path, capsys):
 def test_figure_3_collision(tmp_path, capsys):
     import fig3_collision
 
-    blocks = "--waypoint 1 2 --group 1 --auction 1"
+    blocks = "--waypoint 1 2 --group 1 --team 1"
     argv = f"{blocks} --members 2 --updates 20 --curve-every 10 --curve-episodes 2 --episodes 2 --slots 3".split()
     out = _once_then_plot(fig3_collision, argv, tmp_path, capsys, runs=2 * 4 + 3)
     assert "rate, MDLBI - DDPG: paired" in out
-    assert "auction    ddpg" in out
+    assert "team       ddpg" in out
 
 
 def test_figure_4(tmp_path, capsys):

@@ -27,7 +27,7 @@ ALONE = ("mobility=random_waypoint", "fading=ar1", "doppler_hz=0.0716", "bs_irs_
 GAMES = {  # by name: scenario fields, title
     "waypoint": ((*OWN, *ALONE), "own reward, collisions, users alone"),
     "group": (OWN, "own reward, collisions, user groups"),
-    "auction": (("reward=team", "contention=auction", *ALONE), "control: team reward, auction, users alone"),
+    "team": (("reward=team", "contention=collision", *ALONE), "team reward, collisions, users alone"),
 }
 NAMES = {"mdlbi": "MDLBI (with rho)", "ddpg": "DDPG (without rho)"}
 COLORS = {"mdlbi": "#c1272d", "ddpg": "#0b5fa5"}
@@ -38,11 +38,11 @@ RULES = {"structured-random": ":", "structured-fixed": "--", "structured-auction
 class Plan:
     """Budget of the figure."""
 
-    waypoint: tuple[int, ...] = (601, 602, 603)
-    """seeds of the blocks of trainings of this game; none was used to choose settings"""
-    group: tuple[int, ...] = (601,)
+    waypoint: tuple[int, ...] = (601,)
+    """seeds of the blocks of trainings of this game; no setting was tuned"""
+    team: tuple[int, ...] = (601,)
     """the same"""
-    auction: tuple[int, ...] = (601,)
+    group: tuple[int, ...] = (901,)
     """the same"""
     members: int = 16
     """trainings in a block"""

@@ -47,7 +47,7 @@ class Plan:
     """of each training"""
     episodes: int = 100
     """of the bank"""
-    slots: int = 5
+    slots: int = 3
     """measured in each episode"""
     every: int = 20
     """distance of measured slots"""
