@@ -42,8 +42,8 @@ class Plan:
     """L"""
     seeds: tuple[int, ...] = (611, 612)
     """of trainings; none was used to choose settings"""
-    updates: int = 400
-    """of each training"""
+    updates: tuple[int, ...] = (1200, 400)
+    """of each training, for each K: many users are expensive"""
     episodes: int = 100
     """of the bank"""
     slots: int = 2
@@ -65,7 +65,8 @@ def system(users: int, irs: int) -> dict[str, int]:
 
 def learned(plan: Plan, users: int, irs: int, seed: int) -> tuple[Any, dict[str, Any]]:
     """Trained agents of a setting and the record of their training."""
-    args = settings("mdlbi", SCENARIO, system(users, irs), seed, plan.updates)
+    updates = plan.updates[plan.users.index(users)]
+    args = settings("mdlbi", SCENARIO, system(users, irs), seed, updates)
     return trained(plan.raw / f"agents-k{users}-l{irs}-{seed}", args)
 
 
@@ -157,7 +158,8 @@ def draw(plan: Plan, found: dict[tuple[str, int, int], np.ndarray]) -> None:
                 for count in irs:
                     each = found[name, users, count].mean(1)
                     axes.plot([count] * len(each), each, "_", color="black", markersize=9, zorder=4)
-        axes.set(title=f"K = {users}", xlabel="number of IRSs L", ylabel="system sum rate [bit/s/Hz]")
+        title = f"K = {users}: MDLBI after {plan.updates[plan.users.index(users)]} updates"
+        axes.set(title=title, xlabel="number of IRSs L", ylabel="system sum rate [bit/s/Hz]")
         axes.set_xticks(plan.irs)
     np.atleast_1d(grid)[0].legend(fontsize=7.5)
     save(figure, plan.picture)

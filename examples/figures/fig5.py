@@ -41,7 +41,7 @@ class Plan:
     """one panel each"""
     seeds: tuple[int, ...] = (621, 622)
     """of trainings; none was used to choose settings"""
-    updates: int = 400
+    updates: int = 1200
     """of each training"""
     episodes: int = 64
     """of the bank"""
