@@ -39,7 +39,7 @@ class Plan:
     """seeds of the blocks, each with its own channel; none was used to choose settings"""
     members: int = 4
     """trainings in a block"""
-    updates: int = 2000
+    updates: int = 1500
     """of each training"""
     curve_every: int = 250
     """updates between the points of the curve"""
