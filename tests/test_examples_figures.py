@@ -250,7 +250,7 @@ def test_figure_4(tmp_path, capsys):
 
     sizes = "--users 3 4 --irs 1 2 --seeds 1"
     argv = f"{sizes} --updates 26 25 --episodes 2 --slots 2 --every 2".split()
-    out = _once_then_plot(fig4, argv, tmp_path, capsys, runs=2 + 4 * 4 + 2 * 4)
+    out = _once_then_plot(fig4, argv, tmp_path, capsys, runs=2 + 4 * 5 + 2 * 4)
     assert "K=4 L=2 mdlbi - structured-auction" in out
 
 

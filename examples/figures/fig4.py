@@ -27,6 +27,7 @@ STYLES = {  # by policy: name in the plot, colour, marker
     "random-ao": ("random owners + AO", "#999999", "v"),
     "mdlbi": ("MDLBI, trained", "#c1272d", "o"),
     "structured-auction": ("local-gain auction, same decoder", "#0b5fa5", "s"),
+    "structured-random": ("random owners, same decoder", "#e08214", "D"),
     "random-wmmse": ("random owners and phases, WMMSE", "#7fb77e", "x"),
 }
 NO_IRS = "no-irs-wmmse"

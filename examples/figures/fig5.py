@@ -142,7 +142,10 @@ def draw(plan: Plan, found: dict[tuple[str, str], np.ndarray]) -> None:
         bottom.axhline(0, color="black", linewidth=0.8)
         bottom.set(xlabel="time [s]", ylabel="paired difference [bit/s/Hz]")
         bottom.legend(fontsize=7.5)
-    grid[0, 0].legend(fontsize=7.5)
+    for top in grid[0]:  # room for the legend above the lines
+        low, high = top.get_ylim()
+        top.set_ylim(low, high + 0.35 * (high - low))
+    grid[0, 0].legend(fontsize=7.5, ncols=2, loc="upper center")
     save(figure, plan.picture)
     plt.close(figure)
 
