@@ -260,3 +260,25 @@ def test_figure_5(tmp_path, capsys):
     argv = ["--scenarios", "mdlbi-small-v0", "--seeds", "1", "--updates", "26", "--episodes", "2", "--slots", "10"]
     out = _once_then_plot(fig5, argv, tmp_path, capsys, runs=4 + 2 * 2)
     assert "mdlbi - fixed: first slot" in out
+
+
+@pytest.mark.parametrize(
+    ("module", "folder", "quoted"),
+    [
+        ("fig3_frozen", "fig3a", ["2.044 ± 0.060", "2.928 ± 0.104", "-0.102 ± 0.059"]),
+        ("fig3_collision", "fig3b", ["-0.032 ± 0.036", "-0.082 ± 0.035", "0.042 ± 0.026", "3.029 ± 0.053"]),
+        ("fig4", "fig4", ["12.802 ± 0.372", "22.384 ± 0.567"]),
+        ("fig5", "fig5", ["0.944", "1.068", "1.276", "1.322"]),
+    ],
+)
+def test_the_committed_data_give_what_the_document_quotes(module, folder, quoted, tmp_path, capsys):
+    import importlib
+
+    argv = ["--plot", "--raw", str(DATA / folder), "--picture", str(tmp_path / "figure.png")]
+    importlib.import_module(module).main(argv)
+    out = capsys.readouterr().out
+    assert " s of one core" not in out
+    document = (DATA.parent.parent / "paper.md").read_text()
+    for number in quoted:
+        assert number in out
+        assert number in document

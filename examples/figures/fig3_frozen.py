@@ -145,7 +145,8 @@ def draw(
             axes.axhline(row.mean(), color="0.45", linestyle=style, linewidth=1, label=f"{name}, no learning")
         axes.set(title=f"{title}: {len(found[preset, 'mdlbi'])} trainings an arm", xlabel="updates")
     grid[0].set_ylabel("system sum rate [bit/s/Hz]")
-    grid[-1].legend(fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    lines, labels = grid[0].get_legend_handles_labels()  # the last panel lacks an arm
+    grid[-1].legend(lines, labels, fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(
         "Raw beams and phases: an open-loop search on one frozen channel. Right: where channels change",
         fontsize=11,

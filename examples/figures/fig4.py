@@ -42,7 +42,7 @@ class Plan:
     irs: tuple[int, ...] = (1, 2, 4)
     """L"""
     seeds: tuple[int, ...] = (611,)
-    """of trainings; none was used to choose settings"""
+    """of trainings; budgets were chosen on 611, no other setting"""
     updates: tuple[int, ...] = (1200, 400)
     """of each training, for each K: many users are expensive"""
     episodes: int = 100
