@@ -96,6 +96,7 @@ def block(plan: Plan, algo: str, game: str, seed: int) -> dict[str, Any]:
         "members": plan.members,
         "args": asdict(args),
         "bank": [plan.episodes, plan.slots],
+        "curve_episodes": plan.curve_episodes,
         "updates": points,
         "curve": {key: [point[key] for point in curve] for key in curve[0]},
         "final": final,
@@ -112,8 +113,9 @@ def rules(plan: Plan, game: str) -> dict[str, Any]:
     found = {}
     scenario = get_scenario(maddpg.Args().scenario, **maddpg.overrides(settings(plan, "mdlbi", game, 0)))
     for name in RULES:
-        rate = mean_of(watch_rule(name, scenario, plan.episodes, plan.slots).rate.mean((0, 2)))
-        found[name] = {"rate": rate.mean, "standard_error": rate.standard_error}
+        episodes = watch_rule(name, scenario, plan.episodes, plan.slots).rate.mean((0, 2))
+        rate = mean_of(episodes)
+        found[name] = {"rate": rate.mean, "standard_error": rate.standard_error, "episodes": episodes}
     return {"bank": [plan.episodes, plan.slots], "rules": found}
 
 
@@ -134,7 +136,7 @@ def gather(plan: Plan) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[str,
     for key, runs in data.items():
         curve = {name: np.concatenate([run["curve"][name] for run in runs], 1) for name in runs[0]["curve"]}
         final = {name: np.concatenate([run["final"][name] for run in runs]) for name in runs[0]["final"]}
-        merged[key] = {"updates": runs[0]["updates"], "curve": curve, "final": final}
+        merged[key] = {"curve": curve, "final": final} | {n: runs[0][n] for n in ("updates", "curve_episodes")}
     return merged, others
 
 
@@ -172,8 +174,9 @@ def draw(merged: dict[tuple[str, str], dict[str, Any]], others: dict[str, dict[s
             for name, style in (("contested", "-"), ("unclaimed", "--")):
                 label = f"{NAMES[algo]}: {name}"
                 band(bottom, run["updates"], 100 * run["curve"][name].T, COLORS[algo], label, style)
-        for name, rule in others[game].items():
-            top.axhline(rule["rate"], color="0.4", linestyle=RULES[name], linewidth=1, label=f"{name}, untrained")
+        for name, rule in others[game].items():  # on the episodes of the curve
+            level = np.mean(rule["episodes"][: merged[game, "mdlbi"]["curve_episodes"]])
+            top.axhline(level, color="0.4", linestyle=RULES[name], linewidth=1, label=f"{name}, untrained")
         count = len(merged[game, "mdlbi"]["final"]["rate"])
         top.set_title(f"{GAMES[game][1]}\n{count} trainings an arm", fontsize=10)
         bottom.set(xlabel="updates")
