@@ -211,6 +211,26 @@ def test_deepsets_are_equivariant_in_users_and_irss(share):
     assert torch.allclose(moved["regularizer"], plain["regularizer"], atol=1e-5)
 
 
+@pytest.mark.parametrize("net", ["deepsets", "mlp"])
+def test_a_shared_critic_values_every_bs_alike(net):
+    run = _run(net=net, share_critic=True)
+    batch = _random_batch(run)
+    obs, action = batch["obs"].transpose(0, 1), batch["action"].transpose(0, 1)
+    q = run.learner.nets["critic"](obs, action)
+    assert torch.allclose(run.learner.nets["critic"](obs.flip(0), action.flip(0)), q.flip(0), atol=1e-6)
+    alone = _run(net=net).learner.nets["critic"]
+    assert not torch.allclose(alone(obs.flip(0), action.flip(0)), alone(obs, action).flip(0), atol=1e-3)
+    per_bs = sum(p.numel() for p in alone.parameters()) // 2
+    assert sum(p.numel() for p in run.learner.nets["critic"].parameters()) == per_bs
+
+
+def test_exploration_stays_inside_the_bounds_of_the_decoder_entries():
+    run = _run(decoder_scale=0.0, batch=4)
+    run.step()
+    decoder = slice(run.env.scenario.num_irs, None)
+    assert not run.replay.arrays["action"][: run.replay.size, :, decoder].any()
+
+
 @pytest.mark.parametrize("algo", ["mdlbi", "maddpg", "ddpg", "fixed"])
 @pytest.mark.parametrize("net", ["deepsets", "mlp"])
 def test_every_algorithm_learns_on_every_net(algo, net):
@@ -375,42 +395,51 @@ def test_checkpoint_is_replaced_only_when_complete(tmp_path, monkeypatch):
     assert (tmp_path / "c.safetensors").read_bytes() == before
 
 
-def _command(*more):
+KILLS = int(os.environ.get("IRS_MARL_KILLS", "3"))  # IRS_MARL_KILLS=10 for the long version
+
+
+def _command(out, name):
     flags = ["--scenario", "mdlbi-small-v0", "--width", "16", "--num-envs", "4", "--batch", "16", "--buffer", "2000"]
-    flags += ["--updates", "400", "--eval-every", "20", "--checkpoint-every", "5", "--critic-warmup", "20"]
-    flags += ["--eval-episodes", "2", "--eval-slots", "3", "--no-yardsticks", "--no-tensorboard", "--no-progress"]
-    return [sys.executable, str(SCRIPT), *(more or flags), "--device", "cpu"][: None if not more else 2 + len(more)]
-
-
-def _flags(out, name):
-    return [*_command(), "--out", str(out), "--name", name]
+    flags += ["--updates", str(400 + 100 * (KILLS - 3)), "--eval-every", "20", "--checkpoint-every", "5"]
+    flags += ["--critic-warmup", "20", "--eval-episodes", "2", "--eval-slots", "3", "--no-yardsticks"]
+    flags += ["--no-tensorboard", "--no-progress", "--device", "cpu", "--out", str(out), "--name", name]
+    return [sys.executable, str(SCRIPT), *flags]
 
 
 def test_killed_at_random_moments_the_curve_is_the_same(tmp_path):
+    """Moments are counted from the first checkpoint of a process, but for every third kill: from its start."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    subprocess.run(_flags(tmp_path, "whole"), env=env, check=True, capture_output=True, timeout=120)
-    moments, kills = random.Random(0), 0
-    command = _flags(tmp_path, "killed")
-    for _ in range(3):
+    timeout = 120 * KILLS
+    subprocess.run(_command(tmp_path, "whole"), env=env, check=True, capture_output=True, timeout=timeout)
+    moments, folder, kills = random.Random(0), tmp_path / "killed", []
+    while len(kills) < KILLS:
+        command = _command(tmp_path, "killed")
+        if (folder / maddpg.ARGS).is_file():
+            command = [sys.executable, str(SCRIPT), "--resume", str(folder)]
+        seen, deadline = _stamp(folder), time.monotonic() + 60
         process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "killed" / maddpg.ARGS).is_file() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        seen = _stamp(tmp_path / "killed")
-        while _stamp(tmp_path / "killed") == seen and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)  # the first checkpoint of this process, then some more
-        time.sleep(moments.uniform(0.0, 0.6))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
+        early = len(kills) % 3 == 2
+        while not early and _stamp(folder) == seen and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0.0, 4.0 if early else 0.6))
+        if process.poll() is not None:
+            break  # it was done sooner
+        process.send_signal(signal.SIGKILL)
         process.wait()
-        command = _command("--resume", str(tmp_path / "killed"))
-    assert kills >= 2
-    subprocess.run(command, env=env, check=True, capture_output=True, timeout=120)
+        kills.append(_updates(folder))
+    print(f"killed {len(kills)} times; updates in the checkpoint found: {kills}")
+    assert len(kills) >= max(2, KILLS - 2)
+    command = [sys.executable, str(SCRIPT), "--resume", str(folder)]
+    subprocess.run(command, env=env, check=True, capture_output=True, timeout=timeout)
     whole, killed = (json.loads((tmp_path / name / maddpg.RESULT).read_text()) for name in ("whole", "killed"))
     assert whole["curve"] == killed["curve"]
     assert whole["final"] == killed["final"]
-    assert len(whole["curve"]) == 21
+    assert len(whole["curve"]) == 21 + 5 * (KILLS - 3)
+
+
+def _updates(folder):
+    path = folder / maddpg.CHECKPOINT
+    return maddpg.read_tensors(path)[1]["updates"] if path.is_file() else 0
 
 
 def _stamp(folder):
