@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs" / "results" / "training"
 SEEDS = (501, 502, 503)
 BANK: dict[str, Any] = {"episodes": 100, "seed": 10_000, "slots": 20, "every": 5}
+SEEN = "seeds " + ", ".join(map(str, SEEDS))
 LAST = 3  # evaluations in a score
 
 BLOCKED, SMALL = "mdlbi-blocked-small-v0", "mdlbi-small-v0"
@@ -177,7 +178,7 @@ def judged(short: str) -> list[str]:
 
 def levels() -> list[str]:
     """Every arm and yardstick in bit/s/Hz."""
-    lines = ["### All arms [bit/s/Hz]", "", "| arm | mean | seeds 501, 502, 503 | start | s of a core |"]
+    lines = ["### All arms [bit/s/Hz]", "", f"| arm | mean | {SEEN} | start | s of a core |"]
     lines.append("|---|---|---|---|---|")
     for name in ARMS:
         if not all((OUT / "runs" / f"{name}-s{seed}.json").exists() for seed in SEEDS):

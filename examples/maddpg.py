@@ -67,8 +67,7 @@ class Args:
     stabilised: bool = False
     """of --preset paper: layer norm, penalty, critic warm-up, discount 0, decaying noise"""
     quick: bool = False
-    """a run of about 3 minutes on 2 cores, yardsticks included: one network for all BSs sees twice the data, so that half
-    the batch is enough"""
+    """about 3 minutes on 2 cores, yardsticks included: all BSs share networks, which then need half the batch"""
     scenario: str = "mdlbi-blocked-small-v0"
     """any id of irs_marl_env.scenario_ids()"""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
