@@ -37,14 +37,14 @@ DELAY = ("--set", "association_delay=1")
 # name -> scenario, flags of examples/maddpg.py
 ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "blocked-mdlbi": (BLOCKED, (*LONG, *SWEEPS)),
-    "blocked-fixed": (BLOCKED, (*LONG, "--algo", "fixed")),
     "small-mdlbi": (SMALL, (*SHORT, *SWEEPS)),
+    "blocked-fixed": (BLOCKED, (*LONG, "--algo", "fixed")),
     "small-fixed": (SMALL, (*SHORT, "--algo", "fixed")),
+    "blocked-l1-mdlbi": (BLOCKED, (*SHORT, "--set", "num_irs=1")),
+    "small-l1-mdlbi": (SMALL, (*SHORT, "--set", "num_irs=1")),
     "blocked-delay-mdlbi": (BLOCKED, (*SHORT, *DELAY)),
     "blocked-delay-fixed": (BLOCKED, (*SHORT, *DELAY, "--algo", "fixed")),
     "blocked-delay-gamma0": (BLOCKED, (*SHORT, *DELAY, "--gamma", "0")),
-    "blocked-l1-mdlbi": (BLOCKED, (*SHORT, "--set", "num_irs=1")),
-    "small-l1-mdlbi": (SMALL, (*SHORT, "--set", "num_irs=1")),
     "paper-stabilised": (SMALL, ("--preset", "paper", "--stabilised")),
     "paper-table1": (SMALL, ("--preset", "paper")),
 }
@@ -79,16 +79,18 @@ def train(arm: str, seed: int, runs: Path) -> None:
         return
     scenario, flags = ARMS[arm]
     folder = runs / f"{arm}-s{seed}"
-    command = [sys.executable, str(ROOT / "examples" / "maddpg.py")]
-    if (folder / "args.json").exists():
-        command += ["--resume", str(folder)]
-    else:
-        command += ["--scenario", scenario, "--seed", str(seed), "--out", str(runs), "--name", folder.name, *flags]
-        command += ["--no-yardsticks", "--no-tensorboard", "--no-progress"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    if not (folder / "result.json").exists():
+        command = [sys.executable, str(ROOT / "examples" / "maddpg.py")]
+        if (folder / "args.json").exists():
+            command += ["--resume", str(folder)]
+        else:
+            command += ["--scenario", scenario, "--seed", str(seed), "--out", str(runs), "--name", folder.name, *flags]
+            command += ["--no-yardsticks", "--no-tensorboard", "--no-progress"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    result = json.loads((folder / "result.json").read_text())
+    result["config"] |= {"out": "runs", "name": folder.name}  # where it ran is nobody's concern
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text((folder / "result.json").read_text())
-    result = json.loads(path.read_text())
+    path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{path.stem}: {result['final']['score']:.3f}, {result['cpu_seconds']:.0f} s of a core", flush=True)
 
 
