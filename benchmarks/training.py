@@ -2,7 +2,7 @@
 
     python benchmarks/training.py                    # what is missing, then the tables
     python benchmarks/training.py --only blocked     # arms whose name begins so
-    python benchmarks/training.py --tables           # the tables alone, from the files in docs/results/training
+    python benchmarks/training.py --tables           # the tables alone: docs/training.md from docs/results/training
 
 A killed arm goes on where its last checkpoint was; a finished one is never run again. All arms and yardsticks meet
 the same 100 episodes of 20 slots. Needs the extra ``train``.
@@ -14,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,12 @@ from irs_marl_env import evaluate, get_scenario
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs" / "results" / "training"
+PAGE = ROOT / "docs" / "training.md"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
 SEEDS = (501, 502, 503)
 BANK: dict[str, Any] = {"episodes": 100, "seed": 10_000, "slots": 20, "every": 5}
 SEEN = "seeds " + ", ".join(map(str, SEEDS))
+AUCTION = "structured-auction"
 LAST = 3  # evaluations in a score
 
 BLOCKED, SMALL = "mdlbi-blocked-small-v0", "mdlbi-small-v0"
@@ -33,6 +37,14 @@ LONG = ("--quick",)  # 4,000 updates
 SHORT = ("--quick", "--updates", "2000")
 SWEEPS = ("--eval-sweeps", "5", "10")
 DELAY = ("--set", "association_delay=1")
+
+# where a learner might beat the auction: name -> what it says of the scenario, fields
+BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
+    "beyond-onepass": ("decoder without refinement", {"sweeps": 0}),
+    "beyond-onepass-csi": ("the same, error variance of CSI 0.3", {"sweeps": 0, "csi_error_variance": 0.3}),
+    "beyond-crowded": ("12 users", {"num_users": 12}),
+    "beyond-single": ("4 IRSs, only the strongest reflects", {"num_irs": 4, "reflection": "single"}),
+}
 
 # name -> scenario, flags of examples/maddpg.py
 ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -47,10 +59,14 @@ ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "blocked-delay-gamma0": (BLOCKED, (*SHORT, *DELAY, "--gamma", "0")),
     "paper-stabilised": (SMALL, ("--preset", "paper", "--stabilised")),
     "paper-table1": (SMALL, ("--preset", "paper")),
+    **{
+        name: (BLOCKED, (*SHORT, *(word for key, value in fields.items() for word in ("--set", f"{key}={value}"))))
+        for name, (_, fields) in BEYOND.items()
+    },
 }
 
 # name -> scenario, fields, policies that need no learning
-STRUCTURED = ("structured-fixed", "structured-random", "structured-auction")
+STRUCTURED = ("structured-fixed", "structured-random", AUCTION)
 AO = ("fixed-ao", "proximity-ao", "exhaustive-ao")
 YARDSTICKS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     **{
@@ -60,6 +76,7 @@ YARDSTICKS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     },
     "blocked-delay": (BLOCKED, {"association_delay": 1}, STRUCTURED),
     "blocked-l1": (BLOCKED, {"num_irs": 1}, STRUCTURED),
+    **{name: (BLOCKED, fields, (*STRUCTURED, "structured-exhaustive")) for name, (_, fields) in BEYOND.items()},
     "small-l1": (SMALL, {"num_irs": 1}, STRUCTURED),
     "paper": (
         SMALL,
@@ -116,12 +133,35 @@ def measure(name: str) -> None:
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
+class Yardstick:
+    """A stored policy that needs no learning."""
+
+    def __init__(self, name: str, policy: str) -> None:
+        self.path, self._policy = OUT / "yardsticks" / f"{name}.json", policy
+
+    def missing(self) -> bool:
+        """Whether it has not been measured yet."""
+        return not self.path.exists()
+
+    def scores(self, sweeps: int = 2) -> np.ndarray:
+        """``(1,)`` mean over the bank [bit/s/Hz]."""
+        return np.array([json.loads(self.path.read_text())["policies"][self._policy]["mean"]])
+
+
 class Arm:
     """What is stored of an arm: one result per seed."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.results = [json.loads((OUT / "runs" / f"{name}-s{seed}.json").read_text()) for seed in SEEDS]
+        self.paths = [OUT / "runs" / f"{name}-s{seed}.json" for seed in SEEDS]
+
+    def missing(self) -> bool:
+        """Whether a seed has not been run yet."""
+        return not all(path.exists() for path in self.paths)
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """result.json of each seed."""
+        return [json.loads(path.read_text()) for path in self.paths]
 
     def scores(self, sweeps: int = 2) -> np.ndarray:
         """``(seeds,)`` means of the last evaluations [bit/s/Hz]; with other ``sweeps`` than it was trained with."""
@@ -129,52 +169,59 @@ class Arm:
             return np.array([result["final"]["score"] for result in self.results])
         return np.array([np.mean([p["sweeps"][str(sweeps)] for p in r["curve"][-LAST:]]) for r in self.results])
 
-    def episodes(self) -> np.ndarray:
-        """``(episodes,)`` of the last weights, mean over seeds."""
-        return np.mean([result["final"]["episodes"] for result in self.results], axis=0)
-
-
-def yardstick(name: str, policy: str) -> dict[str, Any]:
-    """A policy's stored figures."""
-    return json.loads((OUT / "yardsticks" / f"{name}.json").read_text())["policies"][policy]
-
-
-def ratio_row(label: str, above: np.ndarray, below: np.ndarray | float, goal: float, each: float | None) -> str:
-    """A row of the table of ratios; ``above / below`` per seed and of the means."""
-    ratios = above / below
-    mean = float(np.mean(above) / np.mean(below))
-    met = mean >= goal and (each is None or ratios.min() >= each)
-    wanted = f">= {goal:.2f}" + (f" (each {each:.2f})" if each is not None else "")
-    shown = ", ".join(f"{ratio:.3f}" for ratio in ratios)
-    return f"| {label} | {wanted} | **{mean:.3f}** | {shown} | {'yes' if met else 'no'} |"
+    def against(
+        self, label: str, other: Arm | Yardstick, goal: float | None, each: float | None = None, sweeps: int = 2
+    ) -> str:
+        """A row: this divided by the other, of the means over seeds and seed by seed."""
+        wanted = "" if goal is None else f">= {goal:.2f}" + ("" if each is None else f", each >= {each:.2f}")
+        if self.missing() or other.missing():
+            return f"| {label} | {wanted} | not run | | |"
+        above, below = self.scores(sweeps), other.scores(sweeps)
+        ratios, mean = above / below, above.mean() / below.mean()
+        met = "" if goal is None else "yes" if mean >= goal and ratios.min() >= (each or 0.0) else "no"
+        return f"| {label} | {wanted} | **{mean:.3f}** | {', '.join(f'{ratio:.3f}' for ratio in ratios)} | {met} |"
 
 
 def judged(short: str) -> list[str]:
-    """The table of one scenario."""
+    """The table of one scenario; rows whose runs are not there yet say so."""
     blocked = short == "blocked"
-    scenario = BLOCKED if blocked else SMALL
-    mdlbi, fixed, single = (Arm(f"{short}-{arm}") for arm in ("mdlbi", "fixed", "l1-mdlbi"))
-    best = yardstick(f"{short}-2", "exhaustive-ao")["mean"]
-    lines = [
-        f"### `{scenario}`",
-        "",
-        "| ratio | goal | mean | seeds " + "501, 502, 503 | met |",
-        "|---|---|---|---|---|",
-    ]
+    against = partial(Arm.against, Arm(f"{short}-mdlbi"))
+    lines = [f"### `{BLOCKED if blocked else SMALL}`", "", f"| ratio | goal | mean | {SEEN} | met |"]
+    lines.append("|---|---|---|---|---|")
     goal, each = (1.20, 1.15) if blocked else (1.05, 1.02)
-    lines.append(ratio_row("MDLBI / fixed, both trained", mdlbi.scores(), fixed.scores(), goal, each))
+    lines.append(against("MDLBI / fixed, both trained", Arm(f"{short}-fixed"), goal, each))
     for sweeps, share in zip((2, 5, 10), (0.90, 0.93, 0.95) if blocked else (0.93, 0.95, 0.96), strict=True):
-        lines.append(ratio_row(f"MDLBI / `exhaustive-ao`, {sweeps} sweeps", mdlbi.scores(sweeps), best, share, None))
+        label = f"MDLBI, {sweeps} sweeps / `exhaustive-ao`"
+        lines.append(against(label, Yardstick(f"{short}-2", "exhaustive-ao"), share, sweeps=sweeps))
     for sweeps in (2, 5, 10):
-        auction = yardstick(f"{short}-{sweeps}", "structured-auction")["mean"]
-        label = f"MDLBI / untrained auction, {sweeps} sweeps"
-        lines.append(ratio_row(label, mdlbi.scores(sweeps), auction, 1.00 if blocked else 0.98, None))
-    goal = 1.15 if blocked else 1.05
-    lines.append(ratio_row("L=2 / L=1, MDLBI", mdlbi.scores(), single.scores(), goal, None))
+        label = f"MDLBI / untrained auction, {sweeps} sweeps each"
+        auction = Yardstick(f"{short}-{sweeps}", AUCTION)
+        lines.append(against(label, auction, 1.00 if blocked else 0.98, sweeps=sweeps))
+    lines.append(against("L=2 / L=1, MDLBI", Arm(f"{short}-l1-mdlbi"), 1.15 if blocked else 1.05))
     if blocked:
-        late, held, blind = (Arm(f"blocked-delay-{arm}") for arm in ("mdlbi", "fixed", "gamma0"))
-        lines.append(ratio_row("delay 1: MDLBI / fixed", late.scores(), held.scores(), 1.10, None))
-        lines.append(ratio_row("delay 1: discount 0.9 / 0", late.scores(), blind.scores(), 1.05, None))
+        late = Arm("blocked-delay-mdlbi")
+        lines.append(late.against("delay 1: MDLBI / fixed, both trained", Arm("blocked-delay-fixed"), 1.10))
+        lines.append(late.against("delay 1: discount 0.9 / 0", Arm("blocked-delay-gamma0"), 1.05))
+        lines.append(late.against("delay 1: MDLBI / untrained auction", Yardstick("blocked-delay", AUCTION), None))
+    return [*lines, ""]
+
+
+def paper() -> list[str]:
+    """The paper's preset on its frozen channel."""
+    random = Yardstick("paper", "random")
+    lines = [f"### `{SMALL}`, raw actions and CSI, one frozen channel", "", f"| ratio | goal | mean | {SEEN} | met |"]
+    lines.append("|---|---|---|---|---|")
+    lines.append(Arm("paper-stabilised").against("stabilised / random", random, 3.0))
+    lines.append(Arm("paper-table1").against("Table I as printed / random", random, None))
+    return [*lines, ""]
+
+
+def beyond() -> list[str]:
+    """Scenarios in which learning might beat the auction."""
+    lines = [f"### Variants of `{BLOCKED}`: MDLBI / untrained auction with the same decoder", ""]
+    lines += [f"| variant | goal | mean | {SEEN} | met |", "|---|---|---|---|---|"]
+    for name, (label, _) in BEYOND.items():
+        lines.append(Arm(name).against(label, Yardstick(name, AUCTION), None))
     return [*lines, ""]
 
 
@@ -183,9 +230,9 @@ def levels() -> list[str]:
     lines = ["### All arms [bit/s/Hz]", "", f"| arm | mean | {SEEN} | start | s of a core |"]
     lines.append("|---|---|---|---|---|")
     for name in ARMS:
-        if not all((OUT / "runs" / f"{name}-s{seed}.json").exists() for seed in SEEDS):
-            continue
         arm = Arm(name)
+        if arm.missing():
+            continue
         scores, seconds = arm.scores(), [result["cpu_seconds"] for result in arm.results]
         starts = np.mean([result["final"]["start"] for result in arm.results])
         shown = ", ".join(f"{score:.3f}" for score in scores)
@@ -202,13 +249,17 @@ def levels() -> list[str]:
 
 def tables() -> str:
     """Everything, in Markdown."""
-    text = ["<!-- written by benchmarks/training.py from the JSON files beside it -->", ""]
+    text = []
     for short in ("blocked", "small"):
-        try:
-            text += judged(short)
-        except FileNotFoundError as error:
-            text += [f"### {short}: incomplete, {Path(error.filename).name} is missing", ""]
-    return "\n".join(text + levels())
+        text += judged(short)
+    return "\n".join([*text, *paper(), *beyond(), *levels()])
+
+
+def written(page: str, text: str) -> str:
+    """The page with the text between its markers."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
 
 
 def main() -> None:
@@ -227,7 +278,7 @@ def main() -> None:
             if name.startswith(tuple(options.only)):
                 measure(name)
     text = tables()
-    (OUT / "tables.md").write_text(text)
+    PAGE.write_text(written(PAGE.read_text(), text))
     print(text)
 
 
