@@ -1,6 +1,6 @@
 """Base stations learn to compete for intelligent reflecting surfaces: MDLBI, MADDPG, DDPG and a fixed association.
 
-    python examples/maddpg.py --quick                        # about 3 minutes on 2 cores; everything at its default
+    python examples/maddpg.py --quick                        # about 3 minutes on 2 cores
     python examples/maddpg.py --algo maddpg --scenario mdlbi-small-v0 --set num_irs=1 --set fading=ar1
     python examples/maddpg.py --preset paper --stabilised    # raw beams and phases on one frozen channel
     python examples/maddpg.py --resume runs/NAME             # go on as if never stopped
@@ -67,7 +67,7 @@ class Args:
     stabilised: bool = False
     """of --preset paper: layer norm, penalty, critic warm-up, discount 0, decaying noise"""
     quick: bool = False
-    """a run of about 3 minutes on 2 cores, yardsticks included"""
+    """about 3 minutes on 2 cores, yardsticks included: all BSs share networks, which then need half the batch"""
     scenario: str = "mdlbi-blocked-small-v0"
     """any id of irs_marl_env.scenario_ids()"""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
@@ -91,6 +91,8 @@ class Args:
     """LayerNorm in hidden layers; without it structured actions saturate"""
     share_actor: bool = False
     """one actor for all BSs"""
+    share_critic: bool = False
+    """one local critic for all BSs, which learns from the transitions of all; central critics are never shared"""
     actor_init: float = 0.1
     """scale of the actor's initial output layer"""
     decoder_scale: float = 1.0
@@ -163,6 +165,8 @@ class Args:
 TABLE_I = {
     "preset": "paper",
     "scenario": "mdlbi-v0",
+    "share_actor": False,
+    "share_critic": False,
     "num_envs": 1,
     "net": "mlp",
     "width": 256,  # not in the paper
@@ -199,7 +203,7 @@ STABILISED = {
     "noise_start": 0.4,
     "noise_end": 0.05,
 }
-QUICK = {"updates": 4000, "eval_every": 500}
+QUICK = {"updates": 4000, "eval_every": 500, "share_actor": True, "share_critic": True, "batch": 128}
 
 PRESET_SCENARIO: dict[str, dict[str, Any]] = {
     "structured": {"action": "structured", "observation": "large_scale", "reward": "team"},
@@ -223,7 +227,7 @@ def parse(argv: list[str] | None = None) -> Args:
     if "--preset=paper" in named or ("--preset" in argv and argv[argv.index("--preset") + 1 :][:1] == ["paper"]):
         defaults = STABILISED if "--stabilised" in named else TABLE_I
     if "--quick" in named:
-        defaults = {**defaults, **QUICK}
+        defaults = {**QUICK, **defaults}
     return tyro.cli(Args, args=argv, default=replace(Args(), **defaults), description=__doc__)
 
 
@@ -423,22 +427,28 @@ class Critic(nn.Module):
     def __init__(self, sizes: Sizes, central: bool, args: Args, generator: torch.Generator) -> None:
         super().__init__()
         self.sizes, self.central = sizes, central
-        M, joint = sizes.num_bs, sizes.num_bs if central else 1
+        self.stack = 1 if args.share_critic and not central else sizes.num_bs
+        M, stack, joint = sizes.num_bs, self.stack, sizes.num_bs if central else 1
         if args.net == "mlp":
             fan_in = joint * sizes.action.size + (sizes.state.size if central else sizes.observation.size)
-            self.trunk: nn.Module = mlp(M, fan_in, args, generator)
-            self.head: nn.Module = StackedLinear(M, args.width if args.depth else fan_in, 1, generator)
+            self.trunk: nn.Module = mlp(stack, fan_in, args, generator)
+            self.head: nn.Module = StackedLinear(stack, args.width if args.depth else fan_in, 1, generator)
         else:
             features = 4 * M + 2 if central else 6
-            self.trunk = SetTrunk(M, features + 3 * joint, 1 if central else M, args, generator)
+            self.trunk = SetTrunk(stack, features + 3 * joint, 1 if central else M, args, generator)
             self.head = nn.Sequential(
-                Block(M, args.width + args.width // 2 + joint, args.width, args.layer_norm, generator),
-                StackedLinear(M, args.width, 1, generator),
+                Block(stack, args.width + args.width // 2 + joint, args.width, args.layer_norm, generator),
+                StackedLinear(stack, args.width, 1, generator),
             )
 
     def forward(self, view: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         """``view``: observations ``(M, B, D_o)``, or for central critics states ``(M, B, D_s)``; ``action``: ``(M, B,
         D_a)``, or of all agents for each agent ``(M, B, M, D_a)``."""
+        shape, joint = view.shape[:2], action.shape[2:]
+        view = view.reshape(self.stack, -1, view.shape[-1])
+        return self._value(view, action.reshape(self.stack, -1, *joint)).reshape(shape)
+
+    def _value(self, view: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
         if not isinstance(self.trunk, SetTrunk):
             return self.head(self.trunk(torch.cat([view, action.flatten(2)], -1)))[..., 0]
         sizes = self.sizes
@@ -657,7 +667,8 @@ class Progress:
     steps: int = 0  # of all environments together
     curve: list[dict[str, Any]] = field(default_factory=list)
     window: dict[str, list[float]] = field(default_factory=dict)  # sums and counts since the last evaluation
-    seconds: float = 0.0  # spent on training before this process
+    seconds: float = 0.0  # of training and its evaluations, in all processes that went on with the run
+    cpu_seconds: float = 0.0
 
     def note(self, **values: float) -> None:
         """Add to the running means."""
@@ -707,6 +718,7 @@ class Run:
         }
         self.progress = Progress()
         env_seed = 100_000 * (args.seed + 1)
+        self.span = self.learner.nets["actor"].span.cpu().numpy()  # exploration stays inside the actor's bounds
         self.obs, _ = self.env.reset(seed=env_seed)
         self.fixed = FixedAssociation(self.env, env_seed) if args.algo == "fixed" else None
 
@@ -714,7 +726,7 @@ class Run:
         """One step of the environments into the replay memory."""
         env, obs = self.env, self.obs
         noise = self.generators["noise"].standard_normal((len(obs), *obs.shape[1:-1], env.action_size), np.float32)
-        action = np.clip(self.learner.act(obs) + self.noise_level() * noise, -1, 1)
+        action = np.clip(self.learner.act(obs) + self.noise_level() * self.span * noise, -1, 1)
         if self.fixed is not None:
             action = self.fixed.impose(action)
         before = {"state": env.state()} if self.learner.central else {}
@@ -976,7 +988,7 @@ def train(run: Run, folder: Path) -> None:
     args, learner, progress = run.args, run.learner, run.progress
     writer = logger(args, folder, learner.updates)
     started, steps_before = time.perf_counter(), progress.steps
-    spent_before = progress.seconds
+    spent_before, cpu_before = progress.seconds, progress.cpu_seconds - time.process_time()
     bar = tqdm(total=args.updates, initial=learner.updates, unit="update", disable=not args.progress)
     try:
         while True:
@@ -985,6 +997,7 @@ def train(run: Run, folder: Path) -> None:
                 progress.curve.append(run.evaluate())
                 log(writer, progress.curve[-1])
             progress.seconds = spent_before + time.perf_counter() - started
+            progress.cpu_seconds = cpu_before + time.process_time()
             if learner.updates and (learner.updates % args.checkpoint_every == 0 or learner.updates == args.updates):
                 if not learner.finite():
                     raise Diverged(f"weights are not finite after update {learner.updates}")
@@ -1013,7 +1026,8 @@ def logger(args: Args, folder: Path, updates: int) -> Any:
             import wandb
         except ImportError as error:
             raise ImportError("--wandb needs Weights & Biases: pip install wandb") from error
-        wandb.init(project="irs-marl-env", name=folder.name, config=asdict(args), sync_tensorboard=True)
+        run = {"name": folder.name, "id": folder.name, "resume": "allow"}  # a resumed run goes on in the same place
+        wandb.init(project="irs-marl-env", config=asdict(args), sync_tensorboard=True, **run)
     if not (args.tensorboard or args.wandb):
         return None
     from torch.utils.tensorboard import SummaryWriter
@@ -1052,6 +1066,7 @@ def report(run: Run, folder: Path) -> dict[str, Any]:
             "score_of": f"mean of the last {min(LAST, len(curve))} evaluations",
             "last": trained.mean,
             "standard_error": trained.standard_error,
+            "episodes": trained.episodes.round(5).tolist(),
             "start": curve[0]["score"],
             "yardsticks": {
                 name: {
@@ -1065,6 +1080,7 @@ def report(run: Run, folder: Path) -> dict[str, Any]:
             },
         },
         "seconds": run.progress.seconds,
+        "cpu_seconds": run.progress.cpu_seconds,
         "threads": args.threads,
         "device": str(run.device),
     }
