@@ -52,7 +52,7 @@ ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "small-mdlbi": (SMALL, (*SHORT, *SWEEPS)),
     "blocked-fixed": (BLOCKED, (*LONG, "--algo", "fixed")),
     "small-fixed": (SMALL, (*SHORT, "--algo", "fixed")),
-    "blocked-l1-mdlbi": (BLOCKED, (*SHORT, "--set", "num_irs=1")),
+    "blocked-l1-mdlbi": (BLOCKED, (*LONG, "--set", "num_irs=1")),
     "small-l1-mdlbi": (SMALL, (*SHORT, "--set", "num_irs=1")),
     "blocked-delay-mdlbi": (BLOCKED, (*SHORT, *DELAY)),
     "blocked-delay-fixed": (BLOCKED, (*SHORT, *DELAY, "--algo", "fixed")),
