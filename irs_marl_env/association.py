@@ -58,8 +58,8 @@ def assign(bids: Array, contention: str, tie_break: TieBreak) -> Array:
     Args:
         bids: ``(..., M, L)`` real.
         contention: ``"auction"``, ``"collision"`` or ``"priority"``.
-        tie_break: called only if an auction is tied, with ``(...)`` bool (where it is); returns
-            ``(..., M, L)`` non-negative keys, the largest of which decides.
+        tie_break: called with ``(...)`` bool, where an auction is tied (numpy: only if one is; elsewhere always, since
+            looking would wait for the device); returns ``(..., M, L)`` non-negative keys, the largest of which decides.
 
     Returns:
         ``(..., L)`` integer owner, -1 for none.

@@ -24,7 +24,17 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 SCRIPTS = [path for folder in ("benchmarks", "examples") for path in sorted((ROOT / folder).rglob("*.py"))]
 PACKAGE = ["python", "-m", "irs_marl_env"]
 # run by .ci/run, or nothing of ours
-ELSEWHERE = ("python -m pytest", "ruff", "mypy", "python3 -m venv", ". .venv/bin/activate", "tensorboard", "git", "cd", "cp")
+ELSEWHERE = (
+    "python -m pytest",
+    "ruff",
+    "mypy",
+    "python3 -m venv",
+    ". .venv/bin/activate",
+    "tensorboard",
+    "git",
+    "cd",
+    "cp",
+)
 
 
 def lines() -> list[tuple[str, str]]:
