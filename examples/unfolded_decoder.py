@@ -71,7 +71,7 @@ class DecodedPolicy:
             view = View.of(env)
             if self.actor is None:
                 action = np.zeros((*view.own_user.shape[:2], codec.size), np.float32)
-                action[..., codec.layout.slices["bids"]] = RULES["proximity"](view, None, memory)  # type: ignore[arg-type]
+                action[..., codec.layout.slices["bids"]] = RULES["proximity"](view, None, memory)  # by path gains
             else:
                 action = self.actor(observations)
             named = codec.decode(action)

@@ -84,8 +84,9 @@ class ChannelModel:
         self._stations = self._const(np.arange(M)[:, None], np.int64)  # (M, 1)
         unit_gain = [path_gain_at(scenario, "direct", 1.0)] * M + [path_gain_at(scenario, "irs_user", 1.0)] * L
         exponent = [scenario.direct_exponent] * M + [scenario.irs_user_exponent] * L
-        self._unit_amplitude = self._const(np.sqrt(unit_gain)[:, None], np.float32)
-        self._slope = self._const(-0.25 * np.array(exponent)[:, None], np.float32)  # of the squared distance
+        # amplitude gain at 1 m, and its exponent of the squared distance, of every site; as the kernel takes them too
+        self._per_site = np.array(np.sqrt(unit_gain), np.float32), np.array(-0.25 * np.array(exponent), np.float32)
+        self._unit_amplitude, self._slope = (self._const(x[:, None], np.float32) for x in self._per_site)
 
         real_elements = np.arange(scenario.max_elements) < np.array(scenario.elements, int)[:, None]
         self._real_elements = self._const(real_elements, np.float32)  # (L, N), 0 for padding
@@ -95,7 +96,6 @@ class ChannelModel:
         ).reshape(M, L)  # amplitude
         self._bs_irs_gain = self._const(self.bs_irs_gain, np.float32)
         self._bs_irs_gains: Array | None = None  # the same for every environment, made once
-        self._per_site = np.array(np.sqrt(unit_gain), np.float32), np.array(-0.25 * np.array(exponent), np.float32)
         self._site = np.ascontiguousarray(np.concatenate([sites[:, :2], rise], axis=1))
         self._padded = not real_elements.all()
         user = jakes_correlation(scenario.user_doppler_hz, scenario.slot_s)

@@ -60,8 +60,7 @@ class Core:
         xp: array namespace (``numpy``, or ``array_api_compat.torch``).
         device: where the arrays live.
         fast: use the compiled kernels (extra ``fast``); ``None``: where they are installed.
-        read_only: with kernels, observations are read-only arrays whose memory is used again when nobody refers to
-            them any more, and only what changed is written.
+        read_only: CSI observations of numpy are read-only arrays, of which the kernels write only what changed.
 
     Raises:
         ImportError: ``fast=True`` without numba.
@@ -402,6 +401,8 @@ class Core:
                 out = xp.empty(shape, dtype=xp.float32, device=self.device)
             held = None if everything else self._held(state.owner)
             self.observation_codec.write(out, state.csi, own_user, held, self._rho(state))
+            if xp is np:
+                out.flags.writeable = not self.read_only
             return out
         direct, over_irs = self._log_gains(state.gains)
         named = {
@@ -415,7 +416,7 @@ class Core:
 
     def _observe_compiled(self, state: State, shape: tuple[int, ...]) -> Array:
         """CSI observations by the kernel; large ones in memory that nobody refers to any more."""
-        own, before, buffer = state.own_user, self._everything(shape[0]), None
+        own, before = state.own_user, self._everything(shape[0])
         held = before[1] if self.scenario.csi == "all" else self._held(state.owner)
         if math.prod(shape) <= SMALL:
             out = np.empty(shape, np.float32)
@@ -426,9 +427,7 @@ class Core:
                 before = buffer.holds
             buffer.holds = own, held
         self._kernels.write_csi(out, *state.csi, own, held, *before, state.owner, state.bids, *self._written_as)
-        if buffer is None:
-            return out
-        view = buffer.array.view()
+        view = out.view()  # never the buffer's own array
         view.flags.writeable = not self.read_only
         return view
 

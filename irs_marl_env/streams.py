@@ -92,15 +92,17 @@ class Streams:
     ) -> None:
         self.xp, self._device, self._fast = xp, device, fast
         self.on_device = getattr(device, "type", "cpu") != "cpu" if on_device is None else on_device
-        self._set(keys, places)
+        self._stand(self._here(keys), self._here(places))
 
-    def _set(self, keys: dict[str, np.ndarray], places: dict[str, np.ndarray]) -> None:
+    def _here(self, by_cause: dict[str, np.ndarray]) -> dict[str, Array]:
+        """Keys or places where words are made."""
+        if not self.on_device:
+            return by_cause
+        return {cause: words.to_device(values, self._device) for cause, values in by_cause.items()}
+
+    def _stand(self, keys: dict[str, Array], places: dict[str, Array]) -> None:
+        self.keys, self.places = keys, places
         self.num_envs = len(keys[CAUSES[0]])
-        self.keys: dict[str, Array] = keys
-        self.places: dict[str, Array] = places
-        if self.on_device:
-            self.keys = {cause: words.to_device(keys[cause], self._device) for cause in CAUSES}
-            self.places = {cause: words.to_device(places[cause], self._device) for cause in CAUSES}
         self._kernels = load_kernels(self._fast)
         self._ahead = {cause: words.Ahead() for cause in CAUSES}
         self._plans: dict[tuple[Any, ...], _Plan] = {}
@@ -146,16 +148,11 @@ class Streams:
     def rows(self, index: np.ndarray) -> Streams:
         """Streams of some environments, standing where these stand; see :meth:`merge`."""
         self._catch_up()
+        at = words.to_device(index, self._device) if self.on_device else index
         some = object.__new__(Streams)
         some.xp, some._device, some._fast, some.on_device = self.xp, self._device, self._fast, self.on_device
-        some._set_rows(self, index)
+        some._stand({c: self.keys[c][at] for c in CAUSES}, {c: self.places[c][at] for c in CAUSES})
         return some
-
-    def _set_rows(self, whole: Streams, index: np.ndarray) -> None:
-        on_device, self.on_device = self.on_device, False  # keys and places are where they should be
-        at = words.to_device(index, whole._device) if on_device else index
-        self._set({c: whole.keys[c][at] for c in CAUSES}, {c: whole.places[c][at] for c in CAUSES})
-        self.on_device, self.num_envs = on_device, len(index)
 
     def merge(self, index: np.ndarray, some: Streams) -> None:
         """Go on where :meth:`rows` of the same index have come to."""
@@ -279,7 +276,7 @@ class Streams:
             raise ValueError(f"streams state must hold {', '.join(CAUSES)}, each of {self.num_envs} environments")
         keys = {cause: np.array([row["key"] for row in state[cause]], np.uint64) for cause in CAUSES}
         places = {cause: np.array([row["words"] for row in state[cause]], np.uint64) for cause in CAUSES}
-        self._set(keys, places)
+        self._stand(self._here(keys), self._here(places))
 
     def __getstate__(self) -> dict[str, Any]:
         # by name: modules cannot be pickled, and what is ready follows from the words used

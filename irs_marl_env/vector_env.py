@@ -34,14 +34,14 @@ class MdlbiVectorEnv:
             the same slot.
         fast: use the compiled kernels (extra ``fast``); ``None``: where they are installed. Results agree within
             float32 rounding, not bit by bit.
-        read_only: hand out CSI observations as read-only arrays: with kernels, memory that nobody refers to any more is
-            used again and only what changed is written, which pays for large scenarios. Arrays that are kept stay as
-            they are either way.
+        read_only: hand out CSI observations of numpy as read-only arrays. The memory of large ones is used again once
+            nobody refers to it; if nobody can have written into it, the kernels write only what changed. Arrays that
+            are kept stay as they are either way.
         **overrides: scenario fields.
 
-    With ``backend="torch"`` nothing is copied from the host in a step, random numbers included, and gradients flow from
-    rewards and rates to an action that asks for them (never through the state to later slots). The one thing waited for
-    is whether the action is finite.
+    With ``backend="torch"`` a step fetches nothing from the device but whether the action is finite, and random numbers
+    are made where the arrays live. Gradients flow from rewards and rates to an action that asks for them, never through
+    the state to later slots.
 
     Raises:
         ValueError: unknown scenario, field or backend, or an impossible value.
@@ -146,10 +146,9 @@ class MdlbiVectorEnv:
     def _begin_again(self, state: State, rows: np.ndarray) -> State:
         """The state with new episodes in some rows."""
         assert self._streams is not None
-        self._ends = np.full(self.num_envs, self.scenario.horizon) if len(rows) == self.num_envs else self._ends.copy()
+        self._ends[rows] = self.scenario.horizon
         if len(rows) == self.num_envs:
             return self._core.reset(self._streams, self._trace)
-        self._ends[rows] = self.scenario.horizon
         streams = self._streams.rows(rows)
         fresh = self._core.reset(streams, self._trace)
         self._streams.merge(rows, streams)
@@ -197,7 +196,7 @@ class MdlbiVectorEnv:
             for name, leaf in saved.items()
             if name not in ("scenario", "streams")
         }
-        self._ends = leaves.pop("ends")
+        ends = leaves.pop("ends")
         fields: dict[str, Any] = {"scattered": {}}  # empty where no link has a memory
         for name, leaf in leaves.items():
             field, _, key = name.partition(".")
@@ -209,8 +208,7 @@ class MdlbiVectorEnv:
             if field in fields:
                 fields[field] = kind(**fields[field])
         fields.setdefault("csi", fields["channels"])
-        self._state = State(**fields)
-        self._streams = streams
+        self._state, self._streams, self._ends = State(**fields), streams, ends
 
     def observe(self) -> Array:
         """Observations ``(E, M, D_o)`` of the present slot; what :meth:`reset` or :meth:`step` returned last."""

@@ -96,3 +96,31 @@ def test_a_pickled_batch_continues_and_shares_nothing(fast: bool) -> None:
         np.testing.assert_array_equal(a, b)
         assert not np.shares_memory(a, b)
         assert not np.shares_memory(a, held)
+
+
+@each_way
+@pytest.mark.parametrize("csi", ["all", "owned"])
+def test_what_callers_write_into_their_observations_is_gone_with_them(csi: str, fast: bool) -> None:
+    """Observations are writable unless asked otherwise, and the memory of large ones is used again all the same."""
+    if fast:
+        pytest.importorskip("numba")
+    options = {"fast": fast, "csi": csi, "speed_mps": 30.0}
+    written, untouched = (make_vec_env("mdlbi-small-v0", 40, **options) for _ in range(2))
+    actions = np.random.default_rng(0).uniform(-1, 1, (8, 40, 2, written.action_size)).astype(np.float32)
+    observation, kept = written.reset(seed=0)[0], [untouched.reset(seed=0)[0]]
+    places = []
+    for action in actions:
+        np.testing.assert_array_equal(observation, kept[-1])
+        places.append(observation.__array_interface__["data"][0])
+        observation[...] = 7.0
+        del observation
+        observation = written.step(action)[0]
+        kept.append(untouched.step(action)[0])  # kept, so never memory that was used before
+    assert len(set(places)) < len(places)
+
+
+@each_way
+def test_read_only_is_what_it_says_with_and_without_kernels(fast: bool) -> None:
+    fresh, reused, _ = pair(fast, {})
+    assert fresh.reset(seed=0)[0].flags.writeable
+    assert not reused.reset(seed=0)[0].flags.writeable

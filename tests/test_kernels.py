@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irs_marl_env import Scenario, geometry, make_vec_env, words
+from irs_marl_env import Scenario, geometry, make_vec_env
 from irs_marl_env.channel import ChannelModel
 from irs_marl_env.core import Core, State
 from irs_marl_env.streams import Streams
@@ -171,4 +171,3 @@ def test_large_draws_use_memory_again_only_when_nobody_looks() -> None:
     for mine, its in kept:
         np.testing.assert_allclose(mine, its, atol=4e-6)
     assert streams.scaled_normal("irs_user_fading", amplitude, 100).ctypes.data == last
-    assert words.CONVERT["normal"](np.zeros((1, 1), np.uint64)).dtype == np.complex64

@@ -17,7 +17,7 @@ RAW = EXAMPLES.parent / "docs" / "results" / "figures"  # raw data and plots, co
 if str(EXAMPLES) not in sys.path:
     sys.path.insert(0, str(EXAMPLES))
 
-import maddpg  # noqa: E402
+import maddpg  # noqa: E402  (found by the line above)
 
 from irs_marl_env import get_scenario, make_vec_env  # noqa: E402
 

@@ -38,7 +38,7 @@ def finite(x: Any) -> bool:
 
 @njit(cache=True)
 def auction(action: Any, start: Any, bids: Any, owner: Any) -> bool:
-    """Bids of raw or structured actions, limited, and ``association.assign`` where no auction is tied.
+    """Bids of actions, limited, and ``association.assign`` where no auction is tied.
 
     Args:
         action: ``(E, M, D_a)`` float32.
