@@ -107,14 +107,13 @@ def test_what_callers_write_into_their_observations_is_gone_with_them(csi: str, 
     options = {"fast": fast, "csi": csi, "speed_mps": 30.0}
     written, untouched = (make_vec_env("mdlbi-small-v0", 40, **options) for _ in range(2))
     actions = np.random.default_rng(0).uniform(-1, 1, (8, 40, 2, written.action_size)).astype(np.float32)
-    observation, kept = written.reset(seed=0)[0], [untouched.reset(seed=0)[0]]
-    places = []
+    kept = [untouched.reset(seed=0)[0]]
+    held, places = [written.reset(seed=0)[0]], []
     for action in actions:
-        np.testing.assert_array_equal(observation, kept[-1])
-        places.append(observation.__array_interface__["data"][0])
-        observation[...] = 7.0
-        del observation
-        observation = written.step(action)[0]
+        np.testing.assert_array_equal(held[0], kept[-1])
+        places.append(held[0].__array_interface__["data"][0])
+        held.pop()[...] = 7.0
+        held.append(written.step(action)[0])
         kept.append(untouched.step(action)[0])  # kept, so never memory that was used before
     assert len(set(places)) < len(places)
 
