@@ -41,10 +41,10 @@ class Plan:
     """K"""
     irs: tuple[int, ...] = (1, 2, 4)
     """L"""
-    seeds: tuple[int, ...] = (611,)
+    seeds: tuple[int, ...] = (611, 612, 613)
     """of trainings; budgets were chosen on 611, no other setting"""
-    updates: tuple[int, ...] = (1200, 400)
-    """of each training, for each K: many users are expensive"""
+    updates: tuple[int, ...] = (1200, 1200)
+    """of each training, for each K"""
     episodes: int = 100
     """of the bank"""
     slots: int = 2

@@ -39,7 +39,7 @@ class Plan:
 
     scenarios: tuple[str, ...] = ("mdlbi-v0", "mdlbi-blocked-small-v0")
     """one panel each"""
-    seeds: tuple[int, ...] = (621,)
+    seeds: tuple[int, ...] = (621, 622, 623)
     """of trainings; none was used to choose settings"""
     updates: int = 1200
     """of each training"""
