@@ -99,6 +99,17 @@ def test_no_field_leaves_the_phase_at_one() -> None:
     assert np.all(solvers.parallel_sweep(H, G, 0 * h, w, phi, NOISE) == 1)
 
 
+def test_a_field_below_the_normal_numbers_counts_as_none() -> None:
+    """Users whose beams die out leave such fields, and one over them overflows."""
+    torch = pytest.importorskip("torch")
+    H, G, h = (x.astype(np.complex64) for x in random_cell(0))
+    H = H * np.float32(1e-40)
+    assert np.all(solvers.align_phases(H, G, h) == 1)
+    channels = torch.from_numpy(H).requires_grad_()
+    solvers.align_phases(channels, torch.from_numpy(G), torch.from_numpy(h)).real.sum().backward()
+    assert torch.isfinite(torch.view_as_real(channels.grad)).all()
+
+
 @pytest.mark.parametrize("beamformer", BEAMFORMERS)
 def test_one_user_gets_the_matched_filter(beamformer: Any) -> None:
     h_eff = random_cell(1, K=1)[0]

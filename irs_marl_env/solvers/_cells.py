@@ -37,11 +37,12 @@ def eye_like(square: Array) -> Array:
 
 
 def unit_phase(x: Array) -> Array:
-    """``x / |x|``, and one where x is zero; free of NaN in value and gradient."""
+    """``x / |x|``, and one where x is zero or below the normal numbers; free of NaN in value and gradient."""
     xp = namespace(x)
     size = xp.abs(x)  # a hypotenuse: does not underflow where the square would
-    zero = size == 0
-    return xp.where(zero, xp.ones_like(x), x / xp.where(zero, xp.ones_like(size), size))
+    lost = size < xp.finfo(size.dtype).tiny  # too few digits for a phase, and the inverse would overflow
+    x = xp.where(lost, xp.ones_like(x), x)
+    return x * (1.0 / xp.abs(x))
 
 
 def weighted_sum(x: Array, weights: Array | None) -> Array:
