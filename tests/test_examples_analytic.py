@@ -199,6 +199,25 @@ def test_the_flat_network_is_feasible():
     assert bool((w[0, -1] == 0).all())
 
 
+def test_the_flat_network_sees_only_what_rates_depend_on():
+    """Users in another order, their channels and the two of an element turned: the same rates, of the same users."""
+    torch.manual_seed(0)
+    H, G, h = (torch.from_numpy(x) for x in cell(dtype=np.complex64))
+    net = analytic_gradient.Flat(H.numpy(), G.numpy(), h.numpy(), width=8)
+    of_user = torch.exp(2j * torch.pi * torch.rand(3, 1, 3, 1))
+    of_element = torch.exp(2j * torch.pi * torch.rand(3, 2, 4, 1))
+    users = [2, 0, 1]
+    turned = H * of_user[:, 0], G * of_element, h * of_user * of_element.conj().mT
+    moved = turned[0][:, users], turned[1], turned[2][:, :, users]
+    with torch.no_grad():
+        net.net[-1].weight.mul_(1e3)  # it begins so small that phases hardly depend on the cell
+        (w, phi), (w2, phi2) = net(H, G, h, POWER, NOISE), net(*moved, POWER, NOISE)
+    assert not torch.allclose(phi[0], phi[1], atol=0.1)
+    assert torch.allclose(phi, phi2, atol=1e-4)
+    assert torch.allclose(w[:, users], w2, atol=1e-4)
+    assert torch.allclose(rate((H, G, h), w, phi), rate(moved, w2, phi2), atol=1e-4)
+
+
 def test_training_the_scalars_beats_the_untrained_layers_and_reports(tmp_path, capsys):
     args = analytic_gradient.Args(
         seeds=(5,),
