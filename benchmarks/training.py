@@ -42,6 +42,8 @@ DELAY = ("--set", "association_delay=1")
 BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
     "beyond-onepass": ("decoder without refinement", {"sweeps": 0}),
     "beyond-onepass-csi": ("the same, error variance of CSI 0.3", {"sweeps": 0, "csi_error_variance": 0.3}),
+    "beyond-onepass-l4": ("4 IRSs, decoder without refinement", {"sweeps": 0, "num_irs": 4}),
+    "beyond-csi": ("error variance of CSI 0.3, decoder with its two sweeps", {"csi_error_variance": 0.3}),
     "beyond-crowded": ("12 users", {"num_users": 12}),
     "beyond-single": ("4 IRSs, only the strongest reflects", {"num_irs": 4, "reflection": "single"}),
 }
