@@ -250,7 +250,7 @@ def timings(methods: dict[str, Solver], cells: Any, repeats: int) -> dict[str, d
 
 def plot(path: Path, shares: dict[str, dict[str, float]], times: dict[str, Any]) -> None:
     """Quality against time, the faster of numpy and torch for each method."""
-    figure, axes = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(9.5, 4.5), layout="constrained")
     for family, names in itertools.groupby(shares, lambda name: name.rsplit("-", 1)[0]):
         points = [(min(form["least"] for form in times[name].values()), shares[name][SMALL]) for name in names]
         axes.plot(*zip(*points, strict=True), "o-" if len(points) > 1 else "s", label=family)
