@@ -169,7 +169,7 @@ def instrument(env: Any, watch: Stopwatch) -> list[str]:
         ("owners", core, "_auction"),
         ("beams and phases", core, "_transmission"),
         ("rates", core, "_rates"),
-        ("beams, phases and rates, compiled", core, "_raw_slot"),
+        ("beams, phases and rates, compiled", core, "_slot"),
         ("cells and path loss", core.model, "large_scale"),
         ("channels from normals", core.model, "channels"),
         ("random numbers", env._streams, "uniform"),
