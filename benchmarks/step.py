@@ -3,6 +3,7 @@
     python benchmarks/step.py
     python benchmarks/step.py --scenarios mdlbi-k30-v0 --repeats 5
     python benchmarks/step.py --write               # also puts the tables into docs/performance.md
+    python benchmarks/step.py --actions structured  # one of the two tables of variants alone, and no parts
 
 One thread. The variants are timed in turns, so that a busy neighbour spoils a repeat and not a variant; a ratio is the
 median over the repeats of ratios within a repeat. Variants that need a package which is missing are left out.
@@ -23,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -37,6 +38,8 @@ ACTIONS = 8
 SHORT_S = 2e-3
 REST = "the rest, and all between"
 OWNED = {"association_delay": 1, "csi": "owned"}  # only the channels of owned pairs exist
+RAW = {"observation": "large_scale"}
+STRUCTURED = {"action": "structured", "observation": "large_scale"}
 
 
 @dataclass
@@ -48,8 +51,10 @@ class Args:
     """samples of each variant"""
     sample_s: float = 0.1
     """CPU seconds of a sample"""
+    actions: tuple[Literal["raw", "structured"], ...] = ("raw", "structured")
+    """forms of action to time"""
     parts: bool = True
-    """time the parts of a single step too"""
+    """time the parts of a single step with raw actions too"""
     write: bool = False
     """put the tables into docs/performance.md"""
 
@@ -68,9 +73,9 @@ def by_agent(agents: list[str], size: int) -> Iterator[dict[str, np.ndarray]]:
     return in_turn(lambda rng: {agent: rng.uniform(-1, 1, size).astype(np.float32) for agent in agents})
 
 
-def single(name: str, fast: bool) -> Case:
+def single(name: str, fast: bool, **setting: Any) -> Case:
     """The PettingZoo environment."""
-    env = make_env(name, fast=fast, horizon=ENDLESS)
+    env = make_env(name, fast=fast, horizon=ENDLESS, **setting)
     env.reset(seed=0)
     actions = by_agent(env.agents, env.action_codec.size)
     return Case(lambda: env.step(next(actions)))
@@ -105,7 +110,8 @@ def raw_material(name: str) -> Case:
     return Case(lambda: (rng.standard_normal(numbers, np.float32), observations.copy()), num_envs)
 
 
-VARIANTS: dict[str, tuple[str, Callable[[str], Case]]] = {  # with the package that the variant needs
+Variants = dict[str, tuple[str, Callable[[str], Case]]]  # with the package that the variant needs
+VARIANTS: Variants = {
     "batch, numpy": ("numpy", lambda name: batched(name, fast=False)),
     "batch, fast": ("numba", lambda name: batched(name, fast=True)),
     "batch, fast, read-only": ("numba", lambda name: batched(name, fast=True, read_only=True)),
@@ -123,9 +129,20 @@ VARIANTS: dict[str, tuple[str, Callable[[str], Case]]] = {  # with the package t
 }
 
 
-def time_variants(name: str, args: Args) -> dict[str, Times]:
+# structured actions, with raw ones of the same observation for comparison
+STRUCTURED_VARIANTS: Variants = {
+    "batch, numpy": ("numpy", lambda name: batched(name, fast=False, **STRUCTURED)),
+    "batch, fast": ("numba", lambda name: batched(name, fast=True, **STRUCTURED)),
+    "batch, fast, raw actions": ("numba", lambda name: batched(name, fast=True, **RAW)),
+    "single, numpy": ("numpy", lambda name: single(name, False, **STRUCTURED)),
+    "single, fast": ("numba", lambda name: single(name, True, **STRUCTURED)),
+    "single, fast, raw actions": ("numba", lambda name: single(name, True, **RAW)),
+}
+
+
+def time_variants(name: str, variants: Variants, args: Args) -> dict[str, Times]:
     """Times of the variants that can run here."""
-    cases = {label: make(name) for label, (package, make) in VARIANTS.items() if find_spec(package)}
+    cases = {label: make(name) for label, (package, make) in variants.items() if find_spec(package)}
     return interleaved(cases, args.repeats, args.sample_s)
 
 
@@ -169,7 +186,7 @@ def instrument(env: Any, watch: Stopwatch) -> list[str]:
         ("owners", core, "_auction"),
         ("beams and phases", core, "_transmission"),
         ("rates", core, "_rates"),
-        ("beams, phases and rates, compiled", core, "_raw_slot"),
+        ("beams, phases and rates, compiled", core, "_slot"),
         ("cells and path loss", core.model, "large_scale"),
         ("channels from normals", core.model, "channels"),
         ("random numbers", env._streams, "uniform"),
@@ -218,15 +235,19 @@ def time_parts(name: str, fast: bool, args: Args) -> tuple[dict[str, float], lis
 # --- tables ----------------------------------------------------------------------------------------------------
 
 
-def variants_table(times: dict[str, dict[str, Times]]) -> str:
-    """Variants down, scenarios across."""
+def variants_table(variants: Variants, args: Args, stamp: str) -> str:
+    """Variants down, scenarios across, after timing them."""
+    times = {}
+    for name in args.scenarios:
+        times[name] = time_variants(name, variants, args)
+        print(f"{name}: timed", file=sys.stderr, flush=True)
     head = ["CPU time per environment step", *(f"`{name}`, batch {BATCH.get(name, 64)}" for name in times)]
     rows = []
-    for label in VARIANTS:
+    for label in variants:
         found = [columns.get(label) for columns in times.values()]
         references = [next(iter(columns.values())) for columns in times.values()]
         rows.append([label, *(cell(t, reference) for t, reference in zip(found, references, strict=True))])
-    return table(head, rows)
+    return table(head, rows) + "\nLeast / median (ratio to the first row). " + stamp
 
 
 def parts_table(parts: dict[tuple[str, str], dict[str, float]]) -> str:
@@ -244,12 +265,14 @@ def parts_table(parts: dict[tuple[str, str], dict[str, float]]) -> str:
 def main(args: Args) -> None:
     """Print the tables."""
     stamp = machine()  # first: the load before the benchmark adds its own
-    times = {}
-    for name in args.scenarios:
-        times[name] = time_variants(name, args)
-        print(f"{name}: timed", file=sys.stderr, flush=True)
-    text = variants_table(times)
-    text += "\nLeast / median (ratio to the first row). " + stamp
+    if "structured" in args.actions:
+        text = variants_table(STRUCTURED_VARIANTS, args, stamp)
+        print(text)
+        if args.write:
+            write_between(PAGE, "structured", text)
+    if "raw" not in args.actions:
+        return
+    text = variants_table(VARIANTS, args, stamp)
     if args.parts:
         parts, missing = {}, set()
         for name in args.scenarios:

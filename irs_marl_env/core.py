@@ -23,6 +23,7 @@ from irs_marl_env.scenario import Scenario
 from irs_marl_env.streams import Streams, load_kernels
 
 Array = Any
+LARGE_SYSTEM = 64  # users and antennas
 
 
 class State(NamedTuple):
@@ -98,12 +99,15 @@ class Core:
             and not scenario.inter_cell_interference
         )
         self._may_idle = scenario.contention != "auction" or delayed_none
-        self._compiled_slot = self.fast and (
-            (scenario.action, scenario.reflection, scenario.sinr, scenario.phase_bits, scenario.inter_cell_interference)
-            == ("raw", "owned", "physical", None, False)
-        )
+        s = scenario
+        # a single cell with systems of this size: BLAS is quicker (measured, docs/performance.md)
+        self._compiled_decoder = self.fast and not (s.num_bs == 1 and min(s.num_users, s.num_antennas) >= LARGE_SYSTEM)
+        plain = (s.reflection, s.sinr, s.phase_bits, s.inter_cell_interference) == ("owned", "physical", None, False)
+        # the decoder knows the rates as well, where CSI is the truth about all owned IRSs
+        truth = s.csi_error_variance == 0 and (s.csi == "all" or s.association_delay == 1)
+        self._compiled_slot = plain and (self.fast if s.action == "raw" else self._compiled_decoder and truth)
         self._elements = np.array(scenario.elements, np.int64)
-        self._limits = np.float32(scenario.tx_power_w), scenario.power == "sphere", np.float32(scenario.noise_power_w)
+        self._limits = np.float32(s.tx_power_w), s.power == "sphere", np.float32(s.noise_power_w)
         if isinstance(self.observation_codec, CsiObservationCodec):
             rho = ("none", "owner", "bids").index(scenario.rho)
             self._written_as = rho, self.observation_codec.factors, np.float32(CSI_LIMIT)
@@ -169,7 +173,7 @@ class Core:
             decided = self._assign(bids, streams)
         owner = decided if s.association_delay == 0 else state.owner
         if named is None:
-            rates, sum_rate, power_w = self._raw_slot(state, action, owner)
+            rates, sum_rate, power_w = self._slot(state, action, owner)
         else:
             w, power_w, phi = self._transmission(state, named, owner)
             rates = self._rates(state, w, phi, owner)
@@ -261,24 +265,44 @@ class Core:
     # --- one slot of physics, compiled ---------------------------------------------------------------------------
 
     def _auction(self, action: Array, streams: Streams) -> tuple[Array, Array]:
-        """Bids ``(E, M, L)`` of raw actions, and what :meth:`_assign` makes of them."""
+        """Bids ``(E, M, L)`` of actions, and what :meth:`_assign` makes of them."""
         s = self.scenario
         bids = np.empty((len(action), s.num_bs, s.num_irs), np.float32)
         owner = np.empty((len(action), s.num_irs), np.int64)
-        tied = self._kernels.auction(action, self.action_codec.size - s.num_irs, bids, owner)
+        tied = self._kernels.auction(action, self.action_codec.layout.slices["bids"].start, bids, owner)
         if tied or s.contention != "auction":
             owner = self._assign(bids, streams)
         return bids, owner
 
-    def _raw_slot(self, state: State, action: Array, owner: Array) -> tuple[Array, Array, Array]:
+    def _slot(self, state: State, action: Array, owner: Array) -> tuple[Array, ...]:
         """Rates ``(E, K)``, their sums ``(E, M)`` and powers ``(E, M)``: :meth:`_transmission` and :meth:`_rates`."""
-        s, num_envs = self.scenario, len(action)
-        rates = np.empty((num_envs, s.num_users), np.float32)
-        sum_rate = np.empty((num_envs, s.num_bs), np.float32)
-        power_w = np.empty((num_envs, s.num_bs), np.float32)
-        results = rates, sum_rate, power_w
+        if self.scenario.action == "structured":
+            return self._structured_slot(state, self.action_codec.decode(link.limit(action, -1.0, 1.0)), owner)[2:]
+        results = self._slot_results(len(action))
         self._kernels.raw_slot(action, *state.channels, owner, state.cell, self._elements, *self._limits, *results)
         return results
+
+    def _structured_slot(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, ...]:
+        """:meth:`_decode_structured`, and the results of :meth:`_slot` as the BSs expect them."""
+        s = self.scenario
+        if s.reflection == "single":
+            reach = self._reach(state, owner)[..., 0] != 0
+        else:
+            reach = owner[:, :, None] == state.cell[:, None, :]
+        if s.csi == "owned":
+            reach &= (state.owner == owner)[..., None]
+        w = np.zeros(state.csi.H.shape, np.complex64)
+        phi = np.ones((*owner.shape, s.max_elements), np.complex64)
+        results = w, phi, *self._slot_results(len(owner))
+        weights = named["focus"], named["powers"], named["regularizer"]
+        cells = *state.csi, owner, state.cell, reach, self._elements
+        self._kernels.structured_slot(*weights, *cells, s.tx_power_w, s.noise_power_w, s.sweeps, *results)
+        return results
+
+    def _slot_results(self, num_envs: int) -> tuple[Array, ...]:
+        s = self.scenario
+        shapes = (s.num_users, s.num_bs, s.num_bs)
+        return tuple(np.empty((num_envs, size), np.float32) for size in shapes)
 
     # --- one slot of physics -------------------------------------------------------------------------------------
 
@@ -302,8 +326,10 @@ class Core:
         if s.action == "raw":
             w, theta = named["w"], self._of_owner(named["theta"], owner)
         else:
-            w, phi = self._decode_structured(state, named, owner)
-            phi = self._of_owner(phi, owner)
+            if self._compiled_decoder:
+                w, phi = self._structured_slot(state, named, owner)[:2]
+            else:
+                w, phi = self._decode_structured(state, named, owner)
             theta = xp.atan2(phi.imag, phi.real)
         if self._may_idle:  # nobody drives an idle IRS: all its elements at phase 0
             theta = xp.where((owner < 0)[..., None], 0.0, theta)
@@ -313,14 +339,18 @@ class Core:
         return w * factor[..., None, None], power * factor * factor, link.phase_shifts(theta, s.phase_bits)
 
     def _decode_structured(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, Array]:
-        """Every BS decodes on what it knows: its own users, the IRSs it holds in this slot."""
+        """Beamformers ``(E, M, K, Nb)`` and phases ``(E, L, N)`` of structured actions.
+
+        Every BS decodes on what it knows: its own users, the IRSs it holds in this slot.
+        """
         s, xp = self.scenario, self.xp
         usable = xp.astype(self._user_irs(state, owner), xp.float32) * self._held(owner)[:, :, None, :]
         if s.csi == "owned":  # CSI was measured before the bids of this slot
             usable = usable * self._held(state.owner)[:, :, None, :]
         h = state.csi.h[:, None] * xp.matrix_transpose(usable)[..., None]
         H = state.csi.H * state.own_user[..., None]
-        return decoder.decode_structured(named, H, state.csi.G, h, s.tx_power_w, s.noise_power_w, s.sweeps)
+        w, phi = decoder.decode_structured(named, H, state.csi.G, h, s.tx_power_w, s.noise_power_w, s.sweeps)
+        return w, self._of_owner(phi, owner)
 
     def _rates(self, state: State, w: Array, phi: Array, owner: Array) -> Array:
         s = self.scenario

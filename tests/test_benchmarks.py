@@ -139,7 +139,7 @@ def test_pages_are_written_between_markers(benchmark_module: Any, tmp_path: Path
 
 def test_the_page_has_room_for_every_table(benchmark_module: Any) -> None:
     page = benchmark_module("timing").PAGE.read_text()
-    for name in ("step", "peers", "memory", "imports"):
+    for name in ("step", "structured", "peers", "memory", "imports"):
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         assert page.count(begin) == page.count(end) == 1
         assert "| --- |" in page.split(begin)[1].split(end)[0]  # and is filled

@@ -91,7 +91,7 @@ def test_slot_of_raw_actions_is_the_plain_one(size: tuple[int, ...], power: str)
     action[0] *= 0.01  # below the power limit
     action[1, :, : 2 * s.num_users * s.num_antennas] = 0  # zero beams
     for owner in (state.owner, np.full_like(state.owner, -1)):
-        rates, sum_rate, power_w = core._raw_slot(state, action, owner)
+        rates, sum_rate, power_w = core._slot(state, action, owner)
         named = core.action_codec.decode(np.clip(action, -1, 1))
         w, expected_power, phi = core._transmission(state, named, owner)
         expected = Core(s, fast=False)._rates(state, w, phi, owner)

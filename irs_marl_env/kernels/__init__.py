@@ -4,6 +4,7 @@ Imported only where numba is installed and wanted. Each kernel names the plain f
 tests hold the two together. One thread each; what a row gets does not depend on the number of environments.
 """
 
+from irs_marl_env.kernels.cell import structured_slot
 from irs_marl_env.kernels.draws import scaled_normals, scaled_normals_of_three, words
 from irs_marl_env.kernels.observation import write_csi
 from irs_marl_env.kernels.radio import auction, finite, owned_channel, raw_slot
@@ -18,6 +19,7 @@ __all__ = [
     "raw_slot",
     "scaled_normals",
     "scaled_normals_of_three",
+    "structured_slot",
     "walk",
     "words",
     "write_csi",

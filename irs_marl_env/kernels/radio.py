@@ -66,7 +66,7 @@ def auction(action: Any, start: Any, bids: Any, owner: Any) -> bool:
 
 
 @njit(cache=True, fastmath={"contract"})
-def _row_product(
+def row_product(
     path_real: Any, path_imag: Any, count: Any, parts: Any, at: Any, width: Any, by_real: Any, by_imag: Any
 ) -> None:
     """Row times matrix, ``path G``: add ``Re(path[n]) G[n]`` and ``Im(path[n]) G[n]`` over n, for interleaved G.
@@ -139,7 +139,7 @@ def owned_channel(H: Any, G: Any, h: Any, phi: Any, owner: Any, cell: Any, out: 
                 by_imag[:] = _NONE
                 first = np.uint64(2 * ((e * num_irs + irs) * num_users + k) * num_elements)
                 _paths(h_parts, first, num_elements, phi_real, phi_imag, path_real, path_imag)
-                _row_product(path_real, path_imag, num_elements, G_parts, at, width, by_real, by_imag)
+                row_product(path_real, path_imag, num_elements, G_parts, at, width, by_real, by_imag)
                 for b in range(num_antennas):
                     out[e, k, b] += complex(by_real[2 * b] - by_imag[2 * b + 1], by_real[2 * b + 1] + by_imag[2 * b])
 
@@ -232,7 +232,7 @@ def raw_slot(
                     for i in range(count):
                         first = np.uint64(2 * ((e * num_irs + irs) * num_users + member[i]) * num_elements)
                         _paths(h_parts, first, size, phi_real, phi_imag, path_real, path_imag)
-                        _row_product(path_real, path_imag, size, G_parts, at, width, by_real[i], by_imag[i])
+                        row_product(path_real, path_imag, size, G_parts, at, width, by_real[i], by_imag[i])
                 start += size
             summed = _NONE
             for i in range(count):
@@ -243,7 +243,7 @@ def raw_slot(
                     h_imag[b] = scale * (H_parts[at + np.uint64(1)] + by_real[i, 2 * b + 1] + by_imag[i, 2 * b])
                 at_real[: 2 * count] = _NONE
                 at_imag[: 2 * count] = _NONE
-                _row_product(h_real, h_imag, num_antennas, beams, np.uint64(0), np.uint64(2 * count), at_real, at_imag)
+                row_product(h_real, h_imag, num_antennas, beams, np.uint64(0), np.uint64(2 * count), at_real, at_imag)
                 signal = interference = _NONE
                 for j in range(count):
                     real, imag = at_real[2 * j] - at_imag[2 * j + 1], at_real[2 * j + 1] + at_imag[2 * j]
