@@ -33,8 +33,7 @@ AUCTION = "structured-auction"
 LAST = 3  # evaluations in a score
 
 BLOCKED, SMALL = "mdlbi-blocked-small-v0", "mdlbi-small-v0"
-LONG = ("--quick",)  # 4,000 updates
-SHORT = ("--quick", "--updates", "2000")
+QUICK = ("--quick",)  # 4,000 updates
 SWEEPS = ("--eval-sweeps", "5", "10")
 DELAY = ("--set", "association_delay=1")
 
@@ -50,19 +49,19 @@ BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
 
 # name -> scenario, flags of examples/maddpg.py
 ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "blocked-mdlbi": (BLOCKED, (*LONG, *SWEEPS)),
-    "small-mdlbi": (SMALL, (*SHORT, *SWEEPS)),
-    "blocked-fixed": (BLOCKED, (*LONG, "--algo", "fixed")),
-    "small-fixed": (SMALL, (*SHORT, "--algo", "fixed")),
-    "blocked-l1-mdlbi": (BLOCKED, (*LONG, "--set", "num_irs=1")),
-    "small-l1-mdlbi": (SMALL, (*SHORT, "--set", "num_irs=1")),
-    "blocked-delay-mdlbi": (BLOCKED, (*SHORT, *DELAY)),
-    "blocked-delay-fixed": (BLOCKED, (*SHORT, *DELAY, "--algo", "fixed")),
-    "blocked-delay-gamma0": (BLOCKED, (*SHORT, *DELAY, "--gamma", "0")),
+    "blocked-mdlbi": (BLOCKED, (*QUICK, *SWEEPS)),
+    "small-mdlbi": (SMALL, (*QUICK, *SWEEPS)),
+    "blocked-fixed": (BLOCKED, (*QUICK, "--algo", "fixed")),
+    "small-fixed": (SMALL, (*QUICK, "--algo", "fixed")),
+    "blocked-l1-mdlbi": (BLOCKED, (*QUICK, "--set", "num_irs=1")),
+    "small-l1-mdlbi": (SMALL, (*QUICK, "--set", "num_irs=1")),
+    "blocked-delay-mdlbi": (BLOCKED, (*QUICK, *DELAY)),
+    "blocked-delay-fixed": (BLOCKED, (*QUICK, *DELAY, "--algo", "fixed")),
+    "blocked-delay-gamma0": (BLOCKED, (*QUICK, *DELAY, "--gamma", "0")),
     "paper-stabilised": (SMALL, ("--preset", "paper", "--stabilised")),
     "paper-table1": (SMALL, ("--preset", "paper")),
     **{
-        name: (BLOCKED, (*SHORT, *(word for key, value in fields.items() for word in ("--set", f"{key}={value}"))))
+        name: (BLOCKED, (*QUICK, *(word for key, value in fields.items() for word in ("--set", f"{key}={value}"))))
         for name, (_, fields) in BEYOND.items()
     },
 }

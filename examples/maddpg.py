@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -968,7 +968,12 @@ def provenance() -> dict[str, Any]:
         ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         commit = None
-    packages = {name: version(name) for name in ("irs-marl-env", "torch", "numpy", "gymnasium", "pettingzoo")}
+    packages: dict[str, str | None] = {}
+    for name in ("irs-marl-env", "torch", "numpy", "gymnasium", "pettingzoo", "numba"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:  # numba: its kernels round otherwise, and trainings amplify that
+            packages[name] = None
     return {"commit": commit, "python": platform.python_version(), **packages}
 
 

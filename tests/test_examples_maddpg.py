@@ -466,6 +466,8 @@ def test_main_writes_everything_and_evaluates_its_policy(tmp_path, capsys):
     assert set(stored["curve"][-1]["sweeps"]) == {"5"}
     assert {"random", "structured-auction", "exhaustive-ao"} <= set(stored["final"]["yardsticks"])
     assert "exhaustive-ao" in capsys.readouterr().out
+    assert stored["versions"]["torch"] == torch.__version__
+    assert (stored["versions"]["numba"] is not None) == (importlib.util.find_spec("numba") is not None)
     learner, scenario = maddpg.load_policy(folder / maddpg.POLICY)
     again = maddpg.on_bank(maddpg.LearnedPolicy(learner), replace(_args(), eval_slots=2), scenario)
     assert again.mean == stored["final"]["last"]
