@@ -95,8 +95,8 @@ class Unfolding(nn.Module):
 
     def __init__(self, layers: int) -> None:
         super().__init__()
-        neutral = solvers.neutral_coefficients(layers).items()
-        self.scalars = nn.ParameterDict({name: torch.from_numpy(value) for name, value in neutral})
+        neutral = solvers.neutral_coefficients(layers)
+        self.scalars = nn.ParameterDict({name: torch.from_numpy(neutral[name]) for name in neutral})
 
     def forward(self, *cell: Any) -> tuple[Any, Any]:
         self.scalars["phases"].data[:, 1:3].clamp_(min=0)  # negative damping is a basin of its own, and a bad one
@@ -163,15 +163,16 @@ class Flat(nn.Module):
         super().__init__()
         self.shapes = [H.shape[1:], (h.shape[1], h.shape[3])]  # of beams and phases
         inputs = sum(2 * x[0].size + math.prod(x.shape[1:-1]) for x in (H, G, h))
-        self.net = perceptron(inputs, width, width, width, 2 * sum(math.prod(shape) for shape in self.shapes))
-        nn.init.normal_(self.net[-1].weight, std=1e-3)  # only directions count: begin small, so that they can turn
+        outputs = 2 * sum(math.prod(shape) for shape in self.shapes)
+        self.straight, self.net = nn.Linear(inputs, outputs), perceptron(inputs, width, width, width, outputs)
+        nn.init.normal_(self.straight.weight, std=1e-3), nn.init.normal_(self.net[-1].weight, std=1e-3)
 
     def forward(self, H: Any, G: Any, h: Any, power: float, noise: float) -> tuple[Any, Any]:
         *cell, order = canonical(H, G, h)
         norms = [torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in cell]
         rows = [torch.view_as_real(x / (norm + 1e-12)) for x, norm in zip(cell, norms, strict=True)]
         flat = torch.cat([x.flatten(1) for x in (*rows, *((norm + 1e-9).log10() / 4 + 1 for norm in norms))], -1)
-        out = torch.view_as_complex(self.net(flat).unflatten(1, (-1, 2)).contiguous())
+        out = torch.view_as_complex((self.straight(flat) + self.net(flat)).unflatten(1, (-1, 2)).contiguous())
         w, turn = out.split([math.prod(shape) for shape in self.shapes], 1)
         w = w.unflatten(1, self.shapes[0]).take_along_dim(order.argsort(-1)[..., None], 1) * (H != 0).any(-1, True)
         return link.project_power(w, power, "sphere"), unit_phase(turn).unflatten(1, self.shapes[1])
@@ -269,9 +270,8 @@ def main(args: Args) -> dict[str, Any]:
     def share(solve: Solver, size: str = SMALL) -> float:
         return float(mean_rate(*cells[size][:3], *solve(*cells[size]), cells[size][-1])) / rate[size]
 
-    methods = {f"AO-{n}": ao(n) for n in (1, 3, 5, 10, 30)}
+    methods = {f"AO-{n}": ao(n) for n in (1, 3, 5, 10, 30)} | {"AO random-30": ao(30, "sequential", "random")}
     methods |= {f"AO sequential-{n}": ao(n, "sequential") for n in (1, 5, 30)}
-    methods["AO random-30"] = ao(30, "sequential", "random")  # the AO-30 of many papers, less than the one above
     methods |= {f"sweeps-{n}": sweeps(n) for n in (1, 2, 3, 5)}
     methods |= {f"untrained-{n}": unfolding(solvers.neutral_coefficients(n)) for n in (1, 2, 3)}
     shares = {name: {size: share(solve, size) for size in cells} for name, solve in methods.items()}
@@ -283,14 +283,14 @@ def main(args: Args) -> dict[str, Any]:
         shares[name] = {size: float(np.mean([run["shares"][size] for run in runs[name]])) for size in run["shares"]}
         methods.setdefault(name, solve)  # that of the first seed is timed
     times = timings(methods, (*(x[:256] for x in cells[SMALL][:3]), *cells[SMALL][3:]), args.repeats)
-    lines = [f"({i}) {size}: AO-30 {rate[size]:.3f} bit/s/Hz per cell" for i, size in enumerate(cells)]
-    print(*lines, "share of AO-30 by size; CPU us per cell of (0) (ratio to AO-5) in numpy and torch", sep="\n")
+    sizes = [f"({i}) {size}: AO-30 {rate[size]:.3f} bit/s/Hz per cell" for i, size in enumerate(cells)]
+    print(*sizes, "share of AO-30 by size; CPU us per cell of (0) (ratio to AO-5) in numpy and torch", sep="\n")
     for name, row in sorted(shares.items(), key=lambda item: item[1][SMALL]):
         cost = "".join(f"{form['least']:9.1f} ({form['of_ao_5']:.2f})" for form in times[name].values())
         print(f"{name:16}" + "".join(f"{value:7.4f}" for value in row.values()).ljust(7 * len(cells)) + cost)
     Path(args.out).mkdir(parents=True, exist_ok=True)
-    stamp = {"config": asdict(args), "versions": provenance()}
-    result = stamp | {"ao_30": rate, "shares": shares, "times_us": times, "runs": runs}
+    result = {"config": asdict(args), "versions": provenance(), "ao_30": rate}
+    result |= {"shares": shares, "times_us": times, "runs": runs}
     Path(args.out, "result.json").write_text(json.dumps(result, indent=1))
     plot(Path(args.out, "quality.png"), shares, times)
     return result
