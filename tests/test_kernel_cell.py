@@ -7,6 +7,10 @@ the largest difference was 4e-5 of the amplitude, 2e-5 of a phase and 1.4e-4 of 
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -212,3 +216,23 @@ def test_who_decodes() -> None:
     assert Core(large.replace(num_bs=2), fast=True)._compiled_decoder
     assert not Core(large, fast=True)._compiled_slot
     assert Core(large.replace(action="raw"), fast=True)._compiled_slot
+
+
+def test_compiled_now_or_loaded_from_the_disk_a_slot_is_the_same(tmp_path: Path) -> None:
+    """Or a run that compiled and was killed would not go on as it was."""
+    script = (
+        "import hashlib, numpy as np\n"
+        "from irs_marl_env import make_vec_env\n"
+        "found = hashlib.sha256()\n"
+        "for action in ('raw', 'structured'):\n"
+        "    vec, rng = make_vec_env('mdlbi-small-v0', 4, action=action), np.random.default_rng(0)\n"
+        "    found.update(vec.reset(seed=0)[0].tobytes())\n"
+        "    for _ in range(30):\n"
+        "        results = vec.step(rng.uniform(-1, 1, (4, 2, vec.action_size)).astype(np.float32))\n"
+        "        found.update(results[0].tobytes() + np.ascontiguousarray(results[1]).tobytes())\n"
+        "print(found.hexdigest())\n"
+    )
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", script]
+    first, second = (subprocess.run(command, env=env, check=True, capture_output=True).stdout for _ in range(2))
+    assert first == second

@@ -2,6 +2,10 @@
 
 Imported only where numba is installed and wanted. Each kernel names the plain function whose formula it repeats; the
 tests hold the two together. One thread each; what a row gets does not depend on the number of environments.
+
+Helpers whose sums may be reordered or fused (``fastmath``), and all that call them, are ``forceinline``: a process that
+compiles may otherwise run one optimised copy of a helper and a process that loads from the disk another, which round
+differently, and a run that is resumed would not be the run that was stopped.
 """
 
 from irs_marl_env.kernels.cell import structured_slot

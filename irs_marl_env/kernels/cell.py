@@ -90,13 +90,13 @@ def _abs2(x: Any) -> Any:
 # --- over elements -------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _clear(rows: Any, start: Any, end: Any) -> None:
     for n in range(np.uint64(start), np.uint64(end)):
         rows[n] = _NONE
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _put(rows: Any, at: Any, size: Any, values: Any, count: Any) -> None:
     """``count`` complex values into a row, from ``at`` on."""
     at, size = np.uint64(at), np.uint64(size)
@@ -105,7 +105,7 @@ def _put(rows: Any, at: Any, size: Any, values: Any, count: Any) -> None:
         rows[at + size + n] = values[n].imag
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _multiply(left: Any, count: Any, rows: Any, size: Any, product: Any) -> None:
     """``left[:count] @ rows (count, S)``, in the two parts that :func:`_entry` puts together."""
     _clear(product[0], 0, 2 * size)
@@ -119,7 +119,7 @@ def _entry(product: Any, size: Any, s: Any) -> Any:
     return product[0, s] - product[1, size + s], product[0, size + s] + product[1, s]
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, forceinline=True, fastmath={"contract"})
 def _add_matched(product: Any, h: Any, first: Any, size: Any, weight: Any, begin: Any, end: Any, field: Any) -> None:
     """Add ``weight h product`` to the field of some elements; the user's row of h begins at ``first``."""
     for s in range(np.uint64(begin), np.uint64(end)):
@@ -129,7 +129,7 @@ def _add_matched(product: Any, h: Any, first: Any, size: Any, weight: Any, begin
         field[1, s] += weight * (h_real * imag + h_imag * real)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _turn(field: Any, curvature: Any, phi: Any, size: Any) -> None:
     """``phi <- _cells.unit_phase(conj(field) + curvature phi)``."""
     for s in range(np.uint64(size)):
@@ -141,7 +141,7 @@ def _turn(field: Any, curvature: Any, phi: Any, size: Any) -> None:
         phi[1, s] = _NONE if lost else np.float32(y / modulus)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _align(x: Any, direct: Any, focus: Any, begin: Any, users: Any) -> None:
     """``phases.align_phases`` of channels in their own units.
 
@@ -166,7 +166,7 @@ def _align(x: Any, direct: Any, focus: Any, begin: Any, users: Any) -> None:
     _turn(x.field, x.curvature, x.phi, size)
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, forceinline=True, fastmath={"contract"})
 def _arrive(x: Any, beams: Any, users: Any, size: Any) -> None:
     """``phases._beams_at_irs``, and in ``path[0]`` the energy of all beams at each element."""
     energy, product, at_irs = x.path[0], x.product, x.at_irs
@@ -182,7 +182,7 @@ def _arrive(x: Any, beams: Any, users: Any, size: Any) -> None:
             energy[s] += real * real + imag * imag
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, forceinline=True, fastmath={"contract"})
 def _add_curvature(h: Any, first: Any, size: Any, cost: Any, curvature: Any) -> None:
     """Add ``cost |h|^2`` of one user."""
     for s in range(size):
@@ -190,7 +190,7 @@ def _add_curvature(h: Any, first: Any, size: Any, cost: Any, curvature: Any) -> 
         curvature[s] += cost * (real * real + imag * imag)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _sweep(x: Any, u: Any, users: Any, size: Any) -> None:
     """``phases._parallel_sweep`` from the present products, with damping one."""
     size = np.uint64(size)
@@ -211,7 +211,7 @@ def _sweep(x: Any, u: Any, users: Any, size: Any) -> None:
     _turn(x.field, x.curvature, x.phi, size)
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, forceinline=True, fastmath={"contract", "reassoc"})
 def _reflected(path: Any, G: Any, first: Any, size: Any) -> Any:
     """``sum_s path[s] G[b, s]`` for the antenna whose row of G begins at ``first``."""
     real = imag = _NONE
@@ -223,7 +223,7 @@ def _reflected(path: Any, G: Any, first: Any, size: Any) -> Any:
     return complex(real, imag)
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, forceinline=True, fastmath={"contract"})
 def _follow(h: Any, first: Any, size: Any, phi: Any, path: Any) -> None:
     """``h phi`` of a user."""
     for s in range(size):
@@ -232,7 +232,7 @@ def _follow(h: Any, first: Any, size: Any, phi: Any, path: Any) -> None:
         path[1, s] = real * phi[1, s] + imag * phi[0, s]
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _set_channel(x: Any, u: Any, users: Any, size: Any) -> None:
     """``link.cell_channel``, and the Gram matrix where filters need it."""
     num_antennas, size = u.direct.shape[1], np.uint64(size)
@@ -247,7 +247,7 @@ def _set_channel(x: Any, u: Any, users: Any, size: Any) -> None:
 # --- over users and antennas ---------------------------------------------------------------------------------------
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, forceinline=True, fastmath={"contract", "reassoc"})
 def _energy(rows: Any, i: Any) -> Any:
     """Squared norm of a row."""
     total = 0.0
@@ -256,7 +256,7 @@ def _energy(rows: Any, i: Any) -> Any:
     return total
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, forceinline=True, fastmath={"contract", "reassoc"})
 def _set_gram(channel: Any, users: Any, gram: Any) -> None:
     for i in range(users):
         for j in range(i + 1):
@@ -266,7 +266,7 @@ def _set_gram(channel: Any, users: Any, gram: Any) -> None:
             gram[i, j], gram[j, i] = total, total.conjugate()
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, forceinline=True, fastmath={"contract", "reassoc"})
 def _set_products(channel: Any, beams: Any, users: Any, products: Any) -> None:
     """``link.beam_products``."""
     for i in range(users):
@@ -277,7 +277,7 @@ def _set_products(channel: Any, beams: Any, users: Any, products: Any) -> None:
             products[i, j] = total
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@njit(cache=True, forceinline=True, fastmath={"contract"}, error_model="numpy")
 def _solve(matrix: Any, right: Any, size: Any, width: Any, least: Any) -> None:
     """``right <- matrix^-1 right`` by Gaussian elimination; the matrix is overwritten.
 
@@ -312,7 +312,7 @@ def _solve(matrix: Any, right: Any, size: Any, width: Any, least: Any) -> None:
                 right[r, q] -= factor * right[p, q]
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, forceinline=True, fastmath={"contract"})
 def _set_filters(u: Any, users: Any, alpha: Any) -> None:
     """``beams[k] <- (sum_j share_j h_j^H h_j + alpha I)^-1 h_k^H``, over users or over antennas, whichever are fewer.
 
@@ -349,7 +349,7 @@ def _set_filters(u: Any, users: Any, alpha: Any) -> None:
             u.beams[i, b] = right[b, i]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _start_beams(u: Any, powers: Any, regularizer: Any, users: Any) -> None:
     """``beamforming.rzf`` with relative powers of the users, and the products of its beams."""
     energy = present = total = 0.0
@@ -370,7 +370,7 @@ def _start_beams(u: Any, powers: Any, regularizer: Any, users: Any) -> None:
     _set_products(u.channel, u.beams, users, u.products)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _set_receivers(products: Any, users: Any, gain: Any, cost: Any) -> None:
     """``beamforming._receivers`` without weights."""
     for i in range(users):
@@ -380,7 +380,7 @@ def _set_receivers(products: Any, users: Any, gain: Any, cost: Any) -> None:
         cost[i] = signal / (disturbance * (disturbance + signal))
 
 
-@njit(cache=True, fastmath={"contract", "reassoc"})
+@njit(cache=True, forceinline=True, fastmath={"contract", "reassoc"})
 def _interference(products: Any, i: Any, users: Any) -> Any:
     """Power of the others' beams at user i, of ``link.received_power``."""
     total = 0.0
@@ -391,7 +391,7 @@ def _interference(products: Any, i: Any, users: Any) -> Any:
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, forceinline=True, error_model="numpy")
 def _step_beams(u: Any, users: Any) -> None:
     """``beamforming._wmmse_step`` from the present products, and those of the new beams."""
     _set_receivers(u.products, users, u.gain, u.cost)
@@ -414,7 +414,7 @@ def _step_beams(u: Any, users: Any) -> None:
 # --- a cell --------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _decode(
     x: Any, u: Any, focus: Any, powers: Any, regularizer: Any, begin: Any, users: Any, scale: Any, sweeps: Any
 ) -> None:
@@ -445,7 +445,7 @@ def _decode(
         _step_beams(u, users)
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _find_users(cell: Any, m: Any, member: Any) -> Any:
     """The users of BS m into ``member``; how many."""
     count = 0
@@ -456,7 +456,7 @@ def _find_users(cell: Any, m: Any, member: Any) -> Any:
     return count
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def _find_irss(owner: Any, m: Any, reach: Any, elements: Any, served: Any, begin: Any) -> Any:
     """The IRSs of BS m that serve somebody into ``served``, and the first element of each into ``begin``; how many."""
     count = 0

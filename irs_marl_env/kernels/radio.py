@@ -65,7 +65,7 @@ def auction(action: Any, start: Any, bids: Any, owner: Any) -> bool:
     return tied
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, forceinline=True, fastmath={"contract"})
 def row_product(
     path_real: Any, path_imag: Any, count: Any, parts: Any, at: Any, width: Any, by_real: Any, by_imag: Any
 ) -> None:
@@ -95,7 +95,7 @@ def row_product(
         n += 1
 
 
-@njit(cache=True, fastmath={"contract"})
+@njit(cache=True, forceinline=True, fastmath={"contract"})
 def _paths(h: Any, first: Any, count: Any, phi_real: Any, phi_imag: Any, path_real: Any, path_imag: Any) -> None:
     """``h[n] phi[n]`` from interleaved h, real and imaginary parts apart."""
     for n in range(count):
