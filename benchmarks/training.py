@@ -34,6 +34,7 @@ LAST = 3  # evaluations in a score
 
 BLOCKED, SMALL = "mdlbi-blocked-small-v0", "mdlbi-small-v0"
 QUICK = ("--quick",)  # 4,000 updates
+LONG = (*QUICK, "--updates", "8000", "--buffer", "262144", "--eval-every", "1000")
 SWEEPS = ("--eval-sweeps", "5", "10")
 DELAY = ("--set", "association_delay=1")
 
@@ -50,6 +51,7 @@ BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
 # name -> scenario, flags of examples/maddpg.py
 ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
     "blocked-mdlbi": (BLOCKED, (*QUICK, *SWEEPS)),
+    "blocked-long": (BLOCKED, LONG),
     "small-mdlbi": (SMALL, (*QUICK, *SWEEPS)),
     "blocked-fixed": (BLOCKED, (*QUICK, "--algo", "fixed")),
     "small-fixed": (SMALL, (*QUICK, "--algo", "fixed")),
@@ -200,6 +202,8 @@ def judged(short: str) -> list[str]:
         lines.append(against(label, auction, 1.00 if blocked else 0.98, sweeps=sweeps))
     lines.append(against("L=2 / L=1, MDLBI", Arm(f"{short}-l1-mdlbi"), 1.15 if blocked else 1.05))
     if blocked:
+        label = "the same after 8,000 updates / untrained auction"
+        lines.append(Arm("blocked-long").against(label, Yardstick("blocked-2", AUCTION), 1.02))
         late = Arm("blocked-delay-mdlbi")
         lines.append(late.against("delay 1: MDLBI / fixed, both trained", Arm("blocked-delay-fixed"), 1.10))
         lines.append(late.against("delay 1: discount 0.9 / 0", Arm("blocked-delay-gamma0"), 1.05))
