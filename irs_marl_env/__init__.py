@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from irs_marl_env import link, solvers
+from irs_marl_env import link, policies, solvers
+from irs_marl_env.engine.view import View
 from irs_marl_env.evaluation import Result, evaluate
 from irs_marl_env.parallel_env import MdlbiParallelEnv
 from irs_marl_env.registration import register_presets
@@ -20,11 +21,13 @@ __all__ = [
     "MdlbiVectorEnv",
     "Result",
     "Scenario",
+    "View",
     "evaluate",
     "get_scenario",
     "link",
     "make_env",
     "make_vec_env",
+    "policies",
     "scenario_ids",
     "solvers",
 ]

@@ -3,7 +3,7 @@
 Episode i of an evaluation is the environment seeded with ``seed + i``, whatever the policy, the number of processes
 or the scenario's number of IRSs; so two policies meet the same users, walks and fading and are compared pair by pair.
 Slots of an episode are not independent: standard errors are over episodes. The measure is the sum rate of the slot
-[bit/s/Hz] as physics has it, never a shaped reward.
+[bit/s/Hz] before the reward is shaped.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from irs_marl_env.checks import check_whole
 from irs_marl_env.policies import POLICIES
 from irs_marl_env.scenario import Scenario, get_scenario
 from irs_marl_env.solvers.bounds import upper_bound
@@ -178,7 +179,7 @@ def evaluate(
     """Run a policy and measure the system sum rate per slot.
 
     Args:
-        policy: a name of ``solvers.POLICIES`` (or ``"upper-bound"``, :func:`solvers.upper_bound` of every cell with
+        policy: a name of ``policies.POLICIES`` (or ``"upper-bound"``, :func:`solvers.upper_bound` of every cell with
             every IRS); an object with ``bind(env, seed) -> callable`` for policies that look beyond observations or
             remember; or any callable ``observations -> actions``.
         scenario: preset name or scenario. Classical policies change its action space to the one they need, and the
@@ -207,28 +208,28 @@ def evaluate(
         TypeError: the policy is none of the above.
     """
     for field, value in (("episodes", episodes), ("processes", processes)):
-        _check_whole(field, value, 1)
-    _check_whole("seed", seed, 0)
+        check_whole(field, value, 1)
+    check_whole("seed", seed, 0)
     if interface not in INTERFACES:
         raise ValueError(f"interface={interface!r}: must be one of {', '.join(map(repr, INTERFACES))}")
     policy, label = _resolve(policy)
-    of = get_scenario(scenario, **overrides)
+    run_on = get_scenario(scenario, **overrides)
     if hasattr(policy, "adapt"):
-        of = policy.adapt(of)
+        run_on = policy.adapt(run_on)
     if label == BOUND:
-        if of.sinr != "physical":
-            raise ValueError(f"the upper bound holds for sinr='physical' only, not {of.sinr!r}")
-        of = of.replace(
+        if run_on.sinr != "physical":
+            raise ValueError(f"the upper bound holds for sinr='physical' only, not {run_on.sinr!r}")
+        run_on = run_on.replace(
             csi="all", action="raw", observation="large_scale"
         )  # with owned CSI, other channels may be absent
-    _check_whole("every", every, 1)
-    _check_whole("first", first, 0, of.horizon - 1)
-    fitting = -(-(of.horizon - first) // every)
+    check_whole("every", every, 1)
+    check_whole("first", first, 0, run_on.horizon - 1)
+    fitting = -(-(run_on.horizon - first) // every)
     slots = fitting if slots is None else slots
-    _check_whole("slots", slots, 1, fitting)
+    check_whole("slots", slots, 1, fitting)
     size = 1 if interface == "dicts" else BATCH
     jobs = [
-        _Job(policy, of, slots, every, first, seed + start, min(size, episodes - start), interface)
+        _Job(policy, run_on, slots, every, first, seed + start, min(size, episodes - start), interface)
         for start in range(0, episodes, size)
     ]
     rates: list[np.ndarray | None] = [None] * len(jobs)
@@ -236,7 +237,7 @@ def evaluate(
         for index, done in _run(jobs, processes, advance):
             rates[index] = done
     measured = np.concatenate([done for done in rates if done is not None]).round(DECIMALS)
-    return Result(name or label, of, seed, measured, every, first)
+    return Result(name or label, run_on, seed, measured, every, first)
 
 
 class _Job(NamedTuple):
@@ -286,15 +287,15 @@ def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> np.nda
     act = _actor(job, env)
     idle = np.zeros((job.episodes, job.scenario.num_bs, env.action_size), np.float32)
     rates = np.empty((job.episodes, job.slots, job.scenario.num_bs))
-    places = {job.first + i * job.every: i for i in range(job.slots)}
-    for slot in range(max(places) + 1):
-        measured = slot in places
-        acts = job.policy != BOUND and (measured or slot + 1 in places or slot == 0)
+    column = {job.first + i * job.every: i for i in range(job.slots)}  # by slot, of the measured ones
+    for slot in range(max(column) + 1):
+        measured = slot in column
+        acts = job.policy != BOUND and (measured or slot + 1 in column or slot == 0)
         if measured and job.policy == BOUND:
-            rates[:, places[slot]] = _bound(env)
+            rates[:, column[slot]] = _bound(env)
         observations, _, _, _, infos = env.step(act(observations) if acts else idle)
         if measured and job.policy != BOUND:
-            rates[:, places[slot]] = infos["sum_rate"]
+            rates[:, column[slot]] = infos["sum_rate"]
         if measured and advance is not None:
             advance(job.episodes)
     return rates
@@ -317,10 +318,8 @@ def _actor(job: _Job, env: MdlbiVectorEnv) -> Callable[[Any], Any]:
 
 def _bound(env: MdlbiVectorEnv) -> np.ndarray:
     """Upper bound ``(E, M)`` of each cell with every IRS, on the true channels."""
-    state, s = env._state, env.scenario
-    assert state is not None
-    own = state.own_user
-    H, G, h = state.channels
+    view, s = env.view(), env.scenario
+    own, (H, G, h) = view.own_user, view.channels
     return upper_bound(H * own[..., None], G, h[:, None] * own[:, :, None, :, None], s.tx_power_w, s.noise_power_w)
 
 
@@ -348,10 +347,3 @@ class _Bar:
     def _advance(self, steps: int) -> None:
         if self._bar is not None:
             self._bar.update(steps)
-
-
-def _check_whole(name: str, value: Any, low: int, high: int | None = None) -> None:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_))
-    if not whole or value < low or (high is not None and value > high):
-        allowed = f"an integer >= {low}" if high is None else f"an integer in [{low}, {high}]"
-        raise ValueError(f"{name}={value!r}: must be {allowed}")

@@ -8,7 +8,10 @@ import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
-from irs_marl_env.core import Core, Outcome, State
+from irs_marl_env import checks
+from irs_marl_env.engine.core import Core
+from irs_marl_env.engine.state import Outcome, State
+from irs_marl_env.engine.view import View
 from irs_marl_env.scenario import Scenario, get_scenario
 from irs_marl_env.streams import Streams
 
@@ -58,9 +61,9 @@ class MdlbiParallelEnv(ParallelEnv):
     Truncation after ``horizon`` slots, all agents at once; nothing terminates.
 
     ## Info
-    ``infos[agent]``, the same keys at reset (zeros) and step: ``rates (K,)`` of own users and ``sum_rate``
-    [bit/s/Hz], ``owner (L,)`` in the slot (-1: none), ``power_w``, ``cell (K,)``. The truncating step adds
-    ``TimeLimit.truncated = True``, the flag Stable-Baselines3 bootstraps on.
+    ``infos[agent]`` is empty at reset; every step returns ``rates (K,)`` of own users and ``sum_rate`` [bit/s/Hz],
+    ``owner (L,)`` in the slot (-1: none), ``power_w`` and ``cell (K,)``. The truncating step adds
+    ``TimeLimit.truncated = True``, the flag Stable-Baselines3 bootstraps on. ``env.view()`` shows the present slot.
 
     ## Reset options
     ``positions (K, 2)``: initial user positions [m]. ``trace (slots, K, 2)``: with ``mobility="trace"``, the positions
@@ -90,7 +93,7 @@ class MdlbiParallelEnv(ParallelEnv):
     ) -> None:
         if render_mode is not None and render_mode not in RENDER_MODES:
             raise ValueError(f"render_mode={render_mode!r}: must be None, 'human' or 'rgb_array'")
-        self.scenario = get_scenario(scenario, **overrides)
+        self._core = Core(get_scenario(scenario, **overrides), fast=fast)
         self.render_mode = render_mode
         name = scenario if isinstance(scenario, str) else "mdlbi-custom"
         self.metadata = {
@@ -99,10 +102,9 @@ class MdlbiParallelEnv(ParallelEnv):
             "render_fps": 10,
             "is_parallelizable": True,
         }
-        self._core = Core(self.scenario, fast=fast)
         self.action_codec = self._core.action_codec
         self.observation_codec = self._core.observation_codec
-        self.state_codec = self._core.state_codec
+        self.state_encoder = self._core.state_encoder
         self.possible_agents = [f"bs_{m}" for m in range(self.scenario.num_bs)]
         self.agents: list[str] = []
         codec = self.observation_codec
@@ -110,20 +112,32 @@ class MdlbiParallelEnv(ParallelEnv):
         self.observation_spaces = {a: spaces.Box(codec.low, codec.high) for a in self.possible_agents}
         shape = (self.action_codec.size,)
         self.action_spaces = {a: spaces.Box(-1.0, 1.0, shape, np.float32) for a in self.possible_agents}
-        self.state_space = spaces.Box(self.state_codec.low, self.state_codec.high)
+        self.state_space = spaces.Box(self.state_encoder.low, self.state_encoder.high)
         self._streams: Streams | None = None
         self._state: State | None = None
         self._outcome: Outcome | None = None
         self._viewer: Any = None
 
     @property
+    def scenario(self) -> Scenario:
+        """The scenario, completely."""
+        return self._core.scenario
+
+    @property
     def max_cycles(self) -> int:
-        """Slots of an episode, ``scenario.horizon``, under PettingZoo's name for it."""
+        """Slots of an episode, ``scenario.horizon``, under PettingZoo's name for it; may be assigned at any time.
+
+        Raises:
+            ValueError: no integer >= 1, or more slots than the trace in use has.
+        """
         return self.scenario.horizon
 
     @max_cycles.setter
     def max_cycles(self, slots: int) -> None:  # pettingzoo's parallel_api_test assigns it
-        self.scenario = self.scenario.replace(horizon=slots)
+        core = self._core.with_horizon(slots)
+        if self._state is not None:
+            core.check_trace_length(self._state)
+        self._core = core
 
     def observation_space(self, agent: str) -> spaces.Box:
         """The agent's observation space."""
@@ -150,11 +164,11 @@ class MdlbiParallelEnv(ParallelEnv):
         Raises:
             ValueError: a seed that is not a non-negative integer, or impossible options; nothing has changed then.
         """
-        seed = check_seed(seed)
-        positions = check_reset_options(self.scenario, options)
+        seed = checks.check_seed(seed)
+        positions = self._core.check_reset_options(options)
         streams = self._streams
         if streams is None or seed is not None:
-            streams = Streams.from_seed(seed, 1, np, fast=self._core.fast)
+            streams = self._core.streams(seed, 1)
         self._state = self._core.reset(streams, positions)
         self._streams = streams
         self._outcome = None
@@ -162,7 +176,7 @@ class MdlbiParallelEnv(ParallelEnv):
         observations = self._observations()
         if self.render_mode == "human":
             self.render()
-        return observations, self._infos()
+        return observations, {agent: {} for agent in self.agents}
 
     def step(
         self, actions: dict[str, Any]
@@ -190,16 +204,15 @@ class MdlbiParallelEnv(ParallelEnv):
         if not self.agents:
             return {}, {}, {}, {}, {}
         action = self._check_actions(actions)
-        self._state, outcome = self._core.step(self._state, action, self._streams)
-        self._outcome = outcome
+        self._state, reward, self._outcome = self._core.step(self._state, action, self._streams)
         truncated = bool(self._state.slot[0] >= self.scenario.horizon)
         observations = self._observations()
-        infos = self._infos()
+        infos = self._infos(self._outcome)
         if truncated:
             for info in infos.values():
                 info["TimeLimit.truncated"] = True
         agents = self.agents
-        rewards = dict(zip(agents, outcome.reward[0].tolist(), strict=True))
+        rewards = dict(zip(agents, reward[0].tolist(), strict=True))
         terminations = dict.fromkeys(agents, False)
         truncations = dict.fromkeys(agents, truncated)
         if truncated:
@@ -235,26 +248,29 @@ class MdlbiParallelEnv(ParallelEnv):
         assert self._state is not None
         return dict(zip(self.possible_agents, self._core.observe(self._state)[0], strict=True))
 
-    def _infos(self) -> dict[str, dict[str, Any]]:
-        assert self._state is not None
-        outcome, own_user = self._outcome, self._state.own_user[0]
-        if outcome is None:
-            owner, cell = self._state.owner[0], self._state.cell[0]
-            rates, sums, power = np.zeros_like(own_user), [0.0] * len(own_user), [0.0] * len(own_user)
-        else:
-            owner, cell = outcome.owner[0], outcome.cell[0]
-            rates = outcome.rates[0] * outcome.own_user[0]
-            sums, power = outcome.sum_rate[0].tolist(), outcome.power_w[0].tolist()
+    def _infos(self, outcome: Outcome) -> dict[str, dict[str, Any]]:
+        rates = outcome.rates[0] * outcome.own_user[0]
+        sums, power = outcome.sum_rate[0].tolist(), outcome.power_w[0].tolist()
         return {
             agent: {
                 "rates": rates[m],
                 "sum_rate": sums[m],
-                "owner": owner.copy(),
+                "owner": outcome.owner[0].copy(),
                 "power_w": power[m],
-                "cell": cell.copy(),
+                "cell": outcome.cell[0].copy(),
             }
             for m, agent in enumerate(self.possible_agents)
         }
+
+    def view(self) -> View:
+        """What a policy that does not learn may read of the present slot, with E = 1; see :class:`View`.
+
+        Raises:
+            RuntimeError: called before ``reset``.
+        """
+        if self._state is None:
+            raise RuntimeError("call reset() before view()")
+        return self._core.view(self._state)
 
     def state(self) -> np.ndarray:
         """Global state ``(D_s,)`` float32 in ``state_space``: all CSI, positions, cells and ownership."""
@@ -295,29 +311,3 @@ class MdlbiParallelEnv(ParallelEnv):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_viewer": None}
-
-
-def check_seed(seed: Any) -> int | None:
-    """A seed as ``reset`` takes it, or an error that says what is allowed."""
-    if seed is None:
-        return None
-    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise ValueError(f"seed={seed!r}: must be None or a non-negative integer")
-    return int(seed)
-
-
-def check_reset_options(scenario: Scenario, options: dict[str, Any] | None) -> np.ndarray | None:
-    """User positions, or trace, of the episode, from ``reset(options=...)``."""
-    options = options or {}
-    trace, positions = options.get("trace"), options.get("positions")
-    if scenario.mobility == "trace":
-        if positions is not None:
-            raise ValueError("options['positions'] does not go with mobility='trace': give options['trace']")
-        if trace is not None:
-            return scenario.check_positions("options['trace']", trace, num_slots=scenario.horizon + 1)
-        if scenario.trace is None:
-            raise ValueError("mobility='trace' needs positions: Scenario.trace or reset(options={'trace': ...})")
-        return None
-    if trace is not None:
-        raise ValueError(f"options['trace'] needs mobility='trace' (mobility={scenario.mobility!r})")
-    return None if positions is None else scenario.check_positions("options['positions']", positions)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irs_marl_env import geometry
-from irs_marl_env.core import Outcome, State
+from irs_marl_env.engine.state import Outcome, State
+from irs_marl_env.physics import deployment
 from irs_marl_env.scenario import Scenario
 
 __all__ = ["Viewer"]
@@ -68,8 +68,8 @@ class Viewer:
         self._plan = _plan(scenario)
         self._colours = _rgb([BS_COLOURS[m % len(BS_COLOURS)] for m in range(scenario.num_bs)])
         self._irs_colours = np.concatenate([self._colours, _rgb([IDLE])])  # owner -1 takes the last
-        self._bs = self._plan.place(geometry.bs_positions(scenario)[:, :2])
-        self._irs = self._plan.place(geometry.irs_positions(scenario)[:, :2])
+        self._bs = self._plan.place(deployment.bs_positions(scenario)[:, :2])
+        self._irs = self._plan.place(deployment.irs_positions(scenario)[:, :2])
         self._rates: deque[tuple[int, np.ndarray]] = deque(maxlen=HISTORY)
         self._trail: deque[np.ndarray] = deque(maxlen=TRAIL)
         self._last_slot = -1
@@ -183,7 +183,7 @@ class Viewer:
         rows = max(2, round(columns * short / long))
         x, y = (np.arange(columns) + 0.5) * long / columns, (np.arange(rows) + 0.5) * short / rows
         grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-        cell = geometry.nearest(((self._bs[:, None] - grid) ** 2).sum(-1)).reshape(rows, columns)
+        cell = deployment.nearest(((self._bs[:, None] - grid) ** 2).sum(-1)).reshape(rows, columns)
         return 1.0 - 0.16 * (1.0 - self._colours[cell])
 
     def _build_plot(self) -> None:

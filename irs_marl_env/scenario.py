@@ -6,13 +6,12 @@ import dataclasses
 import difflib
 import hashlib
 import json
-import math
-import operator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from irs_marl_env import checks
 from irs_marl_env.units import db_to_linear, dbm_to_watt
 
 __all__ = ["Scenario", "get_scenario", "scenario_ids"]
@@ -22,112 +21,63 @@ class ScenarioError(ValueError):
     """A scenario field is unknown, of the wrong type or impossible; the message names field, value and range."""
 
 
-# --- field kinds: how a value is checked -----------------------------------------------------------------------
+# --- fields: a default and how a value is checked ----------------------------------------------------------------
 
 
-def _whole(default: int, low: int, high: int | None = None) -> Any:
-    return dataclasses.field(default=default, metadata={"check": _check_whole, "low": low, "high": high})
+def _field(default: Any, check: checks.Check) -> Any:
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
+def _whole(default: int | None, low: int, high: int | None = None, *, optional: bool = False) -> Any:
+    return _field(default, checks.Whole(low, high, optional))
 
 
 def _real(default: float | None, low: float, high: float, *, optional: bool = False, above: bool = False) -> Any:
     """A real number in [low, high], or in (low, high] with ``above``."""
-    metadata = {"check": _check_real, "low": low, "high": high, "optional": optional, "above": above}
-    return dataclasses.field(default=default, metadata=metadata)
+    return _field(default, checks.Real(low, high, optional, above))
 
 
 def _one_of(default: str, *others: str) -> Any:
-    return dataclasses.field(default=default, metadata={"check": _check_choice, "choices": (default, *others)})
+    return _field(default, checks.Choice((default, *others)))
+
+
+def _named_in(default: str, table: str, *methods: str) -> Any:
+    """A strategy of a dict ``"module:DICT"`` of the package by name, or an object with these methods."""
+    return _field(default, checks.Strategy(f"irs_marl_env.{table}", methods))
 
 
 def _flag(default: bool) -> Any:
-    return dataclasses.field(default=default, metadata={"check": _check_flag})
+    return _field(default, checks.Flag())
 
 
-def _custom(default: Any, check: Any) -> Any:
-    return dataclasses.field(default=default, metadata={"check": check})
-
-
-def _refuse(name: str, value: object, allowed: str) -> ScenarioError:
-    shown = repr(value)
-    return ScenarioError(f"{name}={shown if len(shown) <= 80 else shown[:77] + '...'}: must be {allowed}")
-
-
-def _check_whole(name: str, value: Any, meta: Any) -> int:
-    low, high = meta["low"], meta["high"]
-    allowed = f"an integer >= {low}" if high is None else f"an integer in [{low}, {high}]"
-    if isinstance(value, (bool, np.bool_)):
-        raise _refuse(name, value, allowed)
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise _refuse(name, value, allowed) from None
-    if number < low or (high is not None and number > high):
-        raise _refuse(name, value, allowed)
-    return number
-
-
-def _check_real(name: str, value: Any, meta: Any) -> float | None:
-    low, high = meta["low"], meta["high"]
-    allowed = f"a finite number in {'(' if meta['above'] else '['}{low:g}, {high:g}]"
-    if meta["optional"]:
-        allowed += " or None"
-        if value is None:
-            return None
-    if isinstance(value, (bool, np.bool_, str, bytes)):
-        raise _refuse(name, value, allowed)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise _refuse(name, value, allowed) from None
-    if not math.isfinite(number) or not low <= number <= high or (meta["above"] and number == low):
-        raise _refuse(name, value, allowed)
-    return number
-
-
-def _check_choice(name: str, value: Any, meta: Any) -> str:
-    choices = meta["choices"]
-    if not isinstance(value, str) or value not in choices:
-        raise _refuse(name, value, "one of " + ", ".join(map(repr, choices)))
-    return value
-
-
-def _check_flag(name: str, value: Any, meta: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise _refuse(name, value, "True or False")
-    return bool(value)
-
-
-def _check_elements(name: str, value: Any, meta: Any) -> int | tuple[int, ...]:
-    whole = {"low": 1, "high": None}
+def _check_elements(name: str, value: Any) -> int | tuple[int, ...]:
     if isinstance(value, np.ndarray):
         value = value.tolist()
-    if isinstance(value, (tuple, list)):
-        try:
-            return tuple(_check_whole(name, n, whole) for n in value)
-        except ScenarioError:
-            raise _refuse(name, value, "an integer >= 1, or one such integer per IRS") from None
-    return _check_whole(name, value, whole)
-
-
-def _check_phase_bits(name: str, value: Any, meta: Any) -> int | None:
-    if value is None:
-        return None
+    if not isinstance(value, (tuple, list)):
+        return checks.check_whole(name, value, 1)
     try:
-        return _check_whole(name, value, {"low": 1, "high": 16})
-    except ScenarioError:
-        raise _refuse(name, value, "an integer in [1, 16] or None (continuous phases)") from None
+        return tuple(checks.check_whole(name, n, 1) for n in value)
+    except ValueError:
+        raise checks.refusal(name, value, "an integer >= 1, or one such integer per IRS") from None
 
 
-def _check_trace(name: str, value: Any, meta: Any) -> str | tuple | None:
+def _check_phase_bits(name: str, value: Any) -> int | None:
+    try:
+        return checks.Whole(1, 16, optional=True)(name, value)
+    except ValueError:
+        raise checks.refusal(name, value, "an integer in [1, 16] or None (continuous phases)") from None
+
+
+def _check_trace(name: str, value: Any) -> str | tuple | None:
     if value is None or isinstance(value, str):
         return value
     allowed = "None, the path of an .npz file, or positions (slots, num_users, 2) in m"
     try:
         positions = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise _refuse(name, value, allowed) from None
+        raise checks.refusal(name, value, allowed) from None
     if positions.ndim != 3:
-        raise _refuse(name, f"<array of shape {positions.shape}>", allowed)
+        raise checks.refusal(name, f"<array of shape {positions.shape}>", allowed)
     return tuple(tuple(tuple(map(float, point)) for point in slot) for slot in positions)
 
 
@@ -138,9 +88,10 @@ def _check_trace(name: str, value: Any, meta: Any) -> str | tuple | None:
 class Scenario:
     """One environment, completely: sizes, radio, fading, mobility, and the reading of the paper.
 
-    Units stand in the names; names without a unit are counts, ratios or choices. The first choice listed for a
-    field is its default. Where the paper (arXiv:2106.12883) is silent or contradicts itself, docs/model.md says
-    what each choice means and why the default is what it is.
+    Units stand in the names; names without a unit are counts, ratios or choices. The fields ``mobility``,
+    ``contention``, ``reward`` and ``observation`` take the name of a built-in strategy, or an object of one's own with
+    the signature that is documented where the built-in ones stand. Where the paper (arXiv:2106.12883) is silent or
+    contradicts itself, docs/model.md says what each choice means and why the default is what it is.
 
     Raises:
         ScenarioError: (a ``ValueError``) a value of the wrong type or out of range, or inconsistent sizes.
@@ -151,7 +102,7 @@ class Scenario:
     num_users: int = _whole(10, 1)
     num_irs: int = _whole(4, 0)
     num_antennas: int = _whole(8, 1)  # per BS
-    num_elements: int | tuple[int, ...] = _custom(32, _check_elements)  # per IRS: one number, or one each
+    num_elements: int | tuple[int, ...] = _field(32, _check_elements)  # per IRS: one number, or one each
 
     # radio
     tx_power_dbm: float = _real(26.0, -100, 100)  # Pmax of one BS
@@ -180,49 +131,67 @@ class Scenario:
     bs_height_m: float = _real(10.0, 0, 1e4)
     irs_height_m: float = _real(5.0, 0, 1e4)
     user_height_m: float = _real(1.5, 0, 1e4)
-    mobility: str = _one_of("group", "random_waypoint", "gauss_markov", "static", "trace")
+    mobility: str | object = _named_in("group", "physics.mobility:MOBILITY", "start", "advance")
     layout: str = _one_of("episode", "frozen")  # initial user positions: new each episode, or one for ever
     speed_mps: float = _real(1.5, 0, 1e3)
     num_groups: int = _whole(3, 1)
     group_radius_m: float = _real(12.0, 0, 1e5)
     gauss_markov_memory: float = _real(0.85, 0, 1)
-    trace: str | tuple | None = _custom(None, _check_trace)  # positions for mobility="trace"
+    trace: str | tuple | None = _field(None, _check_trace)  # positions for mobility="trace"
 
     # time
     slot_s: float = _real(1.0, 0, 1e6, above=True)
     horizon: int = _whole(800, 1)  # slots of an episode
 
     # reading of the paper
-    sinr: str = _one_of("physical", "paper", "reflected")
-    reflection: str = _one_of("owned", "single", "all")
-    contention: str = _one_of("auction", "collision", "priority")
+    sinr: str = _named_in("physical", "physics.radio:INTERFERENCE")
+    reflection: str = _named_in("owned", "physics.association:REFLECTION")
+    contention: str | object = _named_in("auction", "physics.association:CONTENTION", "__call__")
     association_delay: int = _whole(0, 0, 1)
     initial_owner: str = _one_of("random", "none")
-    power: str = _one_of("ball", "sphere")
-    phase_bits: int | None = _custom(None, _check_phase_bits)
+    power: str = _named_in("ball", "physics.radio:POWER")
+    phase_bits: int | None = _field(None, _check_phase_bits)
     csi: str = _one_of("all", "owned")
     csi_error_variance: float = _real(0.0, 0, 1e3)  # of the additive error, relative to the path gain
     rho: str = _one_of("owner", "bids", "none")
-    reward: str = _one_of("local", "team", "mixed")
+    reward: str | object = _named_in("local", "rewards:REWARDS", "__call__")
     team_weight: float = _real(0.5, 0, 1)  # of the team part of reward="mixed"
     bid_cost: float = _real(0.0, 0, 1e6)  # bit/s/Hz per unit of positive bid
-    action: str = _one_of("raw", "structured")
+    action: str = _named_in("raw", "spaces.actions:ACTIONS")
     sweeps: int = _whole(2, 0)  # of the structured decoder
-    observation: str = _one_of("csi", "large_scale")
+    observation: str | object = _named_in("csi", "spaces.observations:OBSERVATIONS", "__call__")
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = field.metadata["check"](field.name, getattr(self, field.name), field.metadata)
-            object.__setattr__(self, field.name, value)
+        try:
+            for field in dataclasses.fields(self):
+                object.__setattr__(self, field.name, field.metadata["check"](field.name, getattr(self, field.name)))
+            self._check_together()
+        except ScenarioError:
+            raise
+        except ValueError as error:
+            raise ScenarioError(str(error)) from None
+
+    def _check_together(self) -> None:
         if isinstance(self.num_elements, tuple) and len(self.num_elements) != self.num_irs:
-            raise _refuse("num_elements", self.num_elements, f"one integer, or num_irs={self.num_irs} integers")
+            allowed = f"one integer, or num_irs={self.num_irs} integers"
+            raise checks.refusal("num_elements", self.num_elements, allowed)
         if self.trace is not None and self.mobility != "trace":
-            raise _refuse("trace", self.trace, f"None unless mobility='trace' (mobility={self.mobility!r})")
+            raise checks.refusal("trace", self.trace, f"None unless mobility='trace' (mobility={self.mobility!r})")
         if self.mobility == "group" and self.group_radius_m > min(self.area_m) / 2:
             allowed = f"at most half the smaller side of the area, {min(self.area_m) / 2:g}"
-            raise _refuse("group_radius_m", self.group_radius_m, allowed)
+            raise checks.refusal("group_radius_m", self.group_radius_m, allowed)
         if isinstance(self.trace, tuple):
             self.check_positions("trace", np.asarray(self.trace), num_slots=self.horizon + 1)
+
+    def strategy(self, name: str) -> Any:
+        """The strategy behind a field: what a built-in name stands for, or the object that was given.
+
+        Example:
+            >>> Scenario().strategy("reward").__name__
+            'local'
+        """
+        check: checks.Strategy = self.__dataclass_fields__[name].metadata["check"]
+        return check.chosen(getattr(self, name))
 
     # --- derived quantities, linear SI ---------------------------------------------------------------------
 
@@ -288,16 +257,16 @@ class Scenario:
         try:
             array = np.array(positions, dtype=np.float64)
         except (TypeError, ValueError):
-            raise _refuse(name, positions, allowed) from None
+            raise ScenarioError(str(checks.refusal(name, positions, allowed))) from None
         right_shape = array.shape[-2:] == (self.num_users, 2) and (
             array.ndim == 2 if num_slots is None else array.ndim == 3 and array.shape[0] >= num_slots
         )
         if not right_shape:
-            raise _refuse(name, f"<array of shape {array.shape}>", allowed)
+            raise ScenarioError(str(checks.refusal(name, f"<array of shape {array.shape}>", allowed)))
         bad = ~np.isfinite(array).all(-1) | (array < 0).any(-1) | (array > np.array(self.area_m)).any(-1)
         if bad.any():
             where = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise _refuse(f"{name}{list(where)}", array[where].tolist(), allowed)
+            raise ScenarioError(str(checks.refusal(f"{name}{list(where)}", array[where].tolist(), allowed)))
         return array
 
     # --- variants and serialisation --------------------------------------------------------------------------
@@ -308,19 +277,44 @@ class Scenario:
         return dataclasses.replace(self, **overrides)
 
     def to_dict(self) -> dict[str, Any]:
-        """Fields by name; plain JSON types (tuples become lists in JSON)."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        """Fields by name; plain JSON types (tuples become lists in JSON), objects as ``"module:name"``.
+
+        Raises:
+            ScenarioError: an object that could not be found again by a name in a module.
+        """
+        return self._plain(portable=True)
+
+    def _plain(self, portable: bool) -> dict[str, Any]:
+        plain: dict[str, Any] = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(field.metadata["check"], checks.Strategy) and not isinstance(value, str):
+                try:
+                    value = checks.reference_to(value, portable)
+                except ValueError as error:
+                    raise ScenarioError(f"{field.name}: {error}") from None
+            plain[field.name] = value
+        return plain
 
     def to_json(self, indent: int | None = None) -> str:
-        """JSON object of all fields, keys sorted; :meth:`from_json` restores an equal scenario."""
+        """JSON object of all fields, keys sorted; :meth:`from_json` restores an equal scenario.
+
+        Raises:
+            ScenarioError: an object that could not be found again by a name in a module.
+        """
         return json.dumps(self.to_dict(), sort_keys=True, indent=indent, allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str) -> Scenario:
+    def from_json(cls, text: str, trusted: bool = False) -> Scenario:
         """Scenario from JSON; fields left out keep their defaults.
 
+        Args:
+            text: a JSON object.
+            trusted: import the modules behind strategies written as ``"module:name"``. A file from a stranger must not
+                do so, for an import runs code.
+
         Raises:
-            ScenarioError: not JSON, not an object, unknown keys or impossible values.
+            ScenarioError: not JSON, not an object, unknown keys, impossible values, or a reference without trust.
         """
         try:
             values = json.loads(text)
@@ -329,12 +323,34 @@ class Scenario:
         if not isinstance(values, dict):
             raise ScenarioError(f"a scenario in JSON is an object, not {type(values).__name__}")
         _check_names(values)
-        return cls(**values)
+        return cls(**{name: _from_plain(name, value, trusted) for name, value in values.items()})
 
     @property
     def digest(self) -> str:
-        """Stable hash: the first 16 hex digits of the SHA-256 of :meth:`to_json`, equal across processes."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        """Stable hash: the first 16 hex digits of the SHA-256 of the JSON of all fields, equal across processes.
+
+        Raises:
+            ScenarioError: an object without a name in a module, of which two could not be told apart.
+        """
+        text = json.dumps(self._plain(portable=False), sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _from_plain(name: str, value: Any, trusted: bool) -> Any:
+    """A field's value from JSON: an object of one's own from its ``"module:name"``, all else as it is."""
+    check = Scenario.__dataclass_fields__[name].metadata["check"]
+    is_reference = isinstance(check, checks.Strategy) and check.methods and isinstance(value, str) and ":" in value
+    if not is_reference:
+        return value
+    if not trusted:
+        raise ScenarioError(
+            f"{name}={value!r} would import a module, which runs its code: Scenario.from_json(text, trusted=True) does "
+            "so if you trust the file"
+        )
+    try:
+        return checks.look_up(value)
+    except ValueError as error:
+        raise ScenarioError(f"{name}: {error}") from None
 
 
 def _check_names(values: dict[str, Any]) -> None:

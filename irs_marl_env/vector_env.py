@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env.core import Channels, Core, Gains, Outcome, State
-from irs_marl_env.parallel_env import check_reset_options, check_seed
+from irs_marl_env import arrays, checks
+from irs_marl_env.arrays import copy
+from irs_marl_env.engine.core import Core
+from irs_marl_env.engine.state import Outcome, State
+from irs_marl_env.engine.view import View
 from irs_marl_env.scenario import Scenario, get_scenario
 from irs_marl_env.streams import Streams
 
 Array = Any
-BACKENDS = ("numpy", "torch")
 
 
 class MdlbiVectorEnv:
@@ -34,7 +36,7 @@ class MdlbiVectorEnv:
             the same slot.
         fast: use the compiled kernels (extra ``fast``); ``None``: where they are installed. Results agree within
             float32 rounding, not bit by bit.
-        read_only: hand out CSI observations of numpy as read-only arrays. The memory of large ones is used again once
+        read_only: hand out observations of numpy as read-only arrays. The memory of large ones is used again once
             nobody refers to it; if nobody can have written into it, the kernels write only what changed. Arrays that
             are kept stay as they are either way.
         **overrides: scenario fields.
@@ -47,7 +49,7 @@ class MdlbiVectorEnv:
         ValueError: unknown scenario, field or backend, or an impossible value.
     """
 
-    _words_on_device: bool | None = None  # None: on any torch device but the CPU
+    _bits_on_device: bool | None = None  # None: on any torch device but the CPU
 
     def __init__(
         self,
@@ -62,27 +64,29 @@ class MdlbiVectorEnv:
         read_only: bool = False,
         **overrides: Any,
     ) -> None:
-        if isinstance(num_envs, bool) or not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
-            raise ValueError(f"num_envs={num_envs!r}: must be an integer >= 1")
-        self.scenario = get_scenario(scenario, **overrides)
-        self.num_envs = int(num_envs)
+        self.num_envs = checks.check_whole("num_envs", num_envs, 1)
         self.backend = backend
         self.autoreset, self.stagger = autoreset, stagger
         if stagger and not autoreset:
             raise ValueError("stagger=True needs autoreset=True: rows end at different steps")
-        self._xp, self.device = _backend(backend, device)
-        self._core = Core(self.scenario, self._xp, self.device, fast, read_only)
+        self._xp, self.device = arrays.backend(backend, device)
+        self._core = Core(get_scenario(scenario, **overrides), self._xp, self.device, fast, read_only)
         self.action_codec = self._core.action_codec
         self.observation_codec = self._core.observation_codec
-        self.state_codec = self._core.state_codec
+        self.state_encoder = self._core.state_encoder
         self.agents = [f"bs_{m}" for m in range(self.scenario.num_bs)]
         self.action_size = self.action_codec.size
         self.observation_size = self.observation_codec.size
-        self.state_size = self.state_codec.size
+        self.state_size = self.state_encoder.size
         self._streams: Streams | None = None
         self._state: State | None = None
         self._ends = np.zeros(0, np.int64)  # (E,) slot that ends the episode of each row
         self._trace: np.ndarray | None = None  # given with reset; autoreset begins it again
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario, completely."""
+        return self._core.scenario
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Array]]:
         """Begin an episode in every environment.
@@ -92,10 +96,10 @@ class MdlbiVectorEnv:
             options: as for the single environment; positions hold for all rows.
 
         Returns:
-            Observations ``(E, M, D_o)`` and infos, see :meth:`step`.
+            Observations ``(E, M, D_o)``, and infos, which are empty.
         """
-        seed = check_seed(seed)
-        positions = check_reset_options(self.scenario, options)
+        seed = checks.check_seed(seed)
+        positions = self._core.check_reset_options(options)
         streams = self._streams
         if streams is None or seed is not None:
             streams = self._fresh_streams(seed)
@@ -104,7 +108,7 @@ class MdlbiVectorEnv:
         self._trace = positions if self.scenario.mobility == "trace" else None
         horizon, rows = self.scenario.horizon, np.arange(self.num_envs)
         self._ends = horizon - rows * horizon // self.num_envs if self.stagger else np.full(self.num_envs, horizon)
-        return self._core.observe(self._state), self._reset_infos(self._state)
+        return self._core.observe(self._state), {}
 
     def step(self, action: Array) -> tuple[Array, Array, Array, Array, dict[str, Array]]:
         """One slot in every environment.
@@ -127,21 +131,21 @@ class MdlbiVectorEnv:
         if not self.autoreset and self._state.slot[0] >= self.scenario.horizon:
             raise RuntimeError("the episodes are over: call reset()")
         action = self._check_action(action)
-        state, outcome = self._core.step(self._state, action, self._streams)
+        state, reward, outcome = self._core.step(self._state, action, self._streams)
         infos = self._infos(outcome)
         observations = self._core.observe(state)
         ended = state.slot >= self._ends
         truncations = self._flags(False)
         if ended.any():
             truncations = truncations | self._xp.asarray(ended[:, None], device=self.device)
-            infos["final_observation"] = _copy(observations)
+            infos["final_observation"] = copy(observations)
             infos["final_state"] = self._core.global_state(state)
-            infos["TimeLimit.truncated"] = _copy(truncations[:, 0])
+            infos["TimeLimit.truncated"] = copy(truncations[:, 0])
             if self.autoreset:
                 state = self._begin_again(state, np.flatnonzero(ended))
                 observations = self._core.observe(state)
         self._state = state
-        return observations, outcome.reward, self._flags(False), truncations, infos
+        return observations, reward, self._flags(False), truncations, infos
 
     def _begin_again(self, state: State, rows: np.ndarray) -> State:
         """The state with new episodes in some rows."""
@@ -170,10 +174,8 @@ class MdlbiVectorEnv:
         saved: dict[str, Any] = {"scenario": self.scenario.digest, "streams": self._streams.get_state()}
         saved["ends"] = self._ends.copy()
         for field, value in self._state._asdict().items():
-            if field == "csi" and value is self._state.channels:
-                continue  # perfect CSI: the same arrays
             for name, leaf in _leaves(field, value):
-                saved[name] = _copy(leaf)
+                saved[name] = copy(leaf)
         return saved
 
     def set_state(self, saved: dict[str, Any]) -> None:
@@ -204,11 +206,18 @@ class MdlbiVectorEnv:
                 fields.setdefault(field, {})[key] = leaf
             else:
                 fields[field] = leaf
-        for field, kind in (("gains", Gains), ("channels", Channels), ("csi", Channels)):
-            if field in fields:
-                fields[field] = kind(**fields[field])
-        fields.setdefault("csi", fields["channels"])
-        self._state, self._streams, self._ends = State(**fields), streams, ends
+        fields.setdefault("estimate", None)  # as where CSI has no errors
+        self._state, self._streams, self._ends = State.from_fields(fields), streams, ends
+
+    def view(self) -> View:
+        """What a policy that does not learn may read of the present slot; see :class:`View`.
+
+        Raises:
+            RuntimeError: called before ``reset``.
+        """
+        if self._state is None:
+            raise RuntimeError("call reset() before view()")
+        return self._core.view(self._state)
 
     def observe(self) -> Array:
         """Observations ``(E, M, D_o)`` of the present slot; what :meth:`reset` or :meth:`step` returned last."""
@@ -220,19 +229,11 @@ class MdlbiVectorEnv:
         """Nothing to release; here because callers expect it."""
 
     def _fresh_streams(self, seed: int | None) -> Streams:
-        return Streams.from_seed(
-            seed, self.num_envs, self._xp, self.device, self._core.fast, on_device=self._words_on_device
-        )
+        return self._core.streams(seed, self.num_envs, self._bits_on_device)
 
     def _check_action(self, action: Array) -> Array:
-        xp = self._xp
         expected = (self.num_envs, self.scenario.num_bs, self.action_size)
-        if self.backend == "numpy":
-            action = np.ascontiguousarray(action, dtype=np.float32)
-        elif hasattr(action, "requires_grad"):
-            action = action.to(device=self.device, dtype=xp.float32)  # with its graph
-        else:
-            action = xp.asarray(action, dtype=xp.float32, device=self.device)
+        action = arrays.as_float32(action, self._xp, self.device)
         if tuple(action.shape) != expected:
             raise ValueError(f"action has shape {tuple(action.shape)}: must be {expected}")
         if not self._core.finite(action):
@@ -247,67 +248,29 @@ class MdlbiVectorEnv:
         # whoever writes into an info must reach neither the state nor the rewards
         return {
             "rates": outcome.rates,
-            "cell": _copy(outcome.cell),
-            "sum_rate": _copy(outcome.sum_rate),
+            "cell": copy(outcome.cell),
+            "sum_rate": copy(outcome.sum_rate),
             "power_w": outcome.power_w,
-            "owner": _copy(outcome.owner),
+            "owner": copy(outcome.owner),
         }
-
-    def _reset_infos(self, state: State) -> dict[str, Array]:
-        xp, s = self._xp, self.scenario
-
-        def zeros(count: int) -> Array:
-            return xp.zeros((self.num_envs, count), dtype=xp.float32, device=self.device)
-
-        nothing = Outcome(
-            zeros(s.num_bs),
-            zeros(s.num_users),
-            zeros(s.num_bs),
-            zeros(s.num_bs),
-            state.owner,
-            state.cell,
-            state.own_user,
-        )
-        return self._infos(nothing)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_xp": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._xp, _ = _backend(self.backend, self.device)
+        self._xp, _ = arrays.backend(self.backend, self.device)
 
 
 _ON_HOST = ("ends", "slot", "motion.slot")  # numpy whatever the backend: nothing random enters
-
-
-def _copy(x: Array) -> Array:
-    """A copy with memory of its own (of a tensor with its graph)."""
-    return x.copy() if isinstance(x, np.ndarray) else x.clone()
 
 
 def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """Arrays in a field of a state, under dotted names."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
-    if not isinstance(value, dict):
+    if isinstance(value, dict):
+        for key, leaf in value.items():
+            yield f"{name}.{key}", leaf
+    elif value is not None:
         yield name, value
-        return
-    for key, leaf in value.items():
-        yield f"{name}.{key}", leaf
-
-
-def _backend(name: str, device: Any) -> tuple[Any, Any]:
-    """Array namespace and device of a backend."""
-    if name == "numpy":
-        if device not in (None, "cpu"):
-            raise ValueError(f"device={device!r}: the numpy backend lives on the CPU; use backend='torch'")
-        return np, None
-    if name != "torch":
-        raise ValueError(f"backend={name!r}: must be one of {', '.join(map(repr, BACKENDS))}")
-    try:
-        import array_api_compat.torch as xp
-        import torch
-    except ImportError as error:
-        raise ImportError("backend='torch' needs PyTorch: pip install 'irs-marl-env[train]'") from error
-    return xp, torch.device("cpu" if device is None else device)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irs_marl_env.channel import element_energy
-from irs_marl_env.policies.view import View
+from irs_marl_env.engine.view import View
+from irs_marl_env.physics.channel import element_energy
 from irs_marl_env.solvers.alternating import alternating_optimization
 
 ITERATIONS = 30  # of the alternating optimisation in every "-ao" policy

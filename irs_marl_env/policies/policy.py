@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env import association, link
+from irs_marl_env.engine.view import View
+from irs_marl_env.physics import association, radio
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.rules import RULES, VALUE_RULES, Memory, bids_for, check_exhaustive
-from irs_marl_env.policies.view import View
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.solvers.beamforming import mrt, rzf, wmmse
 
@@ -34,7 +34,7 @@ class UniformPolicy:
     def bind(self, env: Any, seed: int = 0) -> Act:
         """A callable ``observations -> actions``; see :meth:`ClassicalPolicy.bind`."""
         memory = _memory(env, seed)
-        shape = (env._core.scenario.num_bs, env.action_codec.size)
+        shape = (env.scenario.num_bs, env.action_codec.size)
         return lambda observations=None: _shaped(env, memory.uniform("actions", *shape))
 
 
@@ -92,17 +92,17 @@ class ClassicalPolicy:
 
         Returns:
             A callable ``observations -> actions``: a dict by agent for a ``ParallelEnv``, else ``(E, M, D_a)``. It
-            reads the slot from ``env`` (:class:`View`), so the observations themselves may be left out.
+            reads the slot from ``env`` (``env.view()``), so the observations themselves may be left out.
 
         Raises:
             ValueError: the environment's action space is of the other kind, or the search would be too large.
         """
-        scenario = env._core.scenario
+        scenario = env.scenario
         needed = self.adapt(scenario)
         if needed.action != scenario.action:
             raise ValueError(f"policy {self.name!r} needs action={needed.action!r}, not {scenario.action!r}")
         memory = _memory(env, seed)
-        return lambda observations=None: _shaped(env, self._act(View.of(env), memory, env.action_codec))
+        return lambda observations=None: _shaped(env, self._act(env.view(), memory, env.action_codec))
 
     def _act(self, view: View, memory: Memory, codec: Any) -> np.ndarray:
         s, cells = view.scenario, Cells(view)
@@ -126,8 +126,8 @@ class ClassicalPolicy:
         theta = np.float32(math.pi) * memory.uniform("phases", s.num_irs, s.max_elements)
         user_irs = association.user_irs(owner, view.cell, s.num_bs, s.reflection, cells.strength)
         reach = user_irs.swapaxes(-1, -2)[..., None]  # (E, M, L, K, 1)
-        phi = link.phase_shifts(theta, s.phase_bits)[:, None]
-        h_eff = link.cell_channel(view.csi.H, view.csi.G, view.csi.h[:, None] * reach, phi)
+        phi = radio.phase_shifts(theta, s.phase_bits)[:, None]
+        h_eff = radio.cell_channel(view.csi.H, view.csi.G, view.csi.h[:, None] * reach, phi)
         w = BEAMFORMERS[self.transmission](h_eff * view.own_user[..., None], s.tx_power_w, s.noise_power_w)
         return w, np.broadcast_to(theta[:, None], (len(theta), s.num_bs, *theta.shape[1:]))
 
@@ -163,13 +163,13 @@ POLICIES: dict[str, UniformPolicy | ClassicalPolicy] = {
         ClassicalPolicy("random-wmmse", "random", "wmmse"),
         ClassicalPolicy("random-ao", "random", "ao"),
         ClassicalPolicy("fixed-ao", "fixed", "ao"),
-        ClassicalPolicy("proximity-ao", "proximity", "ao"),
+        ClassicalPolicy("local-gain-ao", "local-gain", "ao"),
         ClassicalPolicy("marginal-ao", "marginal", "ao"),
         ClassicalPolicy("greedy-ao", "greedy", "ao"),
         ClassicalPolicy("exhaustive-ao", "exhaustive", "ao"),
         ClassicalPolicy("structured-fixed", "fixed", "structured"),
         ClassicalPolicy("structured-random", "random", "structured"),
-        ClassicalPolicy("structured-auction", "proximity", "structured"),
+        ClassicalPolicy("structured-local-gain", "local-gain", "structured"),
         ClassicalPolicy("structured-exhaustive", "exhaustive", "structured"),
     )
 }

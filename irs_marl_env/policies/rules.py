@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from irs_marl_env.channel import path_gain_at
+from irs_marl_env.engine.view import View
+from irs_marl_env.physics.channel import path_gain_at
 from irs_marl_env.policies.cells import Cells
-from irs_marl_env.policies.view import View
 from irs_marl_env.scenario import Scenario
 
 MAX_CELLS = 1024  # cells per environment and slot that an exhaustive search may solve, M 2^L
@@ -66,11 +66,11 @@ def random(view: View, cells: Cells, memory: Memory) -> np.ndarray:
     return bids_for(memory.uniform("association", s.num_bs, s.num_irs).argmax(1), s.num_bs)
 
 
-def proximity(view: View, cells: Cells, memory: Memory) -> np.ndarray:
+def local_gain(view: View, cells: Cells, memory: Memory) -> np.ndarray:
     """Each BS bids the sum of its own users' path gains over the IRS, both legs, in dB; nothing is exchanged.
 
-    ``bid[m,l] = log10(sum_{k in cell m} g[m,l] g[l,k] / g_ref) / 10``: the local-gain auction. It reads the large
-    scale only, so it needs no CSI of IRSs that the BS does not hold.
+    ``bid[m,l] = log10(sum_{k in cell m} g[m,l] g[l,k] / g_ref) / 10``. It reads the large scale
+    only, so it needs no CSI of IRSs that the BS does not hold.
     """
     s = view.scenario
     reach = (view.irs_gain * view.own_user[:, :, None]).sum(-1)
@@ -111,9 +111,10 @@ def greedy(view: View, cells: Cells, memory: Memory) -> np.ndarray:
         held[rows, bs, irs] = True
         current[rows, bs] = joined[rows, bs, irs]
         if step < L - 1:  # what changed is the value of the IRSs still free to the BS that won
-            free, of = np.nonzero(~held.any(1))
-            sets = held[free, bs[free]] | np.eye(L, dtype=bool)[of]
-            joined[free, bs[free], of] = cells.values(free, bs[free], sets)
+            row, free_irs = np.nonzero(~held.any(1))
+            winner = bs[row]
+            sets = held[row, winner] | np.eye(L, dtype=bool)[free_irs]
+            joined[row, winner, free_irs] = cells.values(row, winner, sets)
     return bids_for(held.argmax(1), M)
 
 
@@ -141,7 +142,13 @@ def fixed(view: View, cells: Cells, memory: Memory) -> np.ndarray:
 
 
 RULES: dict[str, Rule] = {
-    rule.__name__: rule for rule in (none, random, fixed, proximity, marginal, greedy, exhaustive)
+    "none": none,
+    "random": random,
+    "fixed": fixed,
+    "local-gain": local_gain,
+    "marginal": marginal,
+    "greedy": greedy,
+    "exhaustive": exhaustive,
 }
 VALUE_RULES = ("fixed", "marginal", "greedy", "exhaustive")  # they value IRSs by CSI, not by path gains
 

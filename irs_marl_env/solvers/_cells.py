@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from irs_marl_env import link
-from irs_marl_env.link import namespace
+from irs_marl_env.arrays import namespace
+from irs_marl_env.physics import radio
 
 Array = Any  # a numpy array or a torch tensor
 
@@ -26,8 +26,8 @@ def flatten(G: Array, h: Array) -> tuple[Array, Array]:
 
 
 def channel_of(H: Array, G: Array, h: Array, phi: Array) -> Array:
-    """:func:`irs_marl_env.link.cell_channel` in the layout of :func:`flatten`, as if of a single IRS."""
-    return link.cell_channel(H, G[..., None, :, :], h[..., None, :, :], phi[..., None, :])
+    """:func:`irs_marl_env.physics.radio.cell_channel` in the layout of :func:`flatten`, as if of a single IRS."""
+    return radio.cell_channel(H, G[..., None, :, :], h[..., None, :, :], phi[..., None, :])
 
 
 def eye_like(square: Array) -> Array:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env import link
-from irs_marl_env.link import namespace
+from irs_marl_env.arrays import namespace
+from irs_marl_env.physics import radio
 from irs_marl_env.solvers._cells import channel_of, choose, flatten, present_users, take_rows, weighted_sum
 from irs_marl_env.solvers.beamforming import _receivers, _wmmse_step, rzf
 from irs_marl_env.solvers.phases import (
@@ -63,19 +63,19 @@ def refine(
     scale = (power / noise_power) ** 0.5
     G_flat, h_flat = flatten(G, h * scale)
     shifts = xp.reshape(phi, (*phi.shape[:-2], h_flat.shape[-1]))
-    H_scaled, energy = H * scale, link.abs2(h_flat)
-    beams = link.project_power(w, 1.0, "sphere")
+    H_scaled, energy = H * scale, radio.abs2(h_flat)
+    beams = radio.project_power(w, 1.0, "sphere")
     channel = channel_of(H_scaled, G_flat, h_flat, shifts)
     for _ in range(sweeps):
         for _ in range(2):
-            beams = _wmmse_step(channel, link.beam_products(channel, beams), weights)
+            beams = _wmmse_step(channel, radio.beam_products(channel, beams), weights)
         if G.shape[-3] == 0:
             continue
-        products = link.beam_products(channel, beams)
+        products = radio.beam_products(channel, beams)
         at_irs, receivers = _beams_at_irs(G_flat, beams), _receivers(products, weights)
         shifts = _parallel_sweep(products, h_flat, energy, at_irs, shifts, *receivers, 1.0)
         channel = channel_of(H_scaled, G_flat, h_flat, shifts)
-    beams = _wmmse_step(channel, link.beam_products(channel, beams), weights)
+    beams = _wmmse_step(channel, radio.beam_products(channel, beams), weights)
     return beams * power**0.5, xp.reshape(shifts, phi.shape)
 
 
@@ -173,10 +173,10 @@ def _ascend(
 ) -> tuple[Array, Array, Array]:
     """Alternate from one start on a flat batch of scaled cells; a step that does not help is not taken."""
     xp = namespace(H)
-    energy = link.abs2(h)
+    energy = radio.abs2(h)
     channel = channel_of(H, G, h, phi)
     w = rzf(channel, 1.0, 1.0)
-    products = link.beam_products(channel, w)
+    products = radio.beam_products(channel, w)
     rate = _rate(products, weights)
     working = xp.ones_like(rate, dtype=xp.bool)
     damping = xp.ones_like(rate)
@@ -184,7 +184,7 @@ def _ascend(
     for _ in range(iterations):
         before = rate
         new_w = _wmmse_step(channel, products, weights)
-        new_products = link.beam_products(channel, new_w)
+        new_products = radio.beam_products(channel, new_w)
         new_rate = _rate(new_products, weights)
         taken = working & (new_rate >= rate)
         w, products, rate = (
@@ -197,7 +197,7 @@ def _ascend(
             else:
                 new_phi = _sequential_sweep(products, h, *operands)
             new_channel = channel_of(H, G, h, new_phi)
-            new_products = link.beam_products(new_channel, w)
+            new_products = radio.beam_products(new_channel, w)
             new_rate = _rate(new_products, weights)
             taken = working & (new_rate >= rate)
             # S Q_ee majorises Q, so at that damping the sweep is certain to ascend
@@ -222,8 +222,8 @@ def _ascend(
 
 
 def _rate(products: Array, weights: Array | None) -> Array:
-    signal, interference = link.received_power(products)
-    return weighted_sum(link.rates(signal / (interference + 1.0)), weights)
+    signal, interference = radio.received_power(products)
+    return weighted_sum(radio.rates(signal / (interference + 1.0)), weights)
 
 
 def _starting_phases(
@@ -249,5 +249,5 @@ def _starting_phases(
     while len(candidates) < starts:
         theta = rng.uniform(-np.pi, np.pi, G.shape[-3:-1])
         drawn = xp.asarray(theta, dtype=real.dtype, device=getattr(H, "device", None))
-        candidates.append(xp.broadcast_to(link.phase_shifts(drawn), shape))
+        candidates.append(xp.broadcast_to(radio.phase_shifts(drawn), shape))
     return candidates

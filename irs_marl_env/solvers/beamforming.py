@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from irs_marl_env import link
-from irs_marl_env.link import namespace
+from irs_marl_env.arrays import namespace
+from irs_marl_env.physics import radio
 from irs_marl_env.solvers._cells import eye_like, unit_noise, weighted_sum
 
 Array = Any  # a numpy array or a torch tensor
@@ -103,9 +103,9 @@ def wmmse(
         ``(..., K, Nb)`` beamformers, sqrt(W), at full power.
     """
     scaled = unit_noise(h_eff, power, noise_power)
-    w = link.project_power(rzf(scaled, 1.0, 1.0) if w_init is None else w_init, 1.0, "sphere")
+    w = radio.project_power(rzf(scaled, 1.0, 1.0) if w_init is None else w_init, 1.0, "sphere")
     for _ in range(iterations):
-        w = _wmmse_step(scaled, link.beam_products(scaled, w), weights)
+        w = _wmmse_step(scaled, radio.beam_products(scaled, w), weights)
     return w * power**0.5
 
 
@@ -133,7 +133,7 @@ def wmmse_step(h_eff: Array, w: Array, power: float, noise_power: float, weights
         ``(..., K, Nb)`` beamformers, sqrt(W), at full power.
     """
     scaled = unit_noise(h_eff, power, noise_power)
-    products = link.beam_products(scaled, link.project_power(w, 1.0, "sphere"))
+    products = radio.beam_products(scaled, radio.project_power(w, 1.0, "sphere"))
     return _wmmse_step(scaled, products, weights) * power**0.5
 
 
@@ -146,8 +146,8 @@ def weighted_sum_rate(h_eff: Array, w: Array, noise_power: float, weights: Array
         noise_power: sigma^2, W.
         weights: ``(..., K)``; ``None`` is one, the plain sum rate.
     """
-    signal, interference = link.received_power(link.beam_products(h_eff, w))
-    return weighted_sum(link.rates(signal / (interference + noise_power)), weights)
+    signal, interference = radio.received_power(radio.beam_products(h_eff, w))
+    return weighted_sum(radio.rates(signal / (interference + noise_power)), weights)
 
 
 # --- shared with the other solvers: channels scaled to Pmax = sigma^2 = 1 -----------------------------------
@@ -156,7 +156,7 @@ def weighted_sum_rate(h_eff: Array, w: Array, noise_power: float, weights: Array
 def _receivers(products: Array, weights: Array | None) -> tuple[Array, Array]:
     """MMSE receivers folded with the MSE weights: ``g`` complex and ``c`` real of :func:`wmmse_step`."""
     xp = namespace(products)
-    signal, interference = link.received_power(products)
+    signal, interference = radio.received_power(products)
     disturbance = interference + 1.0
     gain = xp.linalg.diagonal(products) / disturbance
     cost = signal / (disturbance * (disturbance + signal))
@@ -178,7 +178,7 @@ def _wmmse_step(h_eff: Array, products: Array, weights: Array | None) -> Array:
     else:
         matrix = (adjoint * share[..., None, :]) @ h_eff
         filters = xp.matrix_transpose(xp.linalg.solve(matrix + eye_like(matrix), adjoint))
-    return link.project_power(gain[..., None] * filters, 1.0, "sphere")
+    return radio.project_power(gain[..., None] * filters, 1.0, "sphere")
 
 
 def _assign_power(directions: Array, h_eff: Array, power: float, weights: Array | None) -> Array:
@@ -193,7 +193,7 @@ def _assign_power(directions: Array, h_eff: Array, power: float, weights: Array 
     # the norm is taken of unit-size numbers: squares of path gains would underflow in single precision
     size = xp.max(xp.abs(directions), axis=-1)[..., None]
     directions = directions / xp.where(size > 0, size, xp.ones_like(size))
-    norm2 = xp.sum(link.abs2(directions), axis=-1)
+    norm2 = xp.sum(radio.abs2(directions), axis=-1)
     positive = (share > 0) & (norm2 > 0)
     ratio = power * share / xp.where(positive, norm2, xp.ones_like(norm2))
     # of the masked value, not masked after it: sqrt has no gradient at zero

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from irs_marl_env import link
-from irs_marl_env.link import namespace
+from irs_marl_env.arrays import namespace
+from irs_marl_env.physics import radio
 from irs_marl_env.solvers._cells import flatten, present_users, take_rows
 
 Array = Any  # a numpy array or a torch tensor
@@ -70,7 +70,7 @@ def upper_bound(H: Array, G: Array, h: Array, power: float, noise_power: float, 
     num_antennas = H.shape[-1]
     bounds = [
         _water_filling(gain),
-        num_antennas * link.rates(xp.max(gain, axis=-1) / num_antennas),
+        num_antennas * radio.rates(xp.max(gain, axis=-1) / num_antennas),
     ]
     if paths.shape[1] * num_antennas <= MAX_STACKED:
         bounds.append(_shared_gain_bound(gain, _norm_bound(_stacked(paths, gain), iterations)))
@@ -103,7 +103,7 @@ def _norm_bound(vectors: Array, iterations: int) -> Array:
         ``(...)`` real.
     """
     xp = namespace(vectors)
-    size = xp.sqrt(xp.sum(link.abs2(vectors), axis=-1))  # (..., S)
+    size = xp.sqrt(xp.sum(radio.abs2(vectors), axis=-1))  # (..., S)
     safe = xp.where(size > 0, size, xp.ones_like(size))
     unit = vectors / safe[..., None]
     share = xp.ones_like(size)  # d_s / ||v_s||
@@ -120,7 +120,7 @@ def _norm_bound(vectors: Array, iterations: int) -> Array:
         root = xp.sqrt(values / xp.where(peak > 0, peak, xp.ones_like(peak)))
         step = (modes * root[..., None, :]) @ xp.conj(xp.matrix_transpose(modes))
         density_root = step if density_root is None else density_root @ step  # X = R R^H up to scale
-        share = xp.sqrt(xp.sum(link.abs2(unit @ density_root), axis=-1))
+        share = xp.sqrt(xp.sum(radio.abs2(unit @ density_root), axis=-1))
         share = xp.clip(share, 1e-3, None)
     return xp.where(best > 0, best, xp.zeros_like(best))
 
@@ -141,7 +141,7 @@ def _water_filling(gain: Array) -> Array:
         level = (low + high) / 2
         spent = xp.sum(_share(level, depth, active), axis=-1)[..., None]
         low, high = xp.where(spent < 1.0, level, low), xp.where(spent < 1.0, high, level)
-    return xp.sum(link.rates(_share(high, depth, active) * gain), axis=-1)
+    return xp.sum(radio.rates(_share(high, depth, active) * gain), axis=-1)
 
 
 def _share(level: Array, depth: Array, active: Array) -> Array:
@@ -163,5 +163,5 @@ def _shared_gain_bound(gain: Array, tau: Array) -> Array:
     best_x = (1.0 + xp.sqrt(xp.clip(1.0 - ratio, 0.0, None))) / price
     best_x = xp.where(ratio < 1.0, xp.clip(best_x, None, 1.0), xp.ones_like(best_x))
     price = price * math.log2(math.e)  # from here on per bit
-    profit = link.rates(gain * best_x * best_x) - price * best_x
+    profit = radio.rates(gain * best_x * best_x) - price * best_x
     return xp.min(price[..., 0, :] * xp.sqrt(tau)[..., None] + xp.sum(xp.clip(profit, 0.0, None), axis=-2), axis=-1)

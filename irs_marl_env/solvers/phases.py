@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from irs_marl_env import link
-from irs_marl_env.link import namespace
+from irs_marl_env.arrays import namespace
+from irs_marl_env.physics import radio
 from irs_marl_env.solvers._cells import channel_of, flatten, unit_noise, unit_phase
 from irs_marl_env.solvers.beamforming import _receivers
 
@@ -86,13 +86,13 @@ def parallel_sweep(
     xp = namespace(H)
     phi_flat = xp.reshape(phi, (*phi.shape[:-2], phi.shape[-2] * phi.shape[-1]))
     H_scaled = unit_noise(H, 1.0, noise_power)
-    products = link.beam_products(channel_of(H_scaled, G_flat, h_flat, phi_flat), w)
+    products = radio.beam_products(channel_of(H_scaled, G_flat, h_flat, phi_flat), w)
     if not isinstance(damping, (int, float)):
         damping = damping[..., None]
     swept = _parallel_sweep(
         products,
         h_flat,
-        link.abs2(h_flat),
+        radio.abs2(h_flat),
         _beams_at_irs(G_flat, w),
         phi_flat,
         *_receivers(products, weights),
@@ -127,7 +127,7 @@ def sequential_sweep(
     xp = namespace(H)
     phi_flat = xp.reshape(phi, (*phi.shape[:-2], phi.shape[-2] * phi.shape[-1]))
     H_scaled = unit_noise(H, 1.0, noise_power)
-    products = link.beam_products(channel_of(H_scaled, G_flat, h_flat, phi_flat), w)
+    products = radio.beam_products(channel_of(H_scaled, G_flat, h_flat, phi_flat), w)
     swept = _sequential_sweep(products, h_flat, _beams_at_irs(G_flat, w), phi_flat, *_receivers(products, weights))
     return xp.reshape(swept, phi.shape)
 
@@ -137,7 +137,7 @@ def sequential_sweep(
 
 def _beams_at_irs(G: Array, w: Array) -> Array:
     """Amplitude of each beam at each element: ``(..., S, K)``."""
-    return link.beam_products(G, w)
+    return radio.beam_products(G, w)
 
 
 def _parallel_sweep(
@@ -190,7 +190,7 @@ def _sequential_sweep(products: Array, h: Array, beams: Array, phi: Array, gain:
     num_users, num_elements = h.shape[-2:]
     batch = math.prod(phi.shape[:-1])
     own = xp.conj(xp.sum(xp.conj(gain)[..., :, None] * h * xp.matrix_transpose(beams), axis=-2))
-    curvature = xp.sum(cost[..., :, None] * link.abs2(h), axis=-2) * xp.sum(link.abs2(beams), axis=-1)
+    curvature = xp.sum(cost[..., :, None] * radio.abs2(h), axis=-2) * xp.sum(radio.abs2(beams), axis=-1)
     root = xp.sqrt(cost)[..., :, None]
     own, curvature, shifts = (_batch_last(x, (batch, num_elements)) for x in (own, curvature, phi))
     state = _batch_last(root * products, (batch, num_users * num_users))

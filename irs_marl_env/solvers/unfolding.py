@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env import link
-from irs_marl_env.link import namespace
+from irs_marl_env.arrays import namespace
+from irs_marl_env.physics import radio
 from irs_marl_env.solvers._cells import channel_of, flatten, unit_phase
 from irs_marl_env.solvers.beamforming import _receivers, _wmmse_step, rzf
 from irs_marl_env.solvers.phases import _beams_at_irs, _field_and_curvature, align_phases
@@ -66,7 +66,7 @@ def unfold(
     scale = (power / noise_power) ** 0.5
     H_scaled = H * scale
     G_flat, h_flat = flatten(G, h * scale)
-    energy = link.abs2(h_flat)
+    energy = radio.abs2(h_flat)
     aligned = align_phases(H, G, h, _strength(H_scaled, start[0]))
     phi = xp.reshape(aligned, (*aligned.shape[:-2], h_flat.shape[-1]))
     channel = channel_of(H_scaled, G_flat, h_flat, phi)
@@ -93,7 +93,7 @@ def _strength(channel: Array, exponent: Array) -> Array:
 
 def _phase_update(channel: Array, G: Array, h: Array, energy: Array, w: Array, phi: Array, scalars: Array) -> Array:
     xp = namespace(channel)
-    products = link.beam_products(channel, w)
+    products = radio.beam_products(channel, w)
     receivers = _receivers(products, None)
     reached = energy, _beams_at_irs(G, w)
     field, curvature = _field_and_curvature(products, h, *reached, *receivers, interference=scalars[0])
@@ -104,8 +104,8 @@ def _phase_update(channel: Array, G: Array, h: Array, energy: Array, w: Array, p
 
 def _beam_update(channel: Array, w: Array, scalars: Array) -> Array:
     xp = namespace(channel)
-    step = _wmmse_step(channel, link.beam_products(channel, w), None)
+    step = _wmmse_step(channel, radio.beam_products(channel, w), None)
     floor = 1e-6  # of Pmax: a user without power stays without
     old, new = (xp.vecdot(x, x).real + floor for x in (w, step))
     faster = ((new / old) ** scalars[0] + scalars[1])[..., None]
-    return link.project_power(faster * step - scalars[1] * w, 1.0, "sphere")
+    return radio.project_power(faster * step - scalars[1] * w, 1.0, "sphere")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
+from irs_marl_env.engine.kernels.types import C64, F32, I64, Float, Int
+
 
 @njit(cache=True)
-def _put(out: Any, real: Any, imag: Any, parts: Any, first: Any, count: Any, scale: Any, limit: Any) -> None:
+def _put(out: F32, real: Int, imag: Int, parts: F32, first: Int, count: Int, scale: Float, limit: Float) -> None:
     """``count`` interleaved complex values from ``first``, scaled and clipped, to two places of flat ``out``."""
     for i in range(count):
         x, y = parts[first + np.uint64(2 * i)] * scale, parts[first + np.uint64(2 * i + 1)] * scale
@@ -18,7 +18,7 @@ def _put(out: Any, real: Any, imag: Any, parts: Any, first: Any, count: Any, sca
 
 
 @njit(cache=True)
-def _clear(out: Any, real: Any, imag: Any, count: Any) -> None:
+def _clear(out: F32, real: Int, imag: Int, count: Int) -> None:
     for i in range(count):
         out[real + np.uint64(i)] = np.float32(0.0)
     for i in range(count):
@@ -27,21 +27,23 @@ def _clear(out: Any, real: Any, imag: Any, count: Any) -> None:
 
 @njit(cache=True)
 def write_csi(
-    out: Any,
-    H: Any,
-    G: Any,
-    h: Any,
-    own: Any,
-    held: Any,
-    own_before: Any,
-    held_before: Any,
-    owner: Any,
-    bids: Any,
-    rho: Any,
-    scales: Any,
-    limit: Any,
+    out: F32,
+    H: C64,
+    G: C64,
+    h: C64,
+    own: F32,
+    held: F32,
+    own_before: F32,
+    held_before: F32,
+    owner: I64,
+    bids: F32,
+    rho: Int,
+    scales: F32,
+    limit: Float,
 ) -> None:
-    """``core.Core._rho`` and ``codec.CsiObservationCodec.write`` for IRSs of one size, touching what changes alone.
+    """``observations.CsiObservationCodec.observe`` with ``observe.Known.rho``, touching what changes alone.
+
+    For IRSs of one size.
 
     Args:
         out: ``(E, M, D_o)`` float32, zero in the channel blocks except where ``own_before``, ``held_before`` say so.

@@ -3,53 +3,53 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from irs_marl_env.kernels.draws import word
+from irs_marl_env.engine.kernels.random_numbers import bits_at
+from irs_marl_env.engine.kernels.types import F32, F64, I64, U64, Bits, Float, Int
 
 _TWO_PI = 2.0 * math.pi
 
 
 @njit(cache=True, inline="always")
-def _uniform(place: Any, key0: Any, key1: Any) -> Any:
-    """``streams._to_uniform`` of the word at a place."""
-    return np.float64(word(place, key0, key1) >> np.uint64(11)) * 2.0**-53
+def _uniform(index: Bits, key0: Bits, key1: Bits) -> Float:
+    """``philox.to_uniform`` of the random bits at an index."""
+    return np.float64(bits_at(index, key0, key1) >> np.uint64(11)) * 2.0**-53
 
 
 @njit(cache=True, inline="always")
-def _fold(x: Any, side: Any) -> Any:
-    """``geometry._fold`` of one coordinate."""
+def _fold(x: Float, side: Float) -> Float:
+    """``mobility._fold`` of one coordinate."""
     return side - abs(side - x % (2.0 * side))
 
 
 @njit(cache=True)
 def walk(
-    keys: Any,
-    places: Any,
-    point: Any,
-    target: Any,
-    travel: Any,
-    num_centres: Any,
-    area: Any,
-    radius: Any,
-    speed: Any,
-    new_point: Any,
-    new_target: Any,
-    new_travel: Any,
-    member: Any,
-    position: Any,
+    keys: U64,
+    index: U64,
+    point: F64,
+    target: F64,
+    travel: F64,
+    num_centres: Int,
+    area: F64,
+    radius: Float,
+    speed: Float,
+    new_point: F64,
+    new_target: F64,
+    new_travel: F64,
+    member: I64,
+    position: F64,
 ) -> None:
-    """``geometry._walk`` with the targets of ``geometry._group_points`` (centres in the area, members in a disc), and
-    ``geometry._group_position`` of the points.
+    """``mobility._walk`` with the targets of ``mobility._group_points`` (centres in the area, members in a disc), and
+    ``mobility._group_position`` of the points.
 
-    A point that arrives reads its three words of this slot; the words of the others are passed over unread.
+    A point that arrives reads its three numbers of this slot; those of the others are passed over unread.
 
     Args:
-        keys: ``(E, 2)`` uint64 Philox keys of the cause "mobility".
-        places: ``(E,)`` uint64, moved on by 3 P words.
+        keys: ``(E, 2)`` Philox keys of the cause "mobility".
+        index: ``(E,)``, moved on by 3 P numbers.
         point, target: ``(E, P, 2)`` m.
         travel: ``(E, P)`` m per slot.
         num_centres: points before this one have targets in the area, all others in the disc.
@@ -73,17 +73,17 @@ def walk(
                 new_travel[e, p] = far
                 continue
             new_point[e, p, 0], new_point[e, p, 1] = x + to_x, y + to_y
-            place = places[e] + np.uint64(3 * p)
-            u = _uniform(place, keys[e, 0], keys[e, 1])
-            v = _uniform(place + np.uint64(1), keys[e, 0], keys[e, 1])
+            first = index[e] + np.uint64(3 * p)
+            u = _uniform(first, keys[e, 0], keys[e, 1])
+            v = _uniform(first + np.uint64(1), keys[e, 0], keys[e, 1])
             if p < num_centres:
                 new_target[e, p, 0], new_target[e, p, 1] = u * area[0], v * area[1]
             else:
                 away = radius * math.sqrt(u)
                 new_target[e, p, 0] = away * math.sin(_TWO_PI * (v + 0.25))
                 new_target[e, p, 1] = away * math.sin(_TWO_PI * v)
-            new_travel[e, p] = speed * (0.5 + _uniform(place + np.uint64(2), keys[e, 0], keys[e, 1]))
-        places[e] += np.uint64(3 * num_points)
+            new_travel[e, p] = speed * (0.5 + _uniform(first + np.uint64(2), keys[e, 0], keys[e, 1]))
+        index[e] += np.uint64(3 * num_points)
         for k in range(len(member)):
             for i in range(2):
                 around = new_point[e, member[k], i] + new_point[e, num_centres + k, i]
@@ -91,8 +91,8 @@ def walk(
 
 
 @njit(cache=True, error_model="numpy")
-def large_scale(position: Any, site: Any, unit: Any, slope: Any, cell: Any, own_user: Any, amplitude: Any) -> None:
-    """``channel.ChannelModel.large_scale`` and the masks of the cells.
+def large_scale(position: F64, site: F64, unit: F32, slope: F32, cell: I64, own_user: F32, amplitude: F32) -> None:
+    """``channel.ChannelModel._cells_and_amplitudes``.
 
     Args:
         position: ``(E, K, 2)`` m.
@@ -120,9 +120,9 @@ def large_scale(position: Any, site: Any, unit: Any, slope: Any, cell: Any, own_
 
 @njit(cache=True)
 def owned_gains(
-    direct: Any, bs_irs: Any, irs_user: Any, owner: Any, cell: Any, own_direct: Any, own_bs_irs: Any, own_irs_user: Any
+    direct: F32, bs_irs: F32, irs_user: F32, owner: I64, cell: I64, own_direct: F32, own_bs_irs: F32, own_irs_user: F32
 ) -> None:
-    """``core.Core._owned_gains``: gains of links that some BS can use, zero for all others.
+    """``slot.Slot.owned_gains``: gains of links that some BS can use, zero for all others.
 
     Args:
         direct, bs_irs, irs_user: ``(E, M, K)``, ``(E, M, L)``, ``(E, L, K)`` float32.

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numba import njit
 
-from irs_marl_env.kernels.draws import cosine_sine
+from irs_marl_env.engine.kernels.random_numbers import cosine_sine
+from irs_marl_env.engine.kernels.types import C64, F32, I64, Float, Int
 
 _NONE = np.float32(0.0)
 _PER_BIT = np.float32(1.0 / math.log(2.0))
 
 
 @njit(cache=True, inline="always")
-def _limited(x: Any) -> Any:
-    """``link.limit`` to [-1, 1]."""
+def _limited(x: Float) -> Float:
+    """``arrays.limit`` to [-1, 1]."""
     return min(max(x, np.float32(-1.0)), np.float32(1.0))
 
 
 @njit(cache=True, inline="always")
-def _parts(x: Any) -> Any:
+def _parts(x: C64) -> F32:
     """Real and imaginary parts in turn, flat."""
     return x.reshape(-1).view(np.float32)
 
 
 @njit(cache=True, fastmath={"reassoc"})
-def finite(x: Any) -> bool:
+def finite(x: F32) -> bool:
     """``numpy.isfinite(x).all()`` of float32."""
     flat = x.reshape(-1)
     total = _NONE
@@ -37,7 +37,7 @@ def finite(x: Any) -> bool:
 
 
 @njit(cache=True)
-def auction(action: Any, start: Any, bids: Any, owner: Any) -> bool:
+def auction(action: F32, start: Int, bids: F32, owner: I64) -> bool:
     """Bids of actions, limited, and ``association.assign`` where no auction is tied.
 
     Args:
@@ -67,7 +67,7 @@ def auction(action: Any, start: Any, bids: Any, owner: Any) -> bool:
 
 @njit(cache=True, forceinline=True, fastmath={"contract"})
 def row_product(
-    path_real: Any, path_imag: Any, count: Any, parts: Any, at: Any, width: Any, by_real: Any, by_imag: Any
+    path_real: F32, path_imag: F32, count: Int, parts: F32, at: Int, width: Int, by_real: F32, by_imag: F32
 ) -> None:
     """Row times matrix, ``path G``: add ``Re(path[n]) G[n]`` and ``Im(path[n]) G[n]`` over n, for interleaved G.
 
@@ -96,7 +96,7 @@ def row_product(
 
 
 @njit(cache=True, forceinline=True, fastmath={"contract"})
-def _paths(h: Any, first: Any, count: Any, phi_real: Any, phi_imag: Any, path_real: Any, path_imag: Any) -> None:
+def _paths(h: F32, first: Int, count: Int, phi_real: F32, phi_imag: F32, path_real: F32, path_imag: F32) -> None:
     """``h[n] phi[n]`` from interleaved h, real and imaginary parts apart."""
     for n in range(count):
         real, imag = h[first + np.uint64(2 * n)], h[first + np.uint64(2 * n + 1)]
@@ -105,8 +105,8 @@ def _paths(h: Any, first: Any, count: Any, phi_real: Any, phi_imag: Any, path_re
 
 
 @njit(cache=True)
-def owned_channel(H: Any, G: Any, h: Any, phi: Any, owner: Any, cell: Any, out: Any) -> None:
-    """``link.cell_channel`` of every user over the IRSs its serving BS owns, without touching any other channel.
+def owned_channel(H: C64, G: C64, h: C64, phi: C64, owner: I64, cell: I64, out: C64) -> None:
+    """``radio.cell_channel`` of every user over the IRSs its serving BS owns, without touching any other channel.
 
     Args:
         H: ``(E, M, K, Nb)``, G ``(E, M, L, N, Nb)``, h ``(E, L, K, N)``, phi ``(E, L, N)``, all complex64.
@@ -146,24 +146,24 @@ def owned_channel(H: Any, G: Any, h: Any, phi: Any, owner: Any, cell: Any, out: 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def raw_slot(
-    action: Any,
-    H: Any,
-    G: Any,
-    h: Any,
-    owner: Any,
-    cell: Any,
-    elements: Any,
-    max_power: Any,
-    sphere: Any,
-    noise_power: Any,
-    rates: Any,
-    sum_rate: Any,
-    power: Any,
+    action: F32,
+    H: C64,
+    G: C64,
+    h: C64,
+    owner: I64,
+    cell: I64,
+    elements: I64,
+    max_power: Float,
+    sphere: bool,
+    noise_power: Float,
+    rates: F32,
+    sum_rate: F32,
+    power: F32,
 ) -> None:
     """One slot of raw actions: decoding, power limit, phases, channels over owned IRSs, SINR and rate.
 
-    What ``codec.RawActionCodec.decode``, ``link.power_factor``, ``link.phase_shifts``, ``link.cell_channel``,
-    ``link.sinr`` ("physical", without inter-cell interference) and ``link.rates`` make of the same arrays in turn.
+    What ``actions.RawActionCodec.decode``, ``radio.power_factor``, ``radio.phase_shifts``, ``radio.cell_channel``,
+    ``radio.sinr`` ("physical", without inter-cell interference) and ``radio.rates`` make of the same arrays in turn.
 
     Args:
         action: ``(E, M, D_a)`` float32; entries beyond [-1, 1] count as the limit.

@@ -8,11 +8,11 @@ compiles may otherwise run one optimised copy of a helper and a process that loa
 differently, and a run that is resumed would not be the run that was stopped.
 """
 
-from irs_marl_env.kernels.cell import structured_slot
-from irs_marl_env.kernels.draws import scaled_normals, scaled_normals_of_three, words
-from irs_marl_env.kernels.observation import write_csi
-from irs_marl_env.kernels.radio import auction, finite, owned_channel, raw_slot
-from irs_marl_env.kernels.street import large_scale, owned_gains, walk
+from irs_marl_env.engine.kernels.mobility import large_scale, owned_gains, walk
+from irs_marl_env.engine.kernels.observation import write_csi
+from irs_marl_env.engine.kernels.radio import auction, finite, owned_channel, raw_slot
+from irs_marl_env.engine.kernels.random_numbers import random_bits, scaled_normals, scaled_normals_of_three
+from irs_marl_env.engine.kernels.structured import structured_slot
 
 __all__ = [
     "auction",
@@ -20,11 +20,11 @@ __all__ = [
     "large_scale",
     "owned_channel",
     "owned_gains",
+    "random_bits",
     "raw_slot",
     "scaled_normals",
     "scaled_normals_of_three",
     "structured_slot",
     "walk",
-    "words",
     "write_csi",
 ]

@@ -1,8 +1,9 @@
-"""Words of counter-based streams, and numbers made of them: on the host with numpy, on a device with torch.
+"""Random bits of counter-based streams, and numbers made of them: on the host with numpy, on a device with torch.
 
-Word i of the stream with a key is word ``i mod 4`` of Philox4x64-10 (Salmon, Moraes, Dror, Shaw, "Parallel random
-numbers: as easy as 1, 2, 3", SC 2011) at counter ``i // 4 + 1``, which is the order of ``numpy.random.Philox``. The
-kernels have it a third time, compiled; the tests hold the three together, bit by bit.
+A stream is a sequence of 64-bit integers, called random bits. Entry i of the stream with a key is word ``i mod 4`` of
+Philox4x64-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011) at counter
+``i // 4 + 1``, which is the order of ``numpy.random.Philox``. Whoever else computes them is held to these bit by bit
+by the tests.
 """
 
 from __future__ import annotations
@@ -13,31 +14,33 @@ from typing import Any
 
 import numpy as np
 
+from irs_marl_env.arrays import namespace
+
 Array = Any
 
-_PIECE = 16384  # words turned into normals at once
-_AHEAD = 4096  # words made ahead per refill: enough to share the overhead, few enough to stay in the cache
+_PIECE = 16384  # random bits turned into normals at once
+_PREFETCH = 4096  # values made per refill: enough to share the overhead, few enough to stay in the cache
 
 
-class Ahead:
-    """Values of one cause made ahead by numpy, so that small draws share the cost of a large one; the same values."""
+class Prefetched:
+    """Values of one cause that numpy made in advance, so that small draws share the cost of a large one."""
 
     def __init__(self) -> None:
         self._generators: list[np.random.Philox] | None = None
         self._values: Array = None
         self._used = self._size = self._uncounted = 0
 
-    def take(self, keys: np.ndarray, places: np.ndarray, count: int, convert: Callable[[np.ndarray], Array]) -> Array:
+    def take(self, keys: np.ndarray, index: np.ndarray, count: int, convert: Callable[[np.ndarray], Array]) -> Array:
         """The next ``(E, count)`` values.
 
         Args:
             keys: ``(E, 2)`` uint64.
-            places: ``(E,)`` uint64, moved on by :meth:`taken` before.
+            index: ``(E,)`` uint64, where the streams stood when :meth:`taken` was last asked.
             count: values per environment.
-            convert: words ``(E, n)`` to values.
+            convert: random bits ``(E, n)`` to values.
         """
         if self._values is None or self._size - self._used < count:
-            self._refill(keys, places, count, convert)
+            self._refill(keys, index, count, convert)
         values = self._values[:, self._used : self._used + count]
         self._used += count
         self._uncounted += count
@@ -48,46 +51,46 @@ class Ahead:
         count, self._uncounted = self._uncounted, 0
         return count
 
-    def _refill(self, keys: np.ndarray, places: np.ndarray, count: int, convert: Callable[[np.ndarray], Array]) -> None:
+    def _refill(self, keys: np.ndarray, index: np.ndarray, count: int, convert: Callable[[np.ndarray], Array]) -> None:
         if self._generators is None:
-            begin = places + np.uint64(self._uncounted)
-            self._generators = [_philox(key, int(place)) for key, place in zip(keys, begin, strict=True)]
-        ahead = max(1, _AHEAD // max(1, count * len(keys))) * count
-        drawn = np.empty((len(keys), ahead), np.uint64)
+            begin = index + np.uint64(self._uncounted)
+            self._generators = [_philox(key, int(first)) for key, first in zip(keys, begin, strict=True)]
+        size = max(1, _PREFETCH // max(1, count * len(keys))) * count
+        bits = np.empty((len(keys), size), np.uint64)
         for row, generator in enumerate(self._generators):
-            drawn[row] = generator.random_raw(ahead)
-        fresh = convert(drawn)
-        if self._used < self._size:  # a draw of another size before; what is ready goes first
-            ready = self._values[:, self._used :]
-            fresh = np.concat([ready, fresh], axis=1) if type(fresh) is np.ndarray else _torch().cat([ready, fresh], 1)
+            bits[row] = generator.random_raw(size)
+        fresh = convert(bits)
+        if self._used < self._size:  # a draw of another size came before; what is left of it goes first
+            left = self._values[:, self._used :]
+            fresh = namespace(fresh).concat([left, fresh], axis=1)
         self._values, self._used, self._size = fresh, 0, fresh.shape[1]
 
 
-def _philox(key: np.ndarray, place: int) -> np.random.Philox:
+def _philox(key: np.ndarray, index: int) -> np.random.Philox:
     generator = np.random.Philox(key=key)
-    generator.advance(place // 4)
-    generator.random_raw(place % 4)
+    generator.advance(index // 4)
+    generator.random_raw(index % 4)
     return generator
 
 
-def to_uniform(drawn: np.ndarray) -> np.ndarray:
+def to_uniform(bits: np.ndarray) -> np.ndarray:
     """U[0, 1) float64 from the upper 53 bits."""
-    return (drawn >> np.uint64(11)) * 2.0**-53
+    return (bits >> np.uint64(11)) * 2.0**-53
 
 
-def to_normal(drawn: np.ndarray) -> np.ndarray:
-    """CN(0, 1) complex64 by Box-Muller from the word's two 32-bit halves: ``sqrt(-ln u1) exp(2 pi j u2)``.
+def to_normal(bits: np.ndarray) -> np.ndarray:
+    """CN(0, 1) complex64 by Box-Muller from the two 32-bit halves of each number: ``sqrt(-ln u1) exp(2 pi j u2)``.
 
     E|z|^2 = 1. With 32 bits ``|z|`` ends at 4.78, which cuts off a probability of 1.2e-10.
     """
-    values = np.empty(drawn.shape, np.complex64)
-    flat_words, flat_values = drawn.reshape(-1), values.reshape(-1)
+    values = np.empty(bits.shape, np.complex64)
+    flat_bits, flat_values = bits.reshape(-1), values.reshape(-1)
     # in pieces whose scratch arrays stay in the cache: four times as fast as in one go
-    size = min(_PIECE, drawn.size)
+    size = min(_PIECE, bits.size)
     halves = np.empty((size, 2), np.float32)
     scratch = np.empty((3, size), np.float32)
-    for start in range(0, drawn.size, _PIECE):
-        piece = flat_words[start : start + _PIECE]
+    for start in range(0, bits.size, _PIECE):
+        piece = flat_bits[start : start + _PIECE]
         count = piece.size
         half, (radius, angle, wave) = halves[:count], scratch[:, :count]
         half[...] = piece.view(np.uint32).reshape(count, 2)
@@ -106,7 +109,7 @@ CONVERT: dict[str, Callable[[np.ndarray], np.ndarray]] = {"uniform": to_uniform,
 
 
 # --- on a torch device ---------------------------------------------------------------------------------------------
-# int64 holds the 64 bits of a word: sums and products wrap, and a shift is made logical by a mask
+# int64 holds the 64 bits: sums and products wrap, and a shift is made logical by a mask
 
 
 def _torch() -> Any:
@@ -116,12 +119,12 @@ def _torch() -> Any:
 
 
 def to_device(values: np.ndarray, device: Any) -> Array:
-    """Words or indices as int64 on a device, bit by bit."""
+    """Random bits or indices as int64 on a device, bit by bit."""
     return _torch().from_numpy(np.array(values).view(np.int64)).to(device)
 
 
 def to_host(values: Array) -> np.ndarray:
-    """Keys or places as uint64, bit by bit."""
+    """Keys or indices as uint64, bit by bit."""
     return values if type(values) is np.ndarray else values.cpu().numpy().view(np.uint64)
 
 
@@ -146,11 +149,11 @@ def _product(factor: int, x: Array) -> tuple[Array, Array]:
     return upper, x * _signed(factor)
 
 
-def words_on_device(keys: Array, places: Array, count: int) -> Array:
-    """Words ``(E, count)`` int64 from ``places (E,)`` of the streams with ``keys (E, 2)``."""
+def bits_on_device(keys: Array, index: Array, count: int) -> Array:
+    """Random bits ``(E, count)`` int64 from ``index (E,)`` of the streams with ``keys (E, 2)``."""
     torch = _torch()
-    values = torch.arange((count + 6) // 4, device=keys.device)  # of the counter; a stream may stand inside one
-    a = (places >> 2)[:, None] + values + 1
+    counters = torch.arange((count + 6) // 4, device=keys.device)  # a stream may stand inside one of them
+    a = (index >> 2)[:, None] + counters + 1
     b = c = d = torch.zeros_like(a)
     key0, key1 = keys[:, :1], keys[:, 1:]
     for _ in range(10):
@@ -159,22 +162,22 @@ def words_on_device(keys: Array, places: Array, count: int) -> Array:
         a, b, c, d = high1 ^ b ^ key0, low1, high0 ^ d ^ key1, low0
         key0 = key0 + _signed(0x9E3779B97F4A7C15)
         key1 = key1 + _signed(0xBB67AE8584CAA73B)
-    drawn = torch.stack([a, b, c, d], dim=-1).reshape(len(keys), 4 * len(values))
-    index = (places & 3)[:, None] + torch.arange(count, device=keys.device)
-    return drawn.gather(1, index)
+    bits = torch.stack([a, b, c, d], dim=-1).reshape(len(keys), 4 * len(counters))
+    columns = (index & 3)[:, None] + torch.arange(count, device=keys.device)
+    return bits.gather(1, columns)
 
 
-def uniform_on_device(keys: Array, places: Array, count: int) -> Array:
-    """:func:`to_uniform` of :func:`words_on_device`."""
-    drawn = (words_on_device(keys, places, count) >> 11) & ((1 << 53) - 1)
-    return drawn.to(_torch().float64) * 2.0**-53
+def uniform_on_device(keys: Array, index: Array, count: int) -> Array:
+    """:func:`to_uniform` of :func:`bits_on_device`."""
+    bits = (bits_on_device(keys, index, count) >> 11) & ((1 << 53) - 1)
+    return bits.to(_torch().float64) * 2.0**-53
 
 
-def normal_on_device(keys: Array, places: Array, count: int) -> Array:
-    """:func:`to_normal` of :func:`words_on_device`, within float32 rounding."""
+def normal_on_device(keys: Array, index: Array, count: int) -> Array:
+    """:func:`to_normal` of :func:`bits_on_device`, within float32 rounding."""
     torch = _torch()
-    drawn = words_on_device(keys, places, count)
-    uniform = (drawn & _LOWER).to(torch.float32) * 2.0**-32 + 2.0**-33
+    bits = bits_on_device(keys, index, count)
+    uniform = (bits & _LOWER).to(torch.float32) * 2.0**-32 + 2.0**-33
     radius = torch.sqrt(-torch.log(uniform))
-    angle = _upper_half(drawn).to(torch.float32) * (2.0 * math.pi * 2.0**-32)
+    angle = _upper_half(bits).to(torch.float32) * (2.0 * math.pi * 2.0**-32)
     return torch.complex(radius * torch.cos(angle), radius * torch.sin(angle))

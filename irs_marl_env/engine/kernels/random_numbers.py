@@ -1,4 +1,4 @@
-"""Random words at given places of Philox streams, and complex normals made of them."""
+"""Random bits at given indices of Philox streams, and complex normals made of them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from irs_marl_env.engine.kernels.types import F32, U64, Bits, Int
+
 # Philox4x64-10, Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011
 _M0, _M1 = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
 _W0, _W1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
 _ZERO, _ONE, _TWO, _THREE = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
-_BLOCK = 512  # words turned into normals at once, a multiple of eight
+_BLOCK = 512  # numbers turned into normals at once, a multiple of eight
 
 
 @intrinsic
@@ -35,8 +37,8 @@ product: Any = _product  # called with the context numba adds
 
 
 @njit(cache=True, inline="always")
-def philox(counter: Any, key0: Any, key1: Any) -> Any:
-    """The four words of one value of the counter (whose upper three words are zero)."""
+def philox(counter: Bits, key0: Bits, key1: Bits) -> Any:
+    """The four 64-bit words of one value of the counter (whose upper three words are zero)."""
     a, b, c, d = counter, _ZERO, _ZERO, _ZERO
     for _ in range(10):
         high0, low0 = product(_M0, a)
@@ -48,7 +50,7 @@ def philox(counter: Any, key0: Any, key1: Any) -> Any:
 
 
 @njit(cache=True, inline="always")
-def _philox_pair(counter: Any, key0: Any, key1: Any) -> Any:
+def _philox_pair(counter: Bits, key0: Bits, key1: Bits) -> Any:
     """:func:`philox` of a value and the next: two chains of multiplications that the processor overlaps."""
     a, b, c, d = counter, _ZERO, _ZERO, _ZERO
     e, f, g, h = counter + _ONE, _ZERO, _ZERO, _ZERO
@@ -65,34 +67,34 @@ def _philox_pair(counter: Any, key0: Any, key1: Any) -> Any:
 
 
 @njit(cache=True, inline="always")
-def word(place: Any, key0: Any, key1: Any) -> Any:
-    """The word at one place of a stream."""
+def bits_at(index: Bits, key0: Bits, key1: Bits) -> Bits:
+    """The 64 random bits at one index of a stream."""
     # numpy's Philox increments before it generates: its first value has counter 1
-    a, b, c, d = philox((place >> _TWO) + _ONE, key0, key1)
-    which = place & _THREE
+    a, b, c, d = philox((index >> _TWO) + _ONE, key0, key1)
+    which = index & _THREE
     if which < _TWO:
         return a if which == _ZERO else b
     return c if which == _TWO else d
 
 
 @njit(cache=True)
-def words(keys: Any, places: Any, out: Any) -> None:
-    """The next words of every row; ``numpy.random.Philox.random_raw``, bit by bit.
+def random_bits(keys: U64, index: U64, out: U64) -> None:
+    """The next random bits of every row; ``numpy.random.Philox.random_raw``, bit by bit.
 
     Args:
-        keys: ``(E, 2)`` uint64 Philox keys.
-        places: ``(E,)`` uint64, index of the first word; moved on.
-        out: ``(E, count)`` uint64.
+        keys: ``(E, 2)`` Philox keys.
+        index: ``(E,)`` of the first number; moved on.
+        out: ``(E, count)``, overwritten.
     """
     for row in range(out.shape[0]):
         for i in range(out.shape[1]):
-            out[row, i] = word(places[row] + np.uint64(i), keys[row, 0], keys[row, 1])
-        places[row] += np.uint64(out.shape[1])
+            out[row, i] = bits_at(index[row] + np.uint64(i), keys[row, 0], keys[row, 1])
+        index[row] += np.uint64(out.shape[1])
 
 
 @njit(cache=True)
-def _draw(first: Any, count: Any, key0: Any, key1: Any, out: Any, at: Any) -> None:
-    """Words ``first .. first + count`` of a stream into ``out[at:]``."""
+def _draw(first: Bits, count: Bits, key0: Bits, key1: Bits, out: U64, at: Bits) -> None:
+    """Numbers ``first .. first + count`` of a stream into ``out[at:]``."""
     counter, skip, end = (first >> _TWO) + _ONE, first & _THREE, at + count
     if skip != _ZERO or count < np.uint64(8):  # the stream stands inside a value of the counter
         at = _draw_part(counter, skip, key0, key1, out, at, end)
@@ -110,7 +112,7 @@ def _draw(first: Any, count: Any, key0: Any, key1: Any, out: Any, at: Any) -> No
 
 
 @njit(cache=True)
-def _draw_part(counter: Any, skip: Any, key0: Any, key1: Any, out: Any, at: Any, end: Any) -> Any:
+def _draw_part(counter: Bits, skip: Bits, key0: Bits, key1: Bits, out: U64, at: Bits, end: Bits) -> Bits:
     """Words of one value of the counter, from ``skip`` on, into ``out[at:end]``; where they end."""
     a, b, c, d = philox(counter, key0, key1)
     if skip == _ZERO and at < end:
@@ -153,12 +155,12 @@ def cosine_sine(turn: Any) -> Any:
 
 
 @njit(cache=True, error_model="numpy")
-def _box_muller(halves: Any, count: Any, scale: Any, radius: Any, turn: Any, real: Any, imag: Any) -> None:
-    """``words.to_normal`` of ``count`` words times ``scale``; the logarithm too by polynomials that vectorise.
+def _box_muller(halves: Any, count: Int, scale: F32, radius: F32, turn: Any, real: F32, imag: F32) -> None:
+    """``philox.to_normal`` of ``count`` numbers times ``scale``; the logarithm too by polynomials that vectorise.
 
     Args:
-        halves: words as pairs of uint32, the lower half first.
-        count: of words.
+        halves: random bits as pairs of uint32, the lower half first.
+        count: of numbers.
         scale: of each number, float32.
         radius, turn: scratch, float32 and uint32.
         real, imag: float32, overwritten.
@@ -192,26 +194,26 @@ def _box_muller(halves: Any, count: Any, scale: Any, radius: Any, turn: Any, rea
 
 
 @njit(cache=True)
-def scaled_normals(keys: Any, places: Any, amplitude: Any, before: Any, out: Any) -> None:
-    """Blocks of CN(0, a^2) from given places of Philox streams.
+def scaled_normals(keys: U64, index: U64, amplitude: F32, before: F32, out: F32) -> None:
+    """Blocks of CN(0, a^2) from given indices of Philox streams.
 
-    ``words.to_normal`` of the same words times the amplitude of the block, within 2e-6 of the amplitude. Words
-    belong to places, so a block of amplitude zero costs no draw and shifts nothing.
+    ``philox.to_normal`` of the same random bits times the amplitude of the block, within 2e-6 of the amplitude. Every
+    number has its index, so a block of amplitude zero costs no draw and shifts nothing.
 
     Args:
-        keys: ``(E, 2)`` uint64 Philox keys.
-        places: ``(E,)`` uint64, index of the first word of each row; moved on.
-        amplitude: ``(E, B)`` float32.
-        before: ``(E, B)`` float32, zero for blocks of ``out`` that hold zeros already.
-        out: ``(E, B, 2 n)`` float32: the n numbers of each block (real, imaginary).
+        keys: ``(E, 2)`` Philox keys.
+        index: ``(E,)`` of the first number of each row; moved on.
+        amplitude: ``(E, B)``.
+        before: ``(E, B)``, zero for blocks of ``out`` that hold zeros already.
+        out: ``(E, B, 2 n)``: the n numbers of each block (real, imaginary).
     """
     num_rows, num_blocks, size = out.shape[0], out.shape[1], out.shape[2] // 2
     flat = out.reshape(-1)
     # runs of blocks are gathered until there is a full load for the vectorised part
-    words, turn = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint32)
+    bits, turn = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint32)
     scale, radius = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
     real, imag = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
-    halves = words.view(np.uint32)
+    halves = bits.view(np.uint32)
     begins, counts = np.empty(_BLOCK, np.uint64), np.empty(_BLOCK, np.uint64)
     loaded = pieces = 0
     for row in range(num_rows):
@@ -228,8 +230,8 @@ def scaled_normals(keys: Any, places: Any, amplitude: Any, before: Any, out: Any
             done, wanted = 0, (end - block) * size
             while done < wanted:
                 count = min(_BLOCK - loaded, wanted - done)
-                first = places[row] + np.uint64(block * size + done)
-                _draw(first, np.uint64(count), keys[row, 0], keys[row, 1], words, np.uint64(loaded))
+                first = index[row] + np.uint64(block * size + done)
+                _draw(first, np.uint64(count), keys[row, 0], keys[row, 1], bits, np.uint64(loaded))
                 _spread(amplitude[row], block, size, done, count, scale, loaded)
                 begins[pieces], counts[pieces] = 2 * ((row * num_blocks + block) * size + done), count
                 loaded, pieces, done = loaded + count, pieces + 1, done + count
@@ -238,25 +240,25 @@ def scaled_normals(keys: Any, places: Any, amplitude: Any, before: Any, out: Any
                     _interleave(flat, real, imag, pieces, begins, counts)
                     loaded = pieces = 0
             block = end
-        places[row] += np.uint64(num_blocks * size)
+        index[row] += np.uint64(num_blocks * size)
     _box_muller(halves, loaded, scale, radius, turn, real, imag)
     _interleave(flat, real, imag, pieces, begins, counts)
 
 
 @njit(cache=True)
 def scaled_normals_of_three(
-    keys0: Any, places0: Any, amplitude0: Any, before0: Any, out0: Any,
-    keys1: Any, places1: Any, amplitude1: Any, before1: Any, out1: Any,
-    keys2: Any, places2: Any, amplitude2: Any, before2: Any, out2: Any,
+    keys0: U64, index0: U64, amplitude0: F32, before0: F32, out0: F32,
+    keys1: U64, index1: U64, amplitude1: F32, before1: F32, out1: F32,
+    keys2: U64, index2: U64, amplitude2: F32, before2: F32, out2: F32,
 ) -> None:  # fmt: skip
     """:func:`scaled_normals` of three streams: a small batch would spend most of its time on the way to a kernel."""
-    scaled_normals(keys0, places0, amplitude0, before0, out0)
-    scaled_normals(keys1, places1, amplitude1, before1, out1)
-    scaled_normals(keys2, places2, amplitude2, before2, out2)
+    scaled_normals(keys0, index0, amplitude0, before0, out0)
+    scaled_normals(keys1, index1, amplitude1, before1, out1)
+    scaled_normals(keys2, index2, amplitude2, before2, out2)
 
 
 @njit(cache=True)
-def _spread(amplitude: Any, block: Any, size: Any, done: Any, count: Any, scale: Any, at: Any) -> None:
+def _spread(amplitude: F32, block: Int, size: Int, done: Int, count: Int, scale: F32, at: Int) -> None:
     """Amplitude of each of ``count`` numbers of a run of blocks, ``done`` numbers after the start of ``block``."""
     block, inside, end = block + done // size, done % size, at + count
     while at < end:
@@ -267,12 +269,12 @@ def _spread(amplitude: Any, block: Any, size: Any, done: Any, count: Any, scale:
 
 
 @njit(cache=True)
-def _interleave(flat: Any, real: Any, imag: Any, pieces: Any, begins: Any, counts: Any) -> None:
+def _interleave(flat: F32, real: F32, imag: F32, pieces: Int, begins: U64, counts: U64) -> None:
     """Put gathered pieces where they belong, real and imaginary parts in turn."""
-    place = _ZERO  # unsigned indices throughout: signed ones may be negative, which keeps loops from vectorising
+    at = _ZERO  # unsigned indices throughout: signed ones may be negative, which keeps loops from vectorising
     for piece in range(pieces):
         begin, count = begins[piece], counts[piece]
         for i in range(count):
-            flat[begin + _TWO * i] = real[place + i]
-            flat[begin + _TWO * i + _ONE] = imag[place + i]
-        place += count
+            flat[begin + _TWO * i] = real[at + i]
+            flat[begin + _TWO * i + _ONE] = imag[at + i]
+        at += count

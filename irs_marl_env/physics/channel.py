@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irs_marl_env import geometry
-from irs_marl_env import link as radio
+from irs_marl_env import arrays
+from irs_marl_env.arrays import constant, namespace
+from irs_marl_env.physics import array_response, association, deployment
+from irs_marl_env.physics.radio import abs2
 from irs_marl_env.scenario import Scenario
-from irs_marl_env.streams import Streams, load_kernels
+from irs_marl_env.streams import Streams
 from irs_marl_env.units import db_to_linear
 
 Array = Any
@@ -64,65 +66,59 @@ class ChannelModel:
         scenario: the scenario.
         xp: array namespace to work in.
         device: device to work on.
-        fast: use the compiled kernels.
     """
 
-    def __init__(self, scenario: Scenario, xp: Any, device: Any = None, fast: bool = False) -> None:
+    def __init__(self, scenario: Scenario, xp: Any, device: Any = None) -> None:
         self.scenario, self._xp, self._device = scenario, xp, device
-        self._kernels = load_kernels(fast)
-        M, L = scenario.num_bs, scenario.num_irs
-        bs, irs = geometry.bs_positions(scenario), geometry.irs_positions(scenario)
-        sites = np.concatenate([bs, irs])
-        self._site_x = self._const(sites[:, :1], np.float64)  # (M + L, 1)
-        self._site_y = self._const(sites[:, 1:2], np.float64)
-        rise = (sites[:, 2:] - scenario.user_height_m) ** 2
-        self._heights = self._const(scenario.user_height_m - sites[:, 2], np.float64)  # from every site to a user
-        self._antennas = self._const(_ula(scenario.num_antennas), np.float64)
-        self._columns_rows = tuple(self._const(a, np.float64) for a in _upa(scenario.elements, scenario.max_elements))
-        self._rise2 = self._const(rise, np.float64)  # (M + L, 1) squared height difference
-        self._may_touch = bool((rise < 1.0).any())
-        self._stations = self._const(np.arange(M)[:, None], np.int64)  # (M, 1)
-        unit_gain = [path_gain_at(scenario, "direct", 1.0)] * M + [path_gain_at(scenario, "irs_user", 1.0)] * L
-        exponent = [scenario.direct_exponent] * M + [scenario.irs_user_exponent] * L
-        # amplitude gain at 1 m, and its exponent of the squared distance, of every site; as the kernel takes them too
-        self._per_site = np.array(np.sqrt(unit_gain), np.float32), np.array(-0.25 * np.array(exponent), np.float32)
-        self._unit_amplitude, self._slope = (self._const(x[:, None], np.float32) for x in self._per_site)
+        self._set_sites()
+        self._set_gains()
+        self._set_fading()
 
-        real_elements = np.arange(scenario.max_elements) < np.array(scenario.elements, int)[:, None]
-        self._real_elements = self._const(real_elements, np.float32)  # (L, N), 0 for padding
-        distance = np.linalg.norm(bs[:, None] - irs[None], axis=-1)
-        self.bs_irs_gain = np.array(
-            [[math.sqrt(path_gain_at(scenario, "bs_irs", max(d, 1.0))) for d in row] for row in distance]
-        ).reshape(M, L)  # amplitude
-        self._bs_irs_gain = self._const(self.bs_irs_gain, np.float32)
-        self._bs_irs_gains: Array | None = None  # the same for every environment, made once
-        self._site = np.ascontiguousarray(np.concatenate([sites[:, :2], rise], axis=1))
+    def _set_sites(self) -> None:
+        """Where BSs and IRSs stand, BSs first, and their arrays."""
+        s, const = self.scenario, self._constant
+        bs, irs = deployment.bs_positions(s), deployment.irs_positions(s)
+        sites = np.concatenate([bs, irs])  # (M + L, 3)
+        self._site_x, self._site_y = const(sites[:, :1], np.float64), const(sites[:, 1:2], np.float64)
+        self._user_above = const(s.user_height_m - sites[:, 2:], np.float64)  # (M + L, 1) height of a user above a site
+        rise2 = (sites[:, 2:] - s.user_height_m) ** 2
+        self._rise2 = const(rise2, np.float64)
+        self._may_touch = bool((rise2 < 1.0).any())  # else no user comes within a metre of a site
+        self._mast_distance = np.linalg.norm(bs[:, None] - irs[None], axis=-1)  # (M, L)
+        self._antennas = const(array_response.linear_array(s.num_antennas), np.float64)
+        self._columns_rows = [const(x, np.float64) for x in array_response.planar_array(s.elements, s.max_elements)]
+        self._bs_irs_los = None
+        if s.bs_irs_rician_k_db is not None:
+            self._bs_irs_los = const(array_response.between_masts(s, bs, irs), np.complex64)
+        real_elements = np.arange(s.max_elements) < np.array(s.elements, int)[:, None]
         self._padded = not real_elements.all()
-        user = jakes_correlation(scenario.user_doppler_hz, scenario.slot_s)
-        mast = jakes_correlation(scenario.bs_irs_doppler_hz, scenario.slot_s)
-        self.correlation = {"direct": user, "irs_user": user, "bs_irs": mast}
-        self._mode = {
-            "direct": scenario.fading,
-            "irs_user": scenario.fading,
-            "bs_irs": scenario.bs_irs_fading,
-        }
-        self._shape = {
-            "direct": (M, scenario.num_users, scenario.num_antennas),
-            "bs_irs": (M, L, scenario.max_elements, scenario.num_antennas),
-            "irs_user": (L, scenario.num_users, scenario.max_elements),
-        }
-        self._causes = [f"{link}_fading" for link in self._shape]
-        rician = (scenario.direct_rician_k_db, scenario.bs_irs_rician_k_db, scenario.irs_user_rician_k_db)
-        # all channels are Rayleigh and new in every slot, and no element is missing
-        self._all_new = {*self._mode.values()} == {"iid"} and rician == (None,) * 3 and not self._padded
-        los = None
-        if scenario.bs_irs_rician_k_db is not None:
-            los = self._const(_bs_irs_line_of_sight(scenario, bs, irs), np.complex64)
-        self._bs_irs_los = los
+        self._real_elements = const(real_elements, np.float32)  # (L, N), 0 for padding
 
-    def _const(self, values: np.ndarray, dtype: Any) -> Array:
-        values = np.asarray(values, dtype=dtype)
-        return values if self._xp is np else self._xp.asarray(values, device=self._device)
+    def _set_gains(self) -> None:
+        """Amplitude gain at 1 m, and the exponent of the squared distance, of every site; gains between the masts."""
+        s = self.scenario
+        unit_gain = [path_gain_at(s, "direct", 1.0)] * s.num_bs + [path_gain_at(s, "irs_user", 1.0)] * s.num_irs
+        exponent = np.array([s.direct_exponent] * s.num_bs + [s.irs_user_exponent] * s.num_irs)
+        self._unit_amplitude = self._constant(np.sqrt(unit_gain)[:, None], np.float32)  # (M + L, 1)
+        self._slope = self._constant((-0.25 * exponent)[:, None], np.float32)
+        amplitude = [[math.sqrt(path_gain_at(s, "bs_irs", max(d, 1.0))) for d in row] for row in self._mast_distance]
+        self._bs_irs_gains = self._constant(np.array(amplitude).reshape(1, s.num_bs, s.num_irs), np.float32)
+
+    def _set_fading(self) -> None:
+        """How the scattered part of each link changes, and its shape in one environment."""
+        s = self.scenario
+        user = jakes_correlation(s.user_doppler_hz, s.slot_s)
+        mast = jakes_correlation(s.bs_irs_doppler_hz, s.slot_s)
+        self.correlation = {"direct": user, "irs_user": user, "bs_irs": mast}
+        self._mode = {"direct": s.fading, "bs_irs": s.bs_irs_fading, "irs_user": s.fading}
+        self._shape = {
+            "direct": (s.num_bs, s.num_users, s.num_antennas),
+            "bs_irs": (s.num_bs, s.num_irs, s.max_elements, s.num_antennas),
+            "irs_user": (s.num_irs, s.num_users, s.max_elements),
+        }
+
+    def _constant(self, values: Any, dtype: Any) -> Array:
+        return constant(values, dtype, self._xp, self._device)
 
     # --- large scale -------------------------------------------------------------------------------------------
 
@@ -136,28 +132,22 @@ class ChannelModel:
             cell ``(E, K)`` integer, the same as a mask ``(E, M, K)`` float32, and the amplitude gains
             ``sqrt(C0 d^-alpha)``; distances below 1 m count as 1 m.
         """
-        xp, num_envs, M = self._xp, position.shape[0], self.scenario.num_bs
-        if self._bs_irs_gains is None or self._bs_irs_gains.shape[0] != num_envs:
-            self._bs_irs_gains = xp.broadcast_to(self._bs_irs_gain, (num_envs, *self._bs_irs_gain.shape))
-        if self._kernels:
-            cell, own_user, amplitude = self._large_scale_compiled(position)
-        else:
-            x, y = self._offset(position)
-            distance2 = x * x + y * y + self._rise2
-            cell = geometry.nearest(distance2[:, :M])
-            own_user = xp.astype(cell[:, None, :] == self._stations, xp.float32)
-            if self._may_touch:
-                distance2 = xp.where(distance2 > 1.0, distance2, 1.0)
-            amplitude = self._unit_amplitude * xp.astype(distance2, xp.float32) ** self._slope
+        cell, own_user, amplitude = self._cells_and_amplitudes(position)
+        M = self.scenario.num_bs
+        if len(self._bs_irs_gains) != len(position):  # masts do not move: made once for a number of environments
+            self._bs_irs_gains = arrays.same_in_all_rows(self._bs_irs_gains[0], len(position))
         return cell, own_user, Gains(amplitude[:, :M], self._bs_irs_gains, amplitude[:, M:])
 
-    def _large_scale_compiled(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        num_envs, num_users = position.shape[:2]
-        cell = np.empty((num_envs, num_users), np.int64)
-        own_user = np.empty((num_envs, self.scenario.num_bs, num_users), np.float32)
-        amplitude = np.empty((num_envs, len(self._site), num_users), np.float32)
-        self._kernels.large_scale(position, self._site, *self._per_site, cell, own_user, amplitude)
-        return cell, own_user, amplitude
+    def _cells_and_amplitudes(self, position: Array) -> tuple[Array, Array, Array]:
+        """Cells ``(E, K)``, their masks ``(E, M, K)`` and the amplitude gains ``(E, M + L, K)`` of all sites."""
+        xp, M = self._xp, self.scenario.num_bs
+        x, y = self._offset(position)
+        distance2 = x * x + y * y + self._rise2
+        cell = deployment.nearest(distance2[:, :M])
+        if self._may_touch:
+            distance2 = xp.where(distance2 > 1.0, distance2, 1.0)
+        amplitude = self._unit_amplitude * xp.astype(distance2, xp.float32) ** self._slope
+        return cell, association.in_cell(cell, M), amplitude
 
     def _offset(self, position: Array) -> tuple[Array, Array]:
         """From every site to every user, x and y ``(E, M + L, K)``; apart, since a last axis of two is slow."""
@@ -171,8 +161,7 @@ class ChannelModel:
         for link, mode in self._mode.items():
             if mode == "frozen":  # a batch of one: the realisation cannot depend on the number of environments
                 frozen = Streams.frozen(self.scenario.frozen_seed, self._xp, self._device)
-                one = self._draw(link, frozen)
-                scattered[link] = self._xp.broadcast_to(one, (streams.num_envs, *self._shape[link]))
+                scattered[link] = arrays.same_in_all_rows(self._draw(link, frozen)[0], streams.num_envs)
             elif mode != "iid":
                 scattered[link] = self._draw(link, streams)
         return scattered
@@ -205,10 +194,6 @@ class ChannelModel:
             streams: advanced for ``iid`` links.
             G: BS-IRS channels of the last slot, returned again where nothing in them changes.
         """
-        if self._all_new:
-            shapes = (self._shape[link][gain.ndim - 1 :] for link, gain in zip(self._shape, gains, strict=True))
-            draws = zip(self._causes, gains, shapes, strict=True)
-            return Channels(*streams.scaled_normals(list(draws)))
         s = self.scenario
         direct_los, irs_user_los = self._line_of_sight(position)
         H = self._channel("direct", gains.direct, scattered, direct_los, s.direct_rician_k_db, streams)
@@ -248,38 +233,31 @@ class ChannelModel:
         if s.direct_rician_k_db is None and s.irs_user_rician_k_db is None:
             return None, None
         x, y = self._offset(position)
-        rise = xp.broadcast_to(self._heights[:, None], x.shape)
+        rise = xp.broadcast_to(self._user_above, x.shape)
         distance = xp.sqrt(x * x + y * y + rise**2)
-        across = y / distance  # direction cosines along y and z
-        up = rise / distance
-        M = s.num_bs
+        across, up = y / distance, rise / distance  # direction cosines along y and z
         phase = -2 * math.pi / s.wavelength_m * distance[..., None]
-        direct = irs_user = None
+        M, direct, irs_user = s.num_bs, None, None
         if s.direct_rician_k_db is not None:
-            direct = _unit(phase[:, :M] + math.pi * across[:, :M, :, None] * self._antennas, xp)
+            direct = array_response.at_linear_array(phase[:, :M], across[:, :M], self._antennas)
         if s.irs_user_rician_k_db is not None and s.num_irs:
-            column, row = self._columns_rows
-            at_irs = across[:, M:, :, None] * column[:, None] + up[:, M:, :, None] * row[:, None]
-            irs_user = _unit(phase[:, M:] + math.pi * at_irs, xp)
+            irs_user = array_response.at_planar_array(phase[:, M:], across[:, M:], up[:, M:], *self._columns_rows)
         return direct, irs_user
 
     # --- channel state information --------------------------------------------------------------------------------
 
-    def estimate(self, true: Channels, gains: Gains, streams: Streams) -> Channels:
-        """What the BSs know: the true channels plus independent CN errors of variance
-        ``csi_error_variance`` times the path gain of the link (0: the very same arrays)."""
+    def estimate(self, true: Channels, gains: Gains, streams: Streams) -> Channels | None:
+        """What the BSs know: the true channels plus independent CN errors of variance ``csi_error_variance`` times the
+        path gain of the link; ``None`` without errors."""
         variance = self.scenario.csi_error_variance
         if variance == 0:
-            return true
+            return None
         scale = math.sqrt(variance)
         known = {}
         for link, channel, gain in zip(self._shape, true, gains, strict=True):
             error = streams.scaled_normal("csi_error", scale * gain, *self._shape[link][gain.ndim - 1 :])
             known[link] = channel + self._without_padding(link, error)
         return Channels(*known.values())
-
-
-# --- line of sight ----------------------------------------------------------------------------------------------
 
 
 def _rician(scattered: Array, line_of_sight: Array, k_db: float | None) -> Array:
@@ -289,42 +267,9 @@ def _rician(scattered: Array, line_of_sight: Array, k_db: float | None) -> Array
     return math.sqrt(kappa / (kappa + 1)) * line_of_sight + math.sqrt(1 / (kappa + 1)) * scattered
 
 
-def _unit(phase: Array, xp: Any) -> Array:
-    return xp.astype(xp.cos(phase) + 1j * xp.sin(phase), xp.complex64)
-
-
-def _ula(num_antennas: int) -> np.ndarray:
-    """Index of each antenna of a half-wavelength uniform linear array along y."""
-    return np.arange(num_antennas)
-
-
-def _upa(elements: tuple[int, ...], max_elements: int) -> tuple[np.ndarray, np.ndarray]:
-    """Column (y) and row (z) index ``(L, N)`` of each element of half-wavelength planar arrays, as square as can be."""
-    index = np.arange(max_elements)
-    columns = [n // max(r for r in range(1, math.isqrt(n) + 1) if n % r == 0) for n in elements]
-    return np.array([index % c for c in columns]), np.array([index // c for c in columns])
-
-
-def _bs_irs_line_of_sight(scenario: Scenario, bs: np.ndarray, irs: np.ndarray) -> np.ndarray:
-    """Line of sight ``(M, L, N, Nb)`` between the masts: array responses at both ends, phase of the distance.
-
-    Far field: the path of an element at p towards a unit direction u is shorter by ``p . u``.
-    """
-    offset = irs[None] - bs[:, None]  # (M, L, 3)
-    distance = np.linalg.norm(offset, axis=-1)
-    direction = offset / np.maximum(distance, 1e-9)[..., None]
-    at_bs = np.pi * direction[..., 1, None] * _ula(scenario.num_antennas)  # (M, L, Nb)
-    if not scenario.num_irs:
-        return np.zeros((scenario.num_bs, 0, scenario.max_elements, scenario.num_antennas), complex)
-    column, row = _upa(scenario.elements, scenario.max_elements)
-    at_irs = -np.pi * (direction[..., 1, None] * column + direction[..., 2, None] * row)  # (M, L, N)
-    phase = -2 * np.pi / scenario.wavelength_m * distance
-    return np.exp(1j * (phase[..., None, None] + at_irs[..., None] + at_bs[..., None, :]))
-
-
 def element_energy(G: Array, h: Array) -> Array:
     """Mean received gain over an IRS with random phases, ``sum_n |h_{l,k,n}|^2 ||G_{m,l,n}||^2``: ``(E, M, K, L)``."""
-    xp = radio.namespace(h)
-    from_bs = xp.sum(radio.abs2(G), axis=-1)  # (E, M, L, N)
-    energy = xp.sum(from_bs[:, :, :, None, :] * radio.abs2(h)[:, None], axis=-1)  # (E, M, L, K)
+    xp = namespace(h)
+    from_bs = xp.sum(abs2(G), axis=-1)  # (E, M, L, N)
+    energy = xp.sum(from_bs[:, :, :, None, :] * abs2(h)[:, None], axis=-1)  # (E, M, L, K)
     return xp.matrix_transpose(energy)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from irs_marl_env import link, solvers
+from irs_marl_env.physics import radio
+from irs_marl_env.solvers.alternating import refine
+from irs_marl_env.solvers.beamforming import rzf
+from irs_marl_env.solvers.phases import align_phases
 
 Array = Any
 
@@ -22,7 +25,7 @@ def decode_structured(
     and the regulariser on the resulting channel, then ``sweeps`` rounds of {WMMSE step, parallel phase sweep}.
 
     Args:
-        named: of :class:`irs_marl_env.codec.StructuredActionCodec`, leading axes ``...``.
+        named: of :class:`irs_marl_env.spaces.actions.StructuredActionCodec`, leading axes ``...``.
         H: ``(..., K, Nb)``, zero for users of other cells.
         G: ``(..., L, N, Nb)``.
         h: ``(..., L, K, N)``, zero for IRSs the BS may not use and users of other cells.
@@ -33,7 +36,7 @@ def decode_structured(
     Returns:
         ``w (..., K, Nb)`` sqrt(W) and ``phi (..., L, N)``.
     """
-    phi = solvers.align_phases(H, G, h, named["focus"])
-    h_eff = link.cell_channel(H, G, h, phi)
-    w = solvers.rzf(h_eff, power, noise_power, named["powers"], named["regularizer"])
-    return solvers.refine(H, G, h, w, phi, power, noise_power, sweeps=sweeps)
+    phi = align_phases(H, G, h, named["focus"])
+    h_eff = radio.cell_channel(H, G, h, phi)
+    w = rzf(h_eff, power, noise_power, named["powers"], named["regularizer"])
+    return refine(H, G, h, w, phi, power, noise_power, sweeps=sweeps)

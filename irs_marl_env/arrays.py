@@ -1,0 +1,162 @@
+"""Numpy arrays and torch tensors: the only module that asks which of the two it has been given.
+
+All else in the package calls these functions, or the array namespace ``xp`` (``numpy``, or
+``array_api_compat.torch``), and reads the same for both.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace
+
+Array = Any  # a numpy array or a torch tensor
+BACKENDS = ("numpy", "torch")
+
+
+def backend(name: str, device: Any) -> tuple[Any, Any]:
+    """Array namespace and device of a backend by name.
+
+    Args:
+        name: ``"numpy"``, or ``"torch"`` (extra ``train``).
+        device: torch device; ``None`` is the CPU.
+
+    Raises:
+        ValueError: an unknown backend, or a device that it does not have.
+        ImportError: ``"torch"`` without PyTorch.
+    """
+    if name == "numpy":
+        if device not in (None, "cpu"):
+            raise ValueError(f"device={device!r}: the numpy backend lives on the CPU; use backend='torch'")
+        return np, None
+    if name != "torch":
+        raise ValueError(f"backend={name!r}: must be one of {', '.join(map(repr, BACKENDS))}")
+    try:
+        import array_api_compat.torch as xp
+        import torch
+    except ImportError as error:
+        raise ImportError("backend='torch' needs PyTorch: pip install 'irs-marl-env[train]'") from error
+    return xp, torch.device("cpu" if device is None else device)
+
+
+def namespace(x: Array) -> Any:
+    """Array namespace of ``x``: numpy itself (2.x follows the standard), or array-api-compat's for the others."""
+    return np if type(x) is np.ndarray else array_namespace(x)
+
+
+def on_host(x: Array) -> bool:
+    """Whether asking for a value of ``x`` costs nothing: on an accelerator the host would wait for the answer."""
+    return type(x) is np.ndarray
+
+
+# --- from one kind of array to another ------------------------------------------------------------------------------
+
+
+def constant(values: Any, dtype: Any, xp: Any, device: Any = None) -> Array:
+    """An array of a namespace that holds ``values``; of numpy without a copy where possible."""
+    array = np.asarray(values, dtype=dtype)
+    return array if xp is np else xp.asarray(array, device=device)
+
+
+def to_numpy(x: Array) -> np.ndarray:
+    """``x`` on the host, without its gradient; a numpy array as it is."""
+    return x if isinstance(x, np.ndarray) else x.detach().cpu().numpy()
+
+
+def as_float32(x: Any, xp: Any, device: Any = None) -> Array:
+    """``x`` as a contiguous float32 array of a namespace; a tensor keeps its graph."""
+    if xp is np:
+        return np.ascontiguousarray(x, dtype=np.float32)
+    if hasattr(x, "requires_grad"):
+        return x.to(device=device, dtype=xp.float32)
+    return xp.asarray(x, dtype=xp.float32, device=device)
+
+
+def copy(x: Array) -> Array:
+    """A copy with memory of its own; of a tensor with its graph."""
+    return x.copy() if isinstance(x, np.ndarray) else x.clone()
+
+
+def detached(x: Array) -> Array:
+    """``x`` without the graph that gradients would flow back through."""
+    return x if isinstance(x, np.ndarray) else x.detach()
+
+
+def real_and_imag(x: Array) -> Array:
+    """Real and imaginary parts of a complex array ``(...)`` as a view ``(..., 2)``."""
+    if type(x) is np.ndarray:
+        return x.view(np.float32).reshape(*x.shape, 2)
+    import torch
+
+    return torch.view_as_real(x)
+
+
+# --- rows: the leading axis, one environment each -------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def index_grid(xp: Any, rows: int, columns: int, device: Any) -> tuple[Array, Array]:
+    """Integers ``(rows, 1)`` and ``(columns,)`` that together address a matrix; made once for each size."""
+    return xp.arange(rows, device=device)[:, None], xp.arange(columns, device=device)
+
+
+def row_index(x: Array) -> Array:
+    """``(E, 1)`` integers that address the rows of ``x (E, ...)`` in integer-array indexing."""
+    return index_grid(namespace(x), x.shape[0], 1, x.device)[0]
+
+
+def same_in_all_rows(x: Array, num_rows: int) -> Array:
+    """``x (...)`` as ``(num_rows, ...)`` without copying it; :func:`is_same_in_all_rows` recognises the result."""
+    return namespace(x).broadcast_to(x, (num_rows, *x.shape))
+
+
+def is_same_in_all_rows(x: Array) -> bool:
+    """Whether one row stands for all of them in memory, as :func:`same_in_all_rows` makes it."""
+    return bool((x.strides[0] if isinstance(x, np.ndarray) else x.stride(0)) == 0)
+
+
+def with_rows(x: Array, rows: np.ndarray, new: Array) -> Array:
+    """A copy of ``x (E, ...)`` with ``new (n, ...)`` in its rows ``rows (n,)``.
+
+    What is the same in all rows is so for ever, in new episodes too, and is returned as it is.
+    """
+    if is_same_in_all_rows(x):
+        return x
+    if isinstance(x, np.ndarray):
+        out = x.copy()
+        out[rows] = new
+        return out
+    return x.index_copy(0, namespace(x).asarray(rows, device=x.device), new)
+
+
+# --- elementwise, each the quickest way that numpy has --------------------------------------------------------------
+
+
+def limit(x: Array, low: float, high: float) -> Array:
+    """``x`` clipped to ``[low, high]``; a third of the time of ``clip`` for small numpy arrays."""
+    if type(x) is np.ndarray:
+        return np.minimum(np.maximum(x, low), high)
+    return namespace(x).clip(x, low, high)
+
+
+def at_least(x: Array, low: float) -> Array:
+    """``x`` where it is above ``low``, else ``low``."""
+    return np.maximum(x, low) if type(x) is np.ndarray else namespace(x).clip(x, low, None)
+
+
+def clip_in_place(x: Array, low: float, high: float) -> None:
+    """Clip the entries of ``x`` where they stand."""
+    if type(x) is np.ndarray:
+        np.minimum(np.maximum(x, low, out=x), high, out=x)
+    else:
+        namespace(x).clip(x, low, high, out=x)
+
+
+def multiply_into(out: Array, a: Array, b: Array) -> None:
+    """``out[...] = a * b``, without a temporary array where numpy can."""
+    if type(out) is np.ndarray:
+        np.multiply(a, b, out=out)
+    else:
+        out[...] = a * b

@@ -1,0 +1,230 @@
+"""How a value from outside is checked and refused: one message that names it, shows it and says what is allowed."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import operator
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+LONGEST = 80  # characters of a value that are shown
+
+
+def refusal(name: str, value: object, allowed: str) -> ValueError:
+    """The error for a value that is not allowed, to be raised by the caller."""
+    shown = repr(value)
+    return ValueError(f"{name}={shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + '...'}: must be {allowed}")
+
+
+def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """``value`` as an int in ``[low, high]``.
+
+    Raises:
+        ValueError: it is no integer (a bool is none), or out of range.
+    """
+    return Whole(low, high)(name, value)
+
+
+def check_seed(seed: Any) -> int | None:
+    """A seed as ``reset`` takes it: ``None`` or a non-negative integer."""
+    if seed is None:
+        return None
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise refusal("seed", seed, "None or a non-negative integer")
+    return int(seed)
+
+
+# --- kinds of values: each is called with a name and a value, and returns the value or raises ValueError ------------
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An integer in ``[low, high]``."""
+
+    low: int
+    high: int | None = None
+    optional: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        text = f"an integer >= {self.low}" if self.high is None else f"an integer in [{self.low}, {self.high}]"
+        return text + (" or None" if self.optional else "")
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """The value as an int."""
+        if self.optional and value is None:
+            return None
+        if isinstance(value, (bool, np.bool_)):
+            raise refusal(name, value, self.allowed)
+        try:
+            number = operator.index(value)
+        except TypeError:
+            raise refusal(name, value, self.allowed) from None
+        if number < self.low or (self.high is not None and number > self.high):
+            raise refusal(name, value, self.allowed)
+        return number
+
+
+@dataclass(frozen=True)
+class Real:
+    """A finite number in ``[low, high]``, or in ``(low, high]`` with ``above``."""
+
+    low: float
+    high: float
+    optional: bool = False
+    above: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        text = f"a finite number in {'(' if self.above else '['}{self.low:g}, {self.high:g}]"
+        return text + (" or None" if self.optional else "")
+
+    def __call__(self, name: str, value: Any) -> float | None:
+        """The value as a float."""
+        if self.optional and value is None:
+            return None
+        if isinstance(value, (bool, np.bool_, str, bytes)):
+            raise refusal(name, value, self.allowed)
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise refusal(name, value, self.allowed) from None
+        if not math.isfinite(number) or not self.low <= number <= self.high or (self.above and number == self.low):
+            raise refusal(name, value, self.allowed)
+        return number
+
+
+@dataclass(frozen=True)
+class Flag:
+    """True or False."""
+
+    allowed: str = "True or False"
+
+    def __call__(self, name: str, value: Any) -> bool:
+        """The value as a bool."""
+        if not isinstance(value, (bool, np.bool_)):
+            raise refusal(name, value, self.allowed)
+        return bool(value)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some names."""
+
+    names: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        return "one of " + ", ".join(map(repr, self.names))
+
+    def __call__(self, name: str, value: Any) -> str:
+        """The value as it is."""
+        if not isinstance(value, str) or value not in self.names:
+            raise refusal(name, value, self.allowed)
+        return value
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A name in a dict of built-in strategies or, if that is open, an object that can do what they can.
+
+    The dict is the one list of the names: it stands beside the strategies themselves, above the scenario, so it is
+    given as the place where it stands and looked up when a value is checked.
+
+    Args:
+        table: ``"module:DICT"``.
+        methods: what an object must have; ``("__call__",)`` is a function. Without any only names are allowed.
+    """
+
+    table: str
+    methods: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The built-in names."""
+        return tuple(look_up(self.table))
+
+    @property
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        text = "one of " + ", ".join(map(repr, self.names))
+        if not self.methods:
+            return text
+        able = "a callable" if self.methods == ("__call__",) else f"an object with {', '.join(self.methods)}"
+        return f"{text}, or {able}"
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """The value as it is."""
+        if isinstance(value, str):
+            if value in self.names:
+                return value
+        elif self.methods and all(callable(getattr(value, method, None)) for method in self.methods):
+            return value
+        raise refusal(name, value, self.allowed)
+
+    def chosen(self, value: Any) -> Any:
+        """The strategy itself: what a name stands for, or the object that was given."""
+        return look_up(self.table)[value] if isinstance(value, str) else value
+
+
+# --- objects by reference -------------------------------------------------------------------------------------------
+
+
+def look_up(reference: str) -> Any:
+    """The object that ``"module:name"`` names; the module is imported.
+
+    Raises:
+        ValueError: there is no such module, or nothing of that name in it.
+    """
+    module, _, path = reference.partition(":")
+    try:
+        found = importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{reference!r} names nothing that can be imported: {error}") from None
+    return found
+
+
+def reference_to(value: Any, portable: bool = True) -> str:
+    """``"module:name"`` of a function, a class, or an object that stands in a module under a name.
+
+    Args:
+        value: what to name.
+        portable: refuse what stands in the script that runs, where another program would look in its own script.
+
+    Raises:
+        ValueError: there is no such name (a lambda, a function inside another, an object that was made on the way), so
+            nobody could find the value again.
+    """
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(name, str):  # neither a function nor a class: some name that a module has for it
+        places = ((m, n) for m, loaded in list(sys.modules.items()) for n, x in _names(loaded) if x is value)
+        module, name = next(places, (None, None))
+    if module is not None and name is not None and _finds(f"{module}:{name}", value):
+        if module != "__main__" or not portable:
+            return f"{module}:{name}"
+        raise ValueError(f"{name!r} stands in the script that runs: move it to a module that can be imported elsewhere")
+    raise ValueError(f"{value!r} has no name by which it could be found again: define it at the top level of a module")
+
+
+def _names(module: Any) -> list[tuple[str, Any]]:
+    return list(getattr(module, "__dict__", {}).items())
+
+
+def _finds(reference: str, value: Any) -> bool:
+    try:
+        return look_up(reference) is value
+    except ValueError:
+        return False
+
+
+Check = Callable[[str, Any], Any]

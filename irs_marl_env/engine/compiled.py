@@ -1,0 +1,282 @@
+"""The parts of a step with kernels (extra ``fast``), by the names that :mod:`irs_marl_env.engine.core` asks for.
+
+Each part is the plain one with some methods overridden by a kernel that computes the same. This module alone imports
+kernels, and it alone knows for which options each of them holds: for all others the plain method is called. The tests
+hold every kernel to what it overrides.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from irs_marl_env import philox, streams
+from irs_marl_env.engine import kernels, observe, slot
+from irs_marl_env.engine.buffers import SMALL, Pool
+from irs_marl_env.engine.plain import observer as plain_observer
+from irs_marl_env.engine.state import State
+from irs_marl_env.physics import channel
+from irs_marl_env.physics.channel import Channels, Gains
+from irs_marl_env.physics.mobility import MOBILITY, Mobility, MobilityConstants, Motion
+from irs_marl_env.scenario import Scenario
+from irs_marl_env.spaces.layout import CSI_LIMIT
+from irs_marl_env.spaces.observations import CsiObservationCodec
+
+__all__ = ["ChannelModel", "Slot", "Streams", "mobility", "observer"]
+
+Array = Any
+LARGE_SYSTEM = 64  # users and antennas from which BLAS solves a single cell quicker (docs/performance.md)
+
+
+# --- a slot ---------------------------------------------------------------------------------------------------------
+
+
+class Slot(slot.Slot):
+    """Owners and rates by kernels."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        s = scenario
+        self.decodes = not (s.num_bs == 1 and min(s.num_users, s.num_antennas) >= LARGE_SYSTEM)
+        default = (s.reflection, s.sinr, s.phase_bits, s.inter_cell_interference)
+        default_link = default == ("owned", "physical", None, False)
+        # the decoder of structured actions knows the rates as well, where CSI is the truth about all owned IRSs
+        truth_known = s.csi_error_variance == 0 and (s.csi == "all" or s.association_delay == 1)
+        self.whole_slot = default_link and (s.action == "raw" or (self.decodes and truth_known))
+        self._elements = np.array(s.elements, np.int64)
+        self._limits = np.float32(s.tx_power_w), s.power == "sphere", np.float32(s.noise_power_w)
+
+    def finite(self, action: Array) -> bool:
+        return kernels.finite(action)
+
+    def auction(self, action: Array, streams: streams.Streams) -> tuple[Array, Array]:
+        if not self.whole_slot:
+            return super().auction(action, streams)
+        s = self.scenario
+        bids = np.empty((len(action), s.num_bs, s.num_irs), np.float32)
+        owner = np.empty((len(action), s.num_irs), np.int64)
+        tied = kernels.auction(action, self.action_codec.layout.slices["bids"].start, bids, owner)
+        if tied or s.contention != "auction":
+            owner = self._decide(bids, streams)
+        return bids, owner
+
+    def owned_gains(self, gains: Gains, own_user: Array, owner: Array, cell: Array) -> Gains:
+        owned = Gains(*(np.empty(gain.shape, np.float32) for gain in gains))
+        kernels.owned_gains(*gains, owner, cell, *owned)
+        return owned
+
+    def rates(self, state: State, action: Array, owner: Array) -> tuple[Array, Array, Array]:
+        if not self.whole_slot:
+            return super().rates(state, action, owner)
+        if self.scenario.action == "structured":
+            return self._structured(state, self.decode(action), owner)[2:]
+        results = self._empty_results(len(action))
+        kernels.raw_slot(action, *state.channels, owner, state.cell, self._elements, *self._limits, *results)
+        return results
+
+    def _beams_and_phases(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, Array]:
+        if not self.decodes:
+            return super()._beams_and_phases(state, named, owner)
+        return self._structured(state, named, owner)[:2]
+
+    def _structured(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Any, ...]:
+        """Beams and phases, and what the BSs expect of them: rates, their sums and powers."""
+        s = self.scenario
+        reach = self.reach(state, owner)
+        if s.csi == "owned":
+            reach = reach & (state.owner == owner)[..., None]
+        w = np.zeros(state.csi.H.shape, np.complex64)
+        phi = np.ones((*owner.shape, s.max_elements), np.complex64)
+        results = w, phi, *self._empty_results(len(owner))
+        weights = named["focus"], named["powers"], named["regularizer"]
+        cells = *state.csi, owner, state.cell, reach, self._elements
+        kernels.structured_slot(*weights, *cells, s.tx_power_w, s.noise_power_w, s.sweeps, *results)
+        return results
+
+    def _empty_results(self, num_envs: int) -> tuple[Array, Array, Array]:
+        """Memory for rates ``(E, K)``, their sums ``(E, M)`` and powers ``(E, M)``."""
+        s = self.scenario
+        rates, sum_rate, power = (np.empty((num_envs, n), np.float32) for n in (s.num_users, s.num_bs, s.num_bs))
+        return rates, sum_rate, power
+
+    def _owned_channel(self, state: State, owner: Array, phi: Array) -> Array:
+        if self.scenario.reflection != "owned":
+            return super()._owned_channel(state, owner, phi)
+        H, G, h = state.channels
+        out = np.empty((len(H), *H.shape[2:]), np.complex64)
+        kernels.owned_channel(H, G, h, phi, owner, state.cell, out)
+        return out
+
+
+# --- observations ---------------------------------------------------------------------------------------------------
+
+
+class _CsiObserver(observe.Observer):
+    """CSI observations by a kernel, which writes what has changed; large ones in memory with no outside reference."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._pool = Pool()
+        self._ones: dict[int, tuple[Array, Array]] = {}
+        rho = ("none", "owner", "bids").index(self.scenario.rho)
+        self._written_as = rho, self.codec.factors, np.float32(CSI_LIMIT)
+
+    def observe(self, state: State) -> Array:
+        own, all_users_all_irs = state.own_user, self._all_ones_masks(len(state.own_user))
+        held = all_users_all_irs[1] if self.scenario.csi == "all" else observe.Known(state, self).held
+        shape, holds = (*own.shape[:2], self.codec.size), all_users_all_irs  # fresh memory may hold anything
+        if math.prod(shape) <= SMALL:
+            out = np.empty(shape, np.float32)
+        else:
+            buffer = self._pool.take(shape, lambda: (np.zeros_like(own), np.zeros_like(held)))
+            out = buffer.array
+            if self.read_only:  # memory that could be written into may hold anything, too
+                holds = buffer.holds
+            buffer.holds = own, held
+        kernels.write_csi(out, *state.csi, own, held, *holds, state.owner, state.bids, *self._written_as)
+        view = out.view()  # never the buffer's own array
+        view.flags.writeable = not self.read_only
+        return view
+
+    def _all_ones_masks(self, num_envs: int) -> tuple[Array, Array]:
+        """Masks of all users ``(E, M, K)`` and all IRSs ``(E, M, L)``, made once."""
+        if num_envs not in self._ones:
+            s = self.scenario
+            users, irs = (np.ones((num_envs, s.num_bs, size), np.float32) for size in (s.num_users, s.num_irs))
+            self._ones[num_envs] = users, irs
+        return self._ones[num_envs]
+
+
+def observer(scenario: Scenario, xp: Any, device: Any, read_only: bool) -> observe.Observer:
+    """The observer of a scenario; the kernel writes CSI of IRSs that are all of one size."""
+    plain = plain_observer(scenario, xp, device, read_only)
+    covered = isinstance(plain.codec, CsiObservationCodec) and not plain.codec.padded
+    return _CsiObserver(scenario, xp, device, read_only) if covered else plain
+
+
+# --- channels -------------------------------------------------------------------------------------------------------
+
+
+class ChannelModel(channel.ChannelModel):
+    """Cells and path loss by a kernel, and the draws of a slot in which every channel is new by another."""
+
+    def __init__(self, scenario: Scenario, xp: Any, device: Any) -> None:
+        super().__init__(scenario, xp, device)
+        s = scenario
+        self._site = np.concatenate([self._site_x, self._site_y, self._rise2], axis=1)  # (M + L, 3)
+        self._per_site = self._unit_amplitude[:, 0].copy(), self._slope[:, 0].copy()
+        rician = (s.direct_rician_k_db, s.bs_irs_rician_k_db, s.irs_user_rician_k_db)
+        self._all_new = (s.fading, s.bs_irs_fading) == ("iid", "iid") and rician == (None,) * 3 and not self._padded
+
+    def _cells_and_amplitudes(self, position: Array) -> tuple[Array, Array, Array]:
+        num_envs, num_users = position.shape[:2]
+        cell = np.empty((num_envs, num_users), np.int64)
+        own_user = np.empty((num_envs, self.scenario.num_bs, num_users), np.float32)
+        amplitude = np.empty((num_envs, len(self._site), num_users), np.float32)
+        kernels.large_scale(position, self._site, *self._per_site, cell, own_user, amplitude)
+        return cell, own_user, amplitude
+
+    def channels(
+        self, gains: Gains, scattered: dict[str, Array], position: Array, streams: Any, G: Array | None = None
+    ) -> Channels:
+        if not self._all_new:
+            return super().channels(gains, scattered, position, streams, G)
+        draws = [
+            (f"{link}_fading", gain, self._shape[link][gain.ndim - 1 :])
+            for link, gain in zip(self._shape, gains, strict=True)
+        ]
+        return Channels(*streams.three_scaled_normals(draws))
+
+
+# --- walks ----------------------------------------------------------------------------------------------------------
+
+
+def _walk(constants: MobilityConstants, motion: Motion, streams: streams.Streams, member: Array) -> Motion:
+    """``mobility._walk``, drawing for those who arrive alone, and the users' positions around ``member`` if any."""
+    s, position = constants.scenario, motion["position"]
+    point, target, travel = motion["point"], motion["target"], motion["travel"]
+    walked = {"point": np.empty(point.shape), "target": np.empty(point.shape), "travel": np.empty(travel.shape)}
+    walked["position"] = np.empty(position.shape) if len(member) else walked["point"]
+    num_centres = point.shape[1] - len(member)
+    stream = streams.keys["mobility"], streams.index["mobility"]
+    limits = num_centres, constants.area, s.group_radius_m, s.slot_s * s.speed_mps
+    results = walked["point"], walked["target"], walked["travel"], member, walked["position"]
+    kernels.walk(*stream, point, target, travel, *limits, *results)
+    return walked
+
+
+def _group_advance(constants: MobilityConstants, motion: Motion, streams: streams.Streams) -> Motion:
+    return _walk(constants, motion, streams, constants.member)
+
+
+def _waypoint_advance(constants: MobilityConstants, motion: Motion, streams: streams.Streams) -> Motion:
+    return _walk(constants, motion, streams, constants.member[:0])
+
+
+_ADVANCE = {"group": _group_advance, "random_waypoint": _waypoint_advance}
+
+
+def mobility(scenario: Scenario) -> Any:
+    """The mobility model of a scenario; the kernel walks by random waypoint."""
+    name = scenario.mobility
+    if isinstance(name, str) and name in _ADVANCE:
+        return Mobility(MOBILITY[name].start, _ADVANCE[name])
+    return scenario.strategy("mobility")
+
+
+# --- random numbers -------------------------------------------------------------------------------------------------
+
+# normals by a kernel, within 2e-6; not those of "velocity": a Rician phase makes more of a rounded position
+_COMPILED_CAUSES = ("direct_fading", "bs_irs_fading", "irs_user_fading", "csi_error")
+_Prepared = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+class Streams(streams.Streams):
+    """The same random bits; the memory of large draws is used again once nobody refers to it."""
+
+    def _set_position(self, keys: dict[str, Array], index: dict[str, Array]) -> None:
+        super()._set_position(keys, index)
+        self._pools: dict[tuple[Any, ...], Pool] = {}
+
+    def complex_normal(self, cause: str, *shape: int) -> Array:
+        if cause not in _COMPILED_CAUSES:
+            return super().complex_normal(cause, *shape)
+        return self.scaled_normal(cause, np.ones((self.num_envs, 1), np.float32), *shape)[:, 0]
+
+    def scaled_normal(self, cause: str, amplitude: Array, *shape: int) -> Array:
+        if cause not in _COMPILED_CAUSES:
+            return super().scaled_normal(cause, amplitude, *shape)
+        prepared = self._prepare(cause, amplitude, shape)
+        kernels.scaled_normals(*prepared)
+        return _complex(prepared, amplitude, shape)
+
+    def three_scaled_normals(self, draws: list[tuple[str, Array, tuple[int, ...]]]) -> list[Array]:
+        """:meth:`scaled_normal` of three draws ``(cause, amplitude, shape)`` by one call of a kernel."""
+        prepared = [self._prepare(*draw) for draw in draws]
+        kernels.scaled_normals_of_three(*prepared[0], *prepared[1], *prepared[2])
+        return [_complex(p, amplitude, shape) for p, (_, amplitude, shape) in zip(prepared, draws, strict=True)]
+
+    def _prepare(self, cause: str, amplitude: Array, shape: tuple[int, ...]) -> _Prepared:
+        """What the kernel takes: keys, index, amplitudes, the amplitudes of what the memory holds, and that memory."""
+        count = math.prod(amplitude.shape[1:])
+        flat = np.ascontiguousarray(amplitude.reshape(self.num_envs, count))
+        full = (self.num_envs, count, 2 * math.prod(shape))
+        if math.prod(full) <= SMALL:
+            out, before = np.zeros(full, np.float32), flat  # blocks of amplitude zero hold zeros already
+        else:
+            buffer = self._pools.setdefault((cause, full), Pool()).take(full, lambda: np.zeros_like(flat))
+            out, before = buffer.array.view(), buffer.holds
+            buffer.holds = flat
+        return self.keys[cause], self.index[cause], flat, before, out
+
+    def _take(self, cause: str, shape: tuple[int, ...], kind: str) -> Array:
+        bits = np.empty((self.num_envs, math.prod(shape)), np.uint64)
+        kernels.random_bits(self.keys[cause], self.index[cause], bits)
+        return philox.CONVERT[kind](bits).reshape(self.num_envs, *shape)
+
+
+def _complex(prepared: _Prepared, amplitude: Array, shape: tuple[int, ...]) -> Array:
+    """The numbers in prepared memory, ``(*amplitude.shape, *shape)`` complex64."""
+    return prepared[-1].view(np.complex64).reshape(*amplitude.shape, *shape)

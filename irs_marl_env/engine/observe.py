@@ -1,0 +1,130 @@
+"""What agents see of a state: observations of every BS, and the global state (docs/model.md, "Observations and state").
+
+Plain arrays, numpy and torch alike: this is the definition of what is seen.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from irs_marl_env.arrays import constant, limit, namespace, on_host
+from irs_marl_env.engine.state import State
+from irs_marl_env.physics import association
+from irs_marl_env.physics.channel import Channels
+from irs_marl_env.scenario import Scenario
+from irs_marl_env.spaces.layout import log_gain
+from irs_marl_env.spaces.state import StateEncoder
+
+Array = Any
+
+
+class Known:
+    """What the BSs know of a state, block by block, each computed when it is asked for."""
+
+    def __init__(self, state: State, observer: Observer) -> None:
+        self._state, self._observer = state, observer
+
+    @property
+    def own_user(self) -> Array:
+        """``(E, M, K)`` float32, 1 where BS m serves user k."""
+        return self._state.own_user
+
+    @property
+    def csi(self) -> Channels:
+        """The channels ``H (E, M, K, Nb)``, ``G (E, M, L, N, Nb)``, ``h (E, L, K, N)`` as the BSs know them."""
+        return self._state.csi
+
+    @property
+    def position(self) -> Array:
+        """``(E, K, 2)`` m, where the users are."""
+        return self._state.motion["position"]
+
+    @property
+    def bids(self) -> Array:
+        """``(E, M, L)`` of the last slot."""
+        return self._state.bids
+
+    @cached_property
+    def held(self) -> Array:
+        """``(E, M, L)`` float32, 1 where BS m holds IRS l by the last decision."""
+        return association.held(self._state.owner, self.own_user.shape[1])
+
+    @cached_property
+    def rho(self) -> Array:
+        """Last strategies of the other BSs ``(E, M, M - 1, L)`` (the paper's rho_-m)."""
+        observer = self._observer
+        if observer.scenario.rho == "bids":
+            return self.bids[:, observer.others]
+        held = self.held[:, observer.others]
+        return held if observer.scenario.rho == "owner" else namespace(held).zeros_like(held)
+
+    @cached_property
+    def direct_gain(self) -> Array:
+        """``(E, M, K)`` log path gains of all users to all BSs, in units of 10 dB above the reference."""
+        return log_gain(self._state.gains.direct, self._observer.state_encoder.scale.direct)
+
+    @cached_property
+    def irs_gain(self) -> Array:
+        """``(E, M, L, K)``, the same over each IRS, both legs."""
+        gains, scale = self._state.gains, self._observer.state_encoder.scale
+        return log_gain(gains.bs_irs[..., None] * gains.irs_user[:, None], scale.bs_irs * scale.irs_user)
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        """A float32 array of the right kind for an observation; it may hold anything."""
+        return self._observer.empty(shape)
+
+
+class Observer:
+    """Observations and global states of a scenario.
+
+    Args:
+        scenario: the scenario.
+        xp: array namespace.
+        device: where the arrays live.
+        read_only: observations of numpy cannot be written into.
+    """
+
+    def __init__(self, scenario: Scenario, xp: Any, device: Any, read_only: bool) -> None:
+        self.scenario, self.xp, self.device, self.read_only = scenario, xp, device, read_only
+        self.codec = codec = scenario.strategy("observation")(scenario)
+        self.state_encoder = StateEncoder(scenario, xp, device)
+        M = scenario.num_bs
+        others = [[j for j in range(M) if j != m] for m in range(M)]
+        self.others = constant(np.array(others).reshape(M, M - 1), np.int64, xp, device)
+        self._bounds = None
+        if not isinstance(scenario.observation, str):
+            self._bounds = tuple(constant(bound, np.float32, xp, device) for bound in (codec.low, codec.high))
+
+    def observe(self, state: State) -> Array:
+        """Observations of all BSs ``(E, M, D_o)`` float32, a fresh array inside the bounds."""
+        observation = self.codec.observe(Known(state, self))
+        if self._bounds is not None:  # somebody else's, who may have forgotten them
+            observation = self._inside(observation, state)
+        if self.read_only and on_host(observation):
+            observation.flags.writeable = False
+        return observation
+
+    def _inside(self, observation: Array, state: State) -> Array:
+        """An observation of somebody else's class, checked and clipped to its bounds."""
+        expected = (*state.own_user.shape[:2], self.codec.size)
+        if tuple(getattr(observation, "shape", ())) != expected:
+            found = getattr(observation, "shape", type(observation).__name__)
+            raise ValueError(f"observation {self.codec!r} returned {found}: must be an array of shape {expected}")
+        assert self._bounds is not None
+        return limit(self.xp.astype(observation, self.xp.float32), *self._bounds)
+
+    def empty(self, shape: tuple[int, ...]) -> Array:
+        """A float32 array that may hold anything."""
+        return self.xp.empty(shape, dtype=self.xp.float32, device=self.device)
+
+    def global_state(self, state: State) -> Array:
+        """Global state ``(E, D_s)`` float32 of :class:`irs_marl_env.spaces.state.StateEncoder`."""
+        known = Known(state, self)
+        if self.scenario.observation == "csi":
+            channels: dict[str, Any] = {"csi": known.csi}
+        else:
+            channels = {"direct_gain": known.direct_gain, "irs_gain": known.irs_gain}
+        return self.state_encoder.encode(channels, known.position, known.own_user, known.held)

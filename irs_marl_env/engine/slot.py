@@ -1,0 +1,138 @@
+"""One slot of physics as the equations say it: bids -> owners -> beams and phases -> rates.
+
+Plain arrays, numpy and torch alike: this is the definition of the model (docs/model.md, "One slot").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from irs_marl_env.arrays import limit, namespace
+from irs_marl_env.engine.state import State
+from irs_marl_env.physics import association, radio
+from irs_marl_env.physics.channel import Gains, element_energy
+from irs_marl_env.scenario import Scenario
+from irs_marl_env.solvers.decoder import decode_structured
+from irs_marl_env.spaces.actions import ACTIONS
+from irs_marl_env.streams import Streams
+
+Array = Any
+
+
+class Slot:
+    """What happens in a slot, given the state before it and the actions.
+
+    Args:
+        scenario: the scenario.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
+        self.action_codec = ACTIONS[scenario.action](scenario)
+        self._contention = scenario.strategy("contention")
+        begins_idle = scenario.association_delay == 1 and scenario.initial_owner == "none"
+        self._may_idle = scenario.contention != "auction" or begins_idle
+
+    def finite(self, action: Array) -> bool:
+        """Whether all entries of an action, float32, are finite."""
+        xp = namespace(action)
+        return bool(xp.all(xp.isfinite(action)))
+
+    # --- who owns what -----------------------------------------------------------------------------------------
+
+    def auction(self, action: Array, streams: Streams) -> tuple[Array, Array]:
+        """Bids ``(E, M, L)`` of actions, and the owners ``(E, L)`` they decide."""
+        bids = limit(self.action_codec.layout.take(action, "bids"), -1.0, 1.0)
+        return bids, self._decide(bids, streams)
+
+    def _decide(self, bids: Array, streams: Streams) -> Array:
+        s = self.scenario
+
+        def tie_break(tied: Array) -> Array:
+            # only environments with a tie draw, so that rows stay independent
+            return streams.uniform_where(tied, "association", s.num_bs, s.num_irs)
+
+        return association.assign(bids, self._contention, tie_break)
+
+    def held(self, owner: Array) -> Array:
+        """``(E, M, L)`` float32, 1 where BS m owns IRS l."""
+        return association.held(owner, self.scenario.num_bs)
+
+    def reach(self, state: State, owner: Array) -> Array:
+        """``(E, L, K)`` bool, true where IRS l serves user k for its owner."""
+        if self.scenario.reflection == "single":
+            return namespace(owner).matrix_transpose(radio.served(self._user_irs(state, owner), state.cell))
+        return owner[:, :, None] == state.cell[:, None, :]
+
+    def owned_gains(self, gains: Gains, own_user: Array, owner: Array, cell: Array) -> Gains:
+        """The gains of links that some BS can use, zero for all others."""
+        xp = namespace(owner)
+        reach = xp.astype(owner[:, :, None] == cell[:, None, :], xp.float32)
+        return Gains(gains.direct * own_user, gains.bs_irs * self.held(owner), gains.irs_user * reach)
+
+    # --- what it brings ----------------------------------------------------------------------------------------
+
+    def rates(self, state: State, action: Array, owner: Array) -> tuple[Array, Array, Array]:
+        """Rates ``(E, K)``, their sums ``(E, M)`` by BS and radiated powers ``(E, M)``, given the owners."""
+        w, power, phi = self.transmission(state, self.decode(action), owner)
+        rates = self._rates(state, w, phi, owner)
+        return rates, namespace(rates).vecdot(rates[:, None, :], state.own_user), power
+
+    def decode(self, action: Array) -> dict[str, Array]:
+        """Named arrays of actions; entries beyond [-1, 1] count as the nearer limit."""
+        return self.action_codec.decode(limit(action, -1.0, 1.0))
+
+    def transmission(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, Array, Array]:
+        """Feasible beamformers ``(E, M, K, Nb)``, powers ``(E, M)`` and phases ``(E, L, N)``, given the owners."""
+        s, xp = self.scenario, namespace(owner)
+        if s.action == "raw":
+            w, theta = named["w"], association.of_owner(named["theta"], owner)
+        else:
+            w, phi = self._beams_and_phases(state, named, owner)
+            theta = xp.atan2(phi.imag, phi.real)
+        if self._may_idle:  # nobody drives an idle IRS: all its elements at phase 0
+            theta = xp.where((owner == association.IDLE)[..., None], 0.0, theta)
+        w = w * state.own_user[..., None]
+        power = radio.transmit_power(w)
+        factor = radio.power_factor(power, s.tx_power_w, s.power)
+        return w * factor[..., None, None], power * factor * factor, radio.phase_shifts(theta, s.phase_bits)
+
+    def _beams_and_phases(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, Array]:
+        """Beamformers ``(E, M, K, Nb)`` and phases ``(E, L, N)`` of structured actions.
+
+        Every BS decodes on what it knows: its own users, the IRSs it holds in this slot.
+        """
+        s, xp = self.scenario, namespace(owner)
+        usable = xp.astype(self._user_irs(state, owner), xp.float32) * self.held(owner)[:, :, None, :]
+        if s.csi == "owned":  # CSI was measured before the bids of this slot
+            usable = usable * self.held(state.owner)[:, :, None, :]
+        h = state.csi.h[:, None] * xp.matrix_transpose(usable)[..., None]
+        H = state.csi.H * state.own_user[..., None]
+        w, phi = decode_structured(named, H, state.csi.G, h, s.tx_power_w, s.noise_power_w, s.sweeps)
+        return w, association.of_owner(phi, owner)
+
+    def _rates(self, state: State, w: Array, phi: Array, owner: Array) -> Array:
+        s = self.scenario
+        H, G, h = state.channels
+        cell, cross = state.cell, None
+        if s.inter_cell_interference:
+            cross = radio.cross_channel(H, G, h, phi, self._user_irs(state, owner), cell)
+            h_eff = radio.served(cross, cell)
+        elif s.reflection == "all":
+            h_eff = radio.effective_channel(H, G, h, phi, self._user_irs(state, owner), cell)
+        else:
+            h_eff = self._owned_channel(state, owner, phi)
+        direct = None if s.sinr == "physical" else radio.served(H, cell)
+        return radio.rates(radio.sinr(h_eff, w, cell, s.noise_power_w, mode=s.sinr, h_direct=direct, h_cross=cross))
+
+    def _owned_channel(self, state: State, owner: Array, phi: Array) -> Array:
+        """The effective channel where an IRS serves its owner's users alone: 1/M of the work of the general one."""
+        H, G, h = state.channels
+        xp = namespace(owner)
+        reach = xp.astype(self.reach(state, owner), xp.float32)[..., None]
+        return radio.cell_channel(radio.served(H, state.cell), association.of_owner(G, owner), h * reach, phi)
+
+    def _user_irs(self, state: State, owner: Array) -> Array:
+        s = self.scenario
+        strength = element_energy(state.csi.G, state.csi.h) if s.reflection == "single" else None
+        return association.user_irs(owner, state.cell, s.num_bs, s.reflection, strength)

@@ -1,0 +1,89 @@
+"""What a policy that does not learn may read of a slot: CSI, cells, owners and path gains, as numpy arrays."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from irs_marl_env.arrays import to_numpy
+from irs_marl_env.engine.state import State
+from irs_marl_env.physics.channel import Channels, Gains
+from irs_marl_env.scenario import Scenario
+
+Array = Any
+
+
+class View:
+    """One slot of E environments, as ``env.view()`` returns it: arrays that cannot be written into.
+
+    It joins what the BSs know, ``csi`` (with its errors, whatever the scenario's CSI scope), so that a policy that
+    reads it is a baseline with perfect exchange between the BSs unless it restricts itself to its own cell.
+
+    Attributes:
+        scenario: the scenario.
+
+    Example:
+        >>> from irs_marl_env import make_vec_env
+        >>> env = make_vec_env("mdlbi-small-v0", num_envs=3, fast=False)
+        >>> _ = env.reset(seed=0)
+        >>> env.view().cell.shape, env.view().csi.H.shape
+        ((3, 4), (3, 2, 4, 4))
+    """
+
+    def __init__(self, scenario: Scenario, state: State) -> None:
+        self.scenario, self._state = scenario, state
+
+    @property
+    def slot(self) -> np.ndarray:
+        """``(E,)`` slots done in the episode."""
+        return _shown(self._state.slot)
+
+    @cached_property
+    def position(self) -> np.ndarray:
+        """``(E, K, 2)`` m, where the users are."""
+        return _shown(self._state.motion["position"])
+
+    @cached_property
+    def cell(self) -> np.ndarray:
+        """``(E, K)`` serving BS of each user."""
+        return _shown(self._state.cell)
+
+    @cached_property
+    def own_user(self) -> np.ndarray:
+        """``(E, M, K)`` bool, the same as a mask."""
+        return self.cell[:, None] == np.arange(self.scenario.num_bs)[:, None]
+
+    @cached_property
+    def owner(self) -> np.ndarray:
+        """``(E, L)`` BS that holds each IRS, -1 for none; with ``association_delay=1`` it acts in this slot."""
+        return _shown(self._state.owner)
+
+    @cached_property
+    def csi(self) -> Channels:
+        """``H (E, M, K, Nb)``, ``G (E, M, L, N, Nb)``, ``h (E, L, K, N)`` complex64, as the BSs know them."""
+        return Channels(*map(_shown, self._state.csi))
+
+    @cached_property
+    def channels(self) -> Channels:
+        """The true channels, which decide the rates: for bounds and for checks, not for policies."""
+        return Channels(*map(_shown, self._state.channels))
+
+    @cached_property
+    def gains(self) -> Gains:
+        """Amplitude gains ``direct (E, M, K)``, ``bs_irs (E, M, L)``, ``irs_user (E, L, K)`` float32."""
+        return Gains(*map(_shown, self._state.gains))
+
+    @cached_property
+    def irs_gain(self) -> np.ndarray:
+        """``(E, M, L, K)`` path gain BS-IRS-user, linear power, float64."""
+        amplitude = self.gains.bs_irs[..., None] * self.gains.irs_user[:, None]
+        return amplitude.astype(np.float64) ** 2
+
+
+def _shown(x: Array) -> np.ndarray:
+    """The array on the host, to be read and not to be written."""
+    view = to_numpy(x).view()
+    view.flags.writeable = False
+    return view

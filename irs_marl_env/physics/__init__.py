@@ -1,0 +1,1 @@
+"""Where things stand, how users walk, how channels fade, who owns what, and what rates that gives."""

@@ -1,0 +1,251 @@
+"""Mobility: how users walk about the area.
+
+Positions are in m, float64, ``(E, K, 2)``; the area is the rectangle ``[0, width] x [0, depth]``. A mobility model is
+an object with two methods, of which :data:`MOBILITY` has the built-in ones by name:
+
+- ``start(constants, streams, position)`` draws the motion of a new episode;
+- ``advance(constants, motion, streams)`` moves it by one slot.
+
+A motion is a dict of arrays with the environment as leading axis; ``"position" (E, K, 2)`` is one of them. Draw from
+the streams ``"mobility"`` (uniform numbers) and ``"velocity"`` (normal ones), as many in every slot whatever happens,
+and keep the users inside the area.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from irs_marl_env import arrays
+from irs_marl_env.arrays import namespace
+from irs_marl_env.scenario import Scenario, ScenarioError
+from irs_marl_env.streams import Streams
+
+Array = Any
+Motion = dict[str, Array]
+Targets = Callable[["MobilityConstants", Array], Array]  # new targets from (..., 2) uniform numbers
+
+
+class MobilityConstants(NamedTuple):
+    """What the mobility models need of a scenario, as arrays."""
+
+    scenario: Scenario
+    area: Array  # (2,) sides of the area, m
+    twice_area: Array
+    member: Array  # (K,) group of each user
+    num_groups: int
+    quarter_turn: Array  # (2,) turns; the sine of an angle plus these is the angle's (cosine, sine)
+
+
+def mobility_constants(scenario: Scenario, xp: Any, device: Any = None) -> MobilityConstants:
+    """The constants of a scenario in an array namespace."""
+    groups = min(scenario.num_groups, scenario.num_users)
+    area = np.asarray(scenario.area_m)
+    values = (area, 2 * area, np.arange(scenario.num_users) % groups, np.array([0.25, 0.0]))
+    sides, twice, member, quarter_turn = (arrays.constant(x, None, xp, device) for x in values)
+    return MobilityConstants(scenario, sides, twice, member, groups, quarter_turn)
+
+
+# --- walks --------------------------------------------------------------------------------------------------
+
+
+def _fold(constants: MobilityConstants, x: Array) -> tuple[Array, Array]:
+    """Coordinates reflected at the borders until they are inside, and the same before the mirroring."""
+    wrapped = namespace(x).remainder(x, constants.twice_area)
+    return constants.area - abs(constants.area - wrapped), wrapped
+
+
+def _direction(constants: MobilityConstants, turn: Array) -> Array:
+    """Unit vectors ``(..., 2)`` of angles given in turns."""
+    return namespace(turn).sin(2 * math.pi * (turn[..., None] + constants.quarter_turn))
+
+
+def _walk(constants: MobilityConstants, motion: Motion, uniform: Array, targets: Targets) -> Motion:
+    """Random waypoint: every point walks to its target; the one that arrives gets the next leg.
+
+    ``uniform (E, P, 3)`` is drawn in every slot, whoever arrives, so that streams stay aligned.
+    """
+    xp = namespace(uniform)
+    point, target, travel = motion["point"], motion["target"], motion["travel"]
+    step = target - point
+    distance2 = xp.vecdot(step, step)
+    arrived = distance2 <= travel * travel
+    if arrays.on_host(arrived) and not arrived.any():  # the frequent case
+        return {**motion, "point": point + (travel / np.sqrt(distance2))[..., None] * step}
+    share = xp.where(arrived, 1.0, travel / xp.sqrt(xp.where(arrived, 1.0, distance2)))
+    new_target, new_travel = _leg(constants, uniform, targets)
+    return {
+        "point": point + share[..., None] * step,
+        "target": xp.where(arrived[..., None], new_target, target),
+        "travel": xp.where(arrived, new_travel, travel),
+    }
+
+
+def _leg(constants: MobilityConstants, uniform: Array, targets: Targets) -> tuple[Array, Array]:
+    """Targets and travel per slot [m] at U(.5, 1.5) times the nominal speed, from ``(E, P, 3)`` uniform numbers."""
+    travel = (constants.scenario.slot_s * constants.scenario.speed_mps) * (0.5 + uniform[..., 2])
+    return targets(constants, uniform[..., :2]), travel
+
+
+def _in_area(constants: MobilityConstants, uniform: Array) -> Array:
+    """Points uniform in the area, from ``(..., 2)`` uniform numbers."""
+    return uniform * constants.area
+
+
+def _in_disc(constants: MobilityConstants, uniform: Array) -> Array:
+    """Points uniform in the disc of a group, from ``(..., 2)`` uniform numbers."""
+    radius = constants.scenario.group_radius_m * namespace(uniform).sqrt(uniform[..., :1])
+    return radius * _direction(constants, uniform[..., 1])
+
+
+def _group_points(constants: MobilityConstants, uniform: Array) -> Array:
+    """Group centres in the area, then members in the disc around them, from ``(..., P, 2)`` uniform numbers."""
+    g = constants.num_groups
+    parts = [_in_area(constants, uniform[..., :g, :]), _in_disc(constants, uniform[..., g:, :])]
+    return namespace(uniform).concat(parts, axis=-2)
+
+
+def _group_position(constants: MobilityConstants, motion: Motion) -> Motion:
+    point = motion["point"]
+    around = point[:, constants.member] + point[:, constants.num_groups :]
+    return {**motion, "position": _fold(constants, around)[0]}
+
+
+def _group_start(constants: MobilityConstants, streams: Streams, position: Array | None) -> Motion:
+    num_points = constants.num_groups + constants.scenario.num_users
+    if position is None:
+        point = _group_points(constants, streams.uniform("layout", num_points, 2))
+    else:  # given positions: the members around the mean of their group
+        xp = namespace(position)
+        means = [xp.mean(position[:, constants.member == g], axis=-2) for g in range(constants.num_groups)]
+        centres = xp.stack(means, axis=-2)
+        point = xp.concat([centres, position - centres[:, constants.member]], axis=-2)
+    target, travel = _leg(constants, streams.uniform("mobility", num_points, 3), _group_points)
+    return _group_position(constants, {"point": point, "target": target, "travel": travel})
+
+
+def _group_advance(constants: MobilityConstants, motion: Motion, streams: Streams) -> Motion:
+    uniform = streams.uniform("mobility", constants.num_groups + constants.scenario.num_users, 3)
+    return _group_position(constants, _walk(constants, motion, uniform, _group_points))
+
+
+def _uniform_position(constants: MobilityConstants, streams: Streams) -> Array:
+    return _in_area(constants, streams.uniform("layout", constants.scenario.num_users, 2))
+
+
+def _waypoint_start(constants: MobilityConstants, streams: Streams, position: Array | None) -> Motion:
+    point = _uniform_position(constants, streams) if position is None else position
+    target, travel = _leg(constants, streams.uniform("mobility", constants.scenario.num_users, 3), _in_area)
+    return {"point": point, "target": target, "travel": travel, "position": point}
+
+
+def _waypoint_advance(constants: MobilityConstants, motion: Motion, streams: Streams) -> Motion:
+    uniform = streams.uniform("mobility", constants.scenario.num_users, 3)
+    walked = _walk(constants, motion, uniform, _in_area)
+    return {**walked, "position": walked["point"]}
+
+
+def _gauss_markov_start(constants: MobilityConstants, streams: Streams, position: Array | None) -> Motion:
+    start = _uniform_position(constants, streams) if position is None else position
+    turn = streams.uniform("mobility", constants.scenario.num_users)
+    drift = constants.scenario.speed_mps * _direction(constants, turn)
+    return {"position": start, "velocity": drift, "drift": drift}
+
+
+def _gauss_markov_advance(constants: MobilityConstants, motion: Motion, streams: Streams) -> Motion:
+    """``v' = a v + (1 - a) v_mean + s sqrt(1 - a^2) n``, s half the nominal speed per axis (Liang, Haas 1999)."""
+    xp = namespace(motion["position"])
+    memory, spread = constants.scenario.gauss_markov_memory, 0.5 * constants.scenario.speed_mps
+    noise = streams.complex_normal("velocity", constants.scenario.num_users)
+    normal = math.sqrt(2.0) * xp.stack([noise.real, noise.imag], axis=-1)
+    velocity = memory * motion["velocity"] + (1 - memory) * motion["drift"]
+    velocity = velocity + spread * math.sqrt(1 - memory**2) * normal
+    position, wrapped = _fold(constants, motion["position"] + constants.scenario.slot_s * velocity)
+    sign = xp.where(wrapped > constants.area, -1.0, 1.0)  # a mirrored coordinate turns round
+    return {"position": position, "velocity": velocity * sign, "drift": motion["drift"] * sign}
+
+
+def _static_start(constants: MobilityConstants, streams: Streams, position: Array | None) -> Motion:
+    return {"position": _uniform_position(constants, streams) if position is None else position}
+
+
+def _static_advance(constants: MobilityConstants, motion: Motion, streams: Streams) -> Motion:
+    return motion
+
+
+def _trace_start(constants: MobilityConstants, streams: Streams, position: Array | None) -> Motion:
+    if position is None:
+        raise ScenarioError("mobility='trace' needs positions: set Scenario.trace or reset(options={'trace': ...})")
+    return {"trace": position, "slot": np.zeros(streams.num_envs, np.int64), "position": position[:, 0]}
+
+
+def _trace_advance(constants: MobilityConstants, motion: Motion, streams: Streams) -> Motion:
+    slot = motion["slot"] + 1
+    rows = np.arange(len(slot))
+    return {"trace": motion["trace"], "slot": slot, "position": motion["trace"][rows, slot]}
+
+
+class Mobility(NamedTuple):
+    """A mobility model made of two functions.
+
+    Attributes:
+        start: ``(constants, streams, position) -> motion`` of a new episode; ``position`` is ``None`` (draw from the
+            stream "layout"), given ones ``(E, K, 2)``, or a trace ``(E, slots, K, 2)``.
+        advance: ``(constants, motion, streams) -> motion`` of the next slot, in new arrays.
+    """
+
+    start: Callable[[MobilityConstants, Streams, Array | None], Motion]
+    advance: Callable[[MobilityConstants, Motion, Streams], Motion]
+
+
+MOBILITY: dict[str, Mobility] = {
+    "group": Mobility(_group_start, _group_advance),
+    "random_waypoint": Mobility(_waypoint_start, _waypoint_advance),
+    "gauss_markov": Mobility(_gauss_markov_start, _gauss_markov_advance),
+    "static": Mobility(_static_start, _static_advance),
+    "trace": Mobility(_trace_start, _trace_advance),
+}
+
+
+def load_trace(scenario: Scenario) -> np.ndarray | None:
+    """The positions ``(slots, K, 2)`` of ``scenario.trace``, read from its .npz where it is a path.
+
+    Raises:
+        ScenarioError: no such file, no array ``positions`` in it, or positions that do not fit the scenario.
+    """
+    if scenario.trace is None:
+        return None
+    positions: Any = scenario.trace
+    if isinstance(positions, str):
+        if not Path(positions).is_file():
+            raise ScenarioError(f"trace={positions!r}: no such file; must be an .npz with an array 'positions'")
+        with np.load(positions, allow_pickle=False) as archive:
+            if "positions" not in archive:
+                raise ScenarioError(f"trace={positions!r} holds {archive.files}; must hold an array 'positions'")
+            positions = archive["positions"]
+    return scenario.check_positions("trace", positions, num_slots=scenario.horizon + 1)
+
+
+def check_reset_options(scenario: Scenario, options: dict[str, Any] | None) -> np.ndarray | None:
+    """User positions ``(K, 2)``, or trace ``(slots, K, 2)``, of an episode, from ``reset(options=...)``.
+
+    Raises:
+        ValueError: positions that do not fit the scenario, or where a trace belongs.
+    """
+    options = options or {}
+    trace, positions = options.get("trace"), options.get("positions")
+    if scenario.mobility == "trace":
+        if positions is not None:
+            raise ValueError("options['positions'] does not go with mobility='trace': give options['trace']")
+        if trace is not None:
+            return scenario.check_positions("options['trace']", trace, num_slots=scenario.horizon + 1)
+        if scenario.trace is None:
+            raise ValueError("mobility='trace' needs positions: Scenario.trace or reset(options={'trace': ...})")
+        return None
+    if trace is not None:
+        raise ValueError(f"options['trace'] needs mobility='trace' (mobility={scenario.mobility!r})")
+    return None if positions is None else scenario.check_positions("options['positions']", positions)
