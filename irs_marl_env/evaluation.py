@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -232,6 +233,8 @@ def evaluate(
         _Job(policy, run_on, slots, every, first, seed + start, min(size, episodes - start), interface)
         for start in range(0, episodes, size)
     ]
+    if processes > 1:
+        _check_pickles(jobs[0])
     rates: list[np.ndarray | None] = [None] * len(jobs)
     with _Bar(progress, total=episodes * slots, label=name or label) as advance:
         for index, done in _run(jobs, processes, advance):
@@ -251,6 +254,18 @@ class _Job(NamedTuple):
     seed: int
     episodes: int
     interface: str
+
+
+def _check_pickles(job: _Job) -> None:
+    """Refuse what other processes cannot be given, before they are started."""
+    for name, part in (("scenario", job.scenario), ("policy", job.policy)):
+        try:
+            pickle.dumps(part)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"processes: the {name} cannot be handed to other processes ({error}); define its functions and "
+                "classes at the top level of a module"
+            ) from None
 
 
 def _resolve(policy: Policy) -> tuple[Any, str]:

@@ -114,3 +114,25 @@ def project(w: Any, max_power: float, mode: str) -> np.ndarray:
     if power == 0 or (mode == "ball" and power <= max_power):
         return np.array(w)
     return np.array(w) * math.sqrt(max_power / power)
+
+
+# --- raw actions by the documented layout ------------------------------------------------------------------------
+
+SIZES: dict[str, Any] = {"num_users": 5, "num_irs": 3, "num_antennas": 3, "num_elements": (2, 4, 3), "speed_mps": 30.0}
+
+
+def named_action(s: Any, flat: np.ndarray) -> tuple[list[Any], list[Any], list[Any]]:
+    """w ``[M][K][Nb]``, theta ``[M][L][N_l]`` and bids ``[M][L]`` of flat raw actions, by the documented layout."""
+    w, theta, bids = [], [], []
+    beams = s.num_users * s.num_antennas
+    for row in np.clip(flat, -1, 1).astype(float):
+        re, im = row[:beams], row[beams : 2 * beams]
+        w.append(math.sqrt(s.tx_power_w) * (re + 1j * im).reshape(s.num_users, s.num_antennas))
+        start, per_irs = 2 * beams, []
+        for count in s.elements:
+            per_irs.append(math.pi * row[start : start + count])
+            start += count
+        theta.append(per_irs)
+        bids.append(row[start : start + s.num_irs])
+        assert start + s.num_irs == row.size
+    return w, theta, bids

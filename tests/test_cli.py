@@ -125,7 +125,7 @@ def test_render_writes_an_animation(capsys, tmp_path):
     with image.open(out) as film:
         assert film.n_frames == 4
         assert film.info["duration"] == 200
-    assert "4 frames of proximity-ao" in capsys.readouterr().out
+    assert "4 frames of local-gain-ao" in capsys.readouterr().out
 
 
 def test_as_a_module():

@@ -23,21 +23,21 @@ def still_by_agent(observations):
 
 
 @pytest.fixture(scope="module")
-def proximity():
-    return evaluate("proximity-ao", SMALL, episodes=20, slots=5)
+def local_gain():
+    return evaluate("local-gain-ao", SMALL, episodes=20, slots=5)
 
 
-def test_summary(proximity):
-    assert proximity.rates.shape == (20, 5, 2)
-    system = proximity.rates.sum(-1).mean(-1)
-    np.testing.assert_allclose(proximity.episodes, system)
-    assert proximity.mean == pytest.approx(system.mean())
-    assert proximity.standard_error == pytest.approx(system.std(ddof=1) / np.sqrt(20))
-    assert proximity.per_bs.mean.sum() == pytest.approx(proximity.mean)
-    assert proximity.per_bs.standard_error.shape == (2,)
-    assert proximity.per_bs.episodes.shape == (20, 2)
-    assert proximity.per_slot.mean.shape == (5,)
-    assert proximity.per_slot.mean.mean() == pytest.approx(proximity.mean)
+def test_summary(local_gain):
+    assert local_gain.rates.shape == (20, 5, 2)
+    system = local_gain.rates.sum(-1).mean(-1)
+    np.testing.assert_allclose(local_gain.episodes, system)
+    assert local_gain.mean == pytest.approx(system.mean())
+    assert local_gain.standard_error == pytest.approx(system.std(ddof=1) / np.sqrt(20))
+    assert local_gain.per_bs.mean.sum() == pytest.approx(local_gain.mean)
+    assert local_gain.per_bs.standard_error.shape == (2,)
+    assert local_gain.per_bs.episodes.shape == (20, 2)
+    assert local_gain.per_slot.mean.shape == (5,)
+    assert local_gain.per_slot.mean.mean() == pytest.approx(local_gain.mean)
 
 
 def test_standard_error_is_clustered_by_episode():
@@ -48,19 +48,19 @@ def test_standard_error_is_clustered_by_episode():
     assert repeated.standard_error == pytest.approx(once.standard_error)
 
 
-def test_episode_i_has_seed_plus_i(proximity):
-    alone = evaluate("proximity-ao", SMALL, episodes=1, slots=5, seed=3)
-    np.testing.assert_allclose(alone.rates[0], proximity.rates[3], rtol=1e-3, atol=1e-4)
+def test_episode_i_has_seed_plus_i(local_gain):
+    alone = evaluate("local-gain-ao", SMALL, episodes=1, slots=5, seed=3)
+    np.testing.assert_allclose(alone.rates[0], local_gain.rates[3], rtol=1e-3, atol=1e-4)
     assert np.isnan(alone.standard_error)
 
 
-def test_processes_do_not_change_the_result(proximity):
+def test_processes_do_not_change_the_result(local_gain):
     np.testing.assert_array_equal(
-        evaluate("proximity-ao", SMALL, episodes=20, slots=5, processes=2).rates, proximity.rates
+        evaluate("local-gain-ao", SMALL, episodes=20, slots=5, processes=2).rates, local_gain.rates
     )
 
 
-@pytest.mark.parametrize("name", ["random-wmmse", "greedy-ao", "structured-auction", "upper-bound"])
+@pytest.mark.parametrize("name", ["random-wmmse", "greedy-ao", "structured-local-gain", "upper-bound"])
 def test_compiled_kernels_change_no_more_than_rounding(monkeypatch, name):
     """The same owners everywhere, or a slot would differ by far more."""
     pytest.importorskip("numba")
@@ -99,8 +99,8 @@ def test_learned_policy_on_structured_actions():
 @pytest.mark.parametrize("delay", [0, 1])
 def test_every_skips_slots_and_changes_nothing_else(delay):
     options = {"episodes": 4, "association_delay": delay}
-    whole = evaluate("proximity-ao", SMALL, slots=13, **options)
-    some = evaluate("proximity-ao", SMALL, slots=4, every=4, **options)
+    whole = evaluate("local-gain-ao", SMALL, slots=13, **options)
+    some = evaluate("local-gain-ao", SMALL, slots=4, every=4, **options)
     np.testing.assert_allclose(some.rates, whole.rates[:, ::4], rtol=1e-3, atol=1e-4)
 
 
@@ -128,12 +128,12 @@ def test_the_measure_is_never_the_shaped_reward():
     np.testing.assert_array_equal(plain.rates, shaped.rates)
 
 
-def test_json_round_trip(proximity):
-    again = Result.from_json(proximity.to_json())
-    np.testing.assert_array_equal(again.rates, proximity.rates)
-    assert (again.policy, again.seed, again.scenario) == ("proximity-ao", 0, proximity.scenario)
-    assert again.to_json() == proximity.to_json()
-    assert json.loads(proximity.to_json())["mean"] == pytest.approx(proximity.mean)
+def test_json_round_trip(local_gain):
+    again = Result.from_json(local_gain.to_json())
+    np.testing.assert_array_equal(again.rates, local_gain.rates)
+    assert (again.policy, again.seed, again.scenario) == ("local-gain-ao", 0, local_gain.scenario)
+    assert again.to_json() == local_gain.to_json()
+    assert json.loads(local_gain.to_json())["mean"] == pytest.approx(local_gain.mean)
 
 
 def test_json_of_a_single_episode_is_json():
@@ -156,11 +156,11 @@ def test_bad_json(text, message):
         Result.from_json(text)
 
 
-def test_differences_are_paired(proximity):
+def test_differences_are_paired(local_gain):
     fixed = evaluate("random-ao", SMALL, episodes=20, slots=5)
-    gap = proximity.difference(fixed)
-    assert gap.mean == pytest.approx(proximity.mean - fixed.mean)
-    unpaired = np.hypot(proximity.standard_error, fixed.standard_error)
+    gap = local_gain.difference(fixed)
+    assert gap.mean == pytest.approx(local_gain.mean - fixed.mean)
+    unpaired = np.hypot(local_gain.standard_error, fixed.standard_error)
     assert gap.standard_error < 0.5 * unpaired  # common draws pay
     for other in (
         evaluate("random", SMALL, episodes=19, slots=5),
@@ -168,21 +168,21 @@ def test_differences_are_paired(proximity):
         evaluate("random", SMALL, episodes=20, slots=5, seed=1),
     ):
         with pytest.raises(ValueError, match="do not pair"):
-            proximity.difference(other)
+            local_gain.difference(other)
     with pytest.raises(ValueError, match="do not pair: distance"):
-        evaluate("random", SMALL, episodes=20, slots=5, every=2).difference(proximity)
+        evaluate("random", SMALL, episodes=20, slots=5, every=2).difference(local_gain)
 
 
 def test_order_of_the_yardsticks():
     """Users far from where they began: what was best at first is no better than chance."""
-    names = ("no-irs-wmmse", "random-ao", "fixed-ao", "proximity-ao", "greedy-ao", "exhaustive-ao", "upper-bound")
+    names = ("no-irs-wmmse", "random-ao", "fixed-ao", "local-gain-ao", "greedy-ao", "exhaustive-ao", "upper-bound")
     found = {n: evaluate(n, "mdlbi-v0", episodes=24, slots=2, every=200) for n in names}
     for better, worse in (
         ("random-ao", "no-irs-wmmse"),
         ("fixed-ao", "no-irs-wmmse"),
-        ("proximity-ao", "random-ao"),
-        ("proximity-ao", "fixed-ao"),
-        ("greedy-ao", "proximity-ao"),
+        ("local-gain-ao", "random-ao"),
+        ("local-gain-ao", "fixed-ao"),
+        ("greedy-ao", "local-gain-ao"),
     ):
         gap = found[better].difference(found[worse])
         assert gap.mean > 2 * gap.standard_error, (better, worse, gap[:2])

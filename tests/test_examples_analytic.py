@@ -13,9 +13,10 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 for needed in ("tyro", "tqdm", "safetensors", "matplotlib"):
     pytest.importorskip(needed, reason="needs the extra 'train'")
 
-from irs_marl_env import evaluate, link, make_vec_env, solvers  # noqa: E402
 from irs_marl_env.decoder import decode_structured  # noqa: E402
 from irs_marl_env.policies.view import View  # noqa: E402
+
+from irs_marl_env import evaluate, link, make_vec_env, solvers  # noqa: E402
 from irs_marl_env.solvers.beamforming import _receivers  # noqa: E402
 from irs_marl_env.solvers.phases import _beams_at_irs, _field_and_curvature  # noqa: E402
 

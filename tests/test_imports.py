@@ -12,8 +12,22 @@ PACKAGE = Path(__file__).parents[1] / "irs_marl_env"
 HEAVY = {"torch", "matplotlib", "numba", "llvmlite", "PIL", "tqdm", "scipy", "ray", "stable_baselines3", "supersuit"}
 HEAVY |= {"tyro", "tensorboard", "safetensors", "mpe2", "pygame", "hypothesis"}
 BASE = {"numpy", "gymnasium", "pettingzoo", "array_api_compat"}
-LAZY = {"render", "kernels"}  # imported where used only
-PHYSICS = {"link", "association", "channel", "geometry", "decoder", "solvers", "kernels"}
+LAZY = {"render", "kernels", "training", "compiled"}  # imported where used only
+MODULES = sorted(PACKAGE.rglob("*.py"))
+# who may import whom: a module those of the layers before its own, and its neighbours inside a folder
+LAYERS = (
+    {"units", "arrays", "checks"},
+    {"scenario"},
+    {"philox"},
+    {"streams"},
+    {"physics"},
+    {"link", "solvers", "spaces", "rewards"},
+    {"engine"},
+    {"parallel_env", "vector_env"},
+    {"mdlbi_v0", "registration", "policies"},
+    {"evaluation", "render"},
+    {"training", "cli"},
+)
 SHELLS = ["parallel_env.py", "vector_env.py", "mdlbi_v0.py", "registration.py"]
 
 
@@ -30,37 +44,60 @@ def top_level_imports(path):
     return names
 
 
-@pytest.mark.parametrize("name", ["link.py", "association.py", "units.py"])
-def test_leaves_import_nothing_of_ours(name):
-    assert not [module for module in top_level_imports(PACKAGE / name) if module.startswith("irs_marl_env")]
+def layer(module):
+    """Index of the layer of a module ``irs_marl_env.x.y``."""
+    name = module.split(".")[1]
+    return next((i for i, names in enumerate(LAYERS) if name in names), None)
+
+
+def test_every_module_has_a_layer():
+    known = set().union(*LAYERS) | {"__init__", "__main__"}
+    assert {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")} == known
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_data_flows_one_way(path):
+    name = ".".join(["irs_marl_env", *path.relative_to(PACKAGE).with_suffix("").parts])
+    if layer(name) is None:  # the package itself gathers them all
+        return
+    for module in top_level_imports(path):
+        inside = module.startswith(name.rpartition(".")[0] + ".") and name.count(".") > 1
+        if module.startswith("irs_marl_env.") and not inside and layer(module) is not None:
+            assert layer(module) < layer(name) or module.split(".")[1] == name.split(".")[1], f"{name} -> {module}"
+
+
+def test_and_it_does_flow():
+    """From a shell one comes down to the leaves, so that the test above looks at something."""
+    seen, waiting = set(), ["irs_marl_env.parallel_env"]
+    while waiting:
+        path = PACKAGE.parent / waiting.pop().replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if path.exists():
+            ours = {m for m in top_level_imports(path) if m.startswith("irs_marl_env.")}
+            waiting += ours - seen
+            seen |= ours
+    assert {"engine", "spaces", "solvers", "physics", "streams", "scenario", "checks"} <= {
+        m.split(".")[1] for m in seen
+    }
 
 
 @pytest.mark.parametrize("name", SHELLS)
 def test_shells_hold_no_physics(name):
-    modules = top_level_imports(PACKAGE / name)
-    assert not [module for module in modules if module.split(".")[-1] in PHYSICS]
+    folders = {module.split(".")[1] for module in top_level_imports(PACKAGE / name) if module.count(".")}
+    assert not folders & {"physics", "solvers", "spaces", "rewards"}
 
 
-def reachable(name):
-    """Our modules that importing one of ours imports, directly or through others."""
-    seen, waiting = set(), [name]
-    while waiting:
-        module = waiting.pop()
-        path = PACKAGE / module
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        ours = {m.split(".")[1] for m in top_level_imports(path) if m.startswith("irs_marl_env.")}
-        waiting += [m for m in ours - seen if (PACKAGE / m).is_dir() or (PACKAGE / f"{m}.py").exists()]
-        seen |= ours
-    return seen
+def test_one_module_alone_knows_the_kernels():
+    kernels = PACKAGE / "engine" / "kernels"
+    found = [p.name for p in MODULES if kernels not in p.parents and re.search(r"import.*\bkernels\b", p.read_text())]
+    assert found == ["compiled.py"]
 
 
-FLOW = ["scenario", "geometry", "channel", "core", "parallel_env"]
-
-
-@pytest.mark.parametrize("name", FLOW)
-def test_data_flows_one_way(name):
-    assert not reachable(name) & set(FLOW[FLOW.index(name) :])
-    assert set(FLOW[1 : FLOW.index(name)]) <= reachable(name)  # and it does flow
+def test_speed_stands_apart_from_meaning():
+    """Physics, spaces and streams say nothing of how something is computed quickly."""
+    plain = [*(PACKAGE / "physics").glob("*.py"), *(PACKAGE / "spaces").glob("*.py"), PACKAGE / "streams.py"]
+    assert len(plain) > 10
+    assert not [path.name for path in plain if re.search(r"fast|kernel|compiled", path.read_text(), re.IGNORECASE)]
 
 
 def test_the_layout_table_is_complete():
@@ -72,7 +109,7 @@ def test_the_layout_table_is_complete():
     assert named == ({path.stem for path in PACKAGE.glob("*.py")} | folders) - {"__init__"}
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_heavy_modules_are_imported_where_used(path):
     if not {path.stem, path.parent.name} & LAZY:
         assert not {module.split(".")[0] for module in top_level_imports(path)} & HEAVY

@@ -75,8 +75,8 @@ def test_spaces_are_the_same_objects_and_one_each():
 
 def test_truncation_is_for_all_and_flagged_once():
     env = make_env("mdlbi-small-v0", horizon=3)
-    _, infos = env.reset(seed=0)
-    keys = set(infos["bs_0"])
+    env.reset(seed=0)
+    keys = {"rates", "sum_rate", "owner", "power_w", "cell"}
     for slot in range(3):
         assert env.agents == ["bs_0", "bs_1"]
         actions = {a: env.action_space(a).sample() for a in env.agents}

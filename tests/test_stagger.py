@@ -52,6 +52,23 @@ def test_each_row_is_the_single_environment(options: dict[str, Any], fast: bool 
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_positions_given_with_reset_hold_for_that_episode_alone(backend: str) -> None:
+    """A row that begins anew draws its own positions, while the others still stand where they were put."""
+    if backend == "torch":
+        pytest.importorskip("torch")
+    vec = make_vec_env("mdlbi-small-v0", 2, stagger=True, horizon=4, mobility="static", backend=backend)
+    single = make_env("mdlbi-small-v0", horizon=2, mobility="static")
+    given = {"positions": np.full((4, 2), 10.0)}
+    vec.reset(seed=3, options=given)
+    single.reset(seed=4, options=given)
+    for _ in range(2):
+        vec.step(np.full((2, 2, vec.action_size), 0.1, np.float32))
+    single.reset()
+    assert (vec.view().position[0] == 10.0).all()
+    np.testing.assert_allclose(vec.view().position[1], single.view().position[0])
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
 def test_a_restored_environment_ends_when_the_other_does(backend: str) -> None:
     if backend == "torch":
         pytest.importorskip("torch")
@@ -83,7 +100,7 @@ def test_a_fixed_association_begins_anew_with_its_row() -> None:
     act = policy.bind(vec, 0)
     owners, slots = [], []
     for _ in range(14):
-        slots.append(vec._state.slot.copy())
+        slots.append(vec.view().slot)
         observations, *_, infos = vec.step(act(observations))
         owners.append(infos["owner"])
     changed = 0

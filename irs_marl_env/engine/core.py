@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env import arrays, checks, rewards
+from irs_marl_env.engine import plain
 from irs_marl_env.engine.state import Outcome, State
 from irs_marl_env.engine.view import View
 from irs_marl_env.physics.association import IDLE
@@ -52,7 +53,7 @@ class Core:
     ) -> None:
         self.scenario, self.xp, self.device, self.read_only = scenario, xp, device, read_only
         self.fast = _use_kernels(xp, fast)
-        parts = self._parts = importlib.import_module(f"irs_marl_env.engine.{'compiled' if self.fast else 'plain'}")
+        parts = self._parts: Any = _compiled() if self.fast else plain
         self.slot = parts.Slot(scenario)
         self.observer = parts.observer(scenario, xp, device, read_only)
         self.model = parts.ChannelModel(scenario, xp, device)
@@ -206,6 +207,13 @@ class Core:
 
     def _constant(self, values: Any, dtype: Any) -> Array:
         return arrays.constant(values, dtype, self.xp, self.device)
+
+
+def _compiled() -> Any:
+    """The parts with kernels, imported only where they are wanted."""
+    from irs_marl_env.engine import compiled
+
+    return compiled
 
 
 def _use_kernels(xp: Any, fast: bool | None) -> bool:

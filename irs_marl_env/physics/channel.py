@@ -39,7 +39,7 @@ class Gains(NamedTuple):
 
 
 def bessel_j0(x: float) -> float:
-    """Bessel function J0, by its integral ``(1/pi) int_0^pi cos(x sin t) dt`` (periodic: the sum converges fast)."""
+    """Bessel function J0, by its integral ``(1/pi) int_0^pi cos(x sin t) dt`` (periodic: the sum converges quickly)."""
     x = abs(x)
     if x > 1e4:  # leading asymptotic term, error below 1e-7
         return math.sqrt(2.0 / (math.pi * x)) * math.cos(x - math.pi / 4)

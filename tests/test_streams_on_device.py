@@ -1,4 +1,4 @@
-"""The torch backend: the same words where the arrays live, nothing fetched from there in a step, gradients."""
+"""The torch backend: the same random bits where the arrays live, nothing fetched from there in a step, gradients."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from irs_marl_env import get_scenario, make_vec_env
-from irs_marl_env.core import Core
+from irs_marl_env.engine.core import Core
 from irs_marl_env.streams import Streams
 
 torch = pytest.importorskip("torch")
@@ -26,7 +26,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-def test_words_on_a_device_are_those_of_the_host() -> None:
+def test_random_bits_on_a_device_are_those_of_the_host() -> None:
     host, device = Streams.from_seed(3, 4, np), Streams.from_seed(3, 4, xp, CPU, on_device=True)
     some = np.array([True, False, True, True])
     for count in (1, 5, 2, 400):  # streams that stand inside a value of the counter
@@ -51,11 +51,11 @@ def test_words_on_a_device_are_those_of_the_host() -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-def test_environment_with_words_of_the_device_is_the_numpy_one(options: dict[str, Any]) -> None:
+def test_environment_with_random_bits_of_the_device_is_the_numpy_one(options: dict[str, Any]) -> None:
     settings = {"horizon": 5, "stagger": True, **options}
     plain = make_vec_env("mdlbi-small-v0", 3, fast=False, **settings)
     other = make_vec_env("mdlbi-small-v0", 3, backend="torch", **settings)
-    other._words_on_device = True
+    other._bits_on_device = True
     actions = np.random.default_rng(0).uniform(-1, 1, (12, 3, 2, plain.action_size)).astype(np.float32)
     actions[3, ..., plain.action_codec.layout.slices["bids"]] = 1.0  # a tie
     a, _ = plain.reset(seed=4)
@@ -73,15 +73,16 @@ def test_environment_with_words_of_the_device_is_the_numpy_one(options: dict[str
 def test_a_step_fetches_nothing_from_the_device(options: dict[str, Any]) -> None:
     """On the meta device there is nothing to fetch: whoever tries gets an error."""
     scenario, device = get_scenario("mdlbi-small-v0", **options), torch.device("meta")
-    core, streams = Core(scenario, xp, device), Streams.from_seed(0, 3, xp, device)
+    core = Core(scenario, xp, device)
+    streams = core.streams(0, 3)
     assert streams.on_device
     state = core.reset(streams)
     action = torch.zeros(3, 2, core.action_codec.size, device=device)
     for _ in range(2):
-        state, outcome = core.step(state, action, streams)
+        state, reward, _ = core.step(state, action, streams)
         assert core.observe(state).shape == (3, 2, core.observation_codec.size)
         assert core.global_state(state).device == device
-    assert outcome.reward.shape == (3, 2)
+    assert reward.shape == (3, 2)
 
 
 @pytest.mark.parametrize("action_form", ["raw", "structured"])

@@ -19,11 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from irs_marl_env import Scenario, link, make_vec_env
-from irs_marl_env.core import Core
-from irs_marl_env.decoder import decode_structured
+from irs_marl_env.engine import plain as plain_parts
+from irs_marl_env.solvers import decode_structured
 
 pytest.importorskip("numba")
-kernels = pytest.importorskip("irs_marl_env.kernels")
+from irs_marl_env.engine import compiled as compiled_parts
+from irs_marl_env.engine import kernels
+
 ROWS = 2  # environments
 POWER = 0.4
 NORMAL = 1e-3  # amplitude of the two links of an IRS
@@ -210,12 +212,12 @@ def test_episode_is_the_plain_one(options: dict[str, Any]) -> None:
 def test_who_decodes() -> None:
     """Compiled where asked for, except that BLAS is quicker for a single large cell."""
     small, large = (Scenario(action="structured", num_bs=1, num_users=n, num_antennas=64) for n in (63, 64))
-    assert Core(small, fast=True)._compiled_decoder
-    assert not Core(small, fast=False)._compiled_decoder
-    assert not Core(large, fast=True)._compiled_decoder
-    assert Core(large.replace(num_bs=2), fast=True)._compiled_decoder
-    assert not Core(large, fast=True)._compiled_slot
-    assert Core(large.replace(action="raw"), fast=True)._compiled_slot
+    assert compiled_parts.Slot(small).decodes
+    assert not hasattr(plain_parts.Slot(small), "decodes")
+    assert not compiled_parts.Slot(large).decodes
+    assert compiled_parts.Slot(large.replace(num_bs=2)).decodes
+    assert not compiled_parts.Slot(large).whole_slot
+    assert compiled_parts.Slot(large.replace(action="raw")).whole_slot
 
 
 def test_compiled_now_or_loaded_from_the_disk_a_slot_is_the_same(tmp_path: Path) -> None:

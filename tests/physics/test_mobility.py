@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from irs_marl_env import Scenario, get_scenario, make_env, make_vec_env
-from irs_marl_env.core import Core
-from irs_marl_env.geometry import bs_positions, irs_positions
-from irs_marl_env.streams import Streams
+from irs_marl_env.engine.core import Core
+from irs_marl_env.physics.deployment import bs_positions, irs_positions
 
 MOVING = ("group", "random_waypoint", "gauss_markov")
 SMALL = get_scenario("mdlbi-small-v0", num_users=9, num_antennas=1, num_elements=1)
@@ -22,12 +21,13 @@ SMALL = get_scenario("mdlbi-small-v0", num_users=9, num_antennas=1, num_elements
 
 def walk(scenario: Scenario, num_envs: int, slots: int, seed: int = 0) -> np.ndarray:
     """User positions ``(slots + 1, E, K, 2)``."""
-    core, streams = Core(scenario), Streams.from_seed(seed, num_envs, np)
+    core = Core(scenario)
+    streams = core.streams(seed, num_envs)
     state = core.reset(streams)
     action = np.zeros((num_envs, scenario.num_bs, core.action_codec.size), np.float32)
     positions = [state.motion["position"].copy()]
     for _ in range(slots):
-        state, _ = core.step(state, action, streams)
+        state, *_ = core.step(state, action, streams)
         positions.append(state.motion["position"].copy())
     return np.array(positions)
 
@@ -73,7 +73,8 @@ def test_irs_are_spread_over_the_border(num_bs: int, num_irs: int) -> None:
 @pytest.mark.parametrize("num_bs", [1, 2, 3, 4, 5])
 def test_cells_belong_to_the_nearest_bs(num_bs: int) -> None:
     s = SMALL.replace(num_bs=num_bs, num_users=200, mobility="static")
-    core, streams = Core(s), Streams.from_seed(num_bs, 1, np)
+    core = Core(s)
+    streams = core.streams(num_bs, 1)
     state = core.reset(streams)
     sites = bs_positions(s)
     for k, (x, y) in enumerate(state.motion["position"][0]):
@@ -88,8 +89,8 @@ def test_a_user_who_crosses_the_border_changes_cell_at_the_next_slot() -> None:
     trace = np.full((3, 1, 2), 30.0)
     trace[1:, 0, 0] = 50.0
     env = make_env("mdlbi-small-v0", num_users=1, mobility="trace", trace=trace, horizon=2)
-    _, infos = env.reset(seed=0)
-    assert infos["bs_0"]["cell"].tolist() == [0]
+    env.reset(seed=0)
+    assert env.view().cell[0].tolist() == [0]
     action = {agent: np.full(env.action_space(agent).shape, 0.5, np.float32) for agent in env.agents}
     _, rewards, _, _, infos = env.step(action)
     assert infos["bs_0"]["cell"].tolist() == [0]  # the slot that was acted in
@@ -174,12 +175,13 @@ def test_random_waypoint_speeds(slot_s: float) -> None:
 
 def test_random_waypoint_walks_straight_to_its_target() -> None:
     s = SMALL.replace(mobility="random_waypoint")
-    core, streams = Core(s), Streams.from_seed(3, 1, np)
+    core = Core(s)
+    streams = core.streams(3, 1)
     state = core.reset(streams)
     target, start = state.motion["target"].copy(), state.motion["position"].copy()
     action = np.zeros((1, 2, core.action_codec.size), np.float32)
     for _ in range(5):
-        state, _ = core.step(state, action, streams)
+        state, *_ = core.step(state, action, streams)
         leg, done = target - start, state.motion["position"] - start
         same = (state.motion["target"] == target).all(axis=-1)
         assert same.any()
@@ -189,11 +191,12 @@ def test_random_waypoint_walks_straight_to_its_target() -> None:
 
 def test_groups_stay_together() -> None:
     s = Scenario(num_users=30, num_antennas=1, num_elements=1, group_radius_m=12.0)
-    core, streams = Core(s), Streams.from_seed(0, 10, np)
+    core = Core(s)
+    streams = core.streams(0, 10)
     state = core.reset(streams)
     action = np.zeros((10, 2, core.action_codec.size), np.float32)
     for _ in range(100):
-        state, _ = core.step(state, action, streams)
+        state, *_ = core.step(state, action, streams)
         position = state.motion["position"]
         for group in range(3):
             members = position[:, group::3]  # user k belongs to group k mod 3
@@ -254,7 +257,7 @@ def positions_of(env: Any, slots: int) -> np.ndarray:
     action = {a: np.zeros(env.action_space(a).shape, np.float32) for a in env.possible_agents}
     seen = []
     for _ in range(slots + 1):
-        seen.append(env.state_codec.decode(env.state())["position"] * 80.0)
+        seen.append(env.state_encoder.blocks(env.state())["position"] * 80.0)
         if env.agents:
             env.step(action)
     return np.array(seen)

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from irs_marl_env import association, link
+from irs_marl_env import link
+from irs_marl_env.physics import association
 
 NOISE = 0.3
 MODES = ("physical", "paper", "reflected")

@@ -1,10 +1,8 @@
-"""Channels: path loss, fading statistics, line of sight, CSI error, and the random streams behind them."""
+"""Channels: path loss, fading statistics, line of sight, CSI error."""
 
 from __future__ import annotations
 
-import itertools
 import math
-import pickle
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -13,10 +11,10 @@ import numpy as np
 import pytest
 
 from irs_marl_env import Scenario
-from irs_marl_env.channel import bessel_j0, path_gain_at
-from irs_marl_env.core import Core, State
-from irs_marl_env.geometry import bs_positions, irs_positions
-from irs_marl_env.streams import CAUSES, Streams
+from irs_marl_env.engine.core import Core
+from irs_marl_env.engine.state import State
+from irs_marl_env.physics.channel import bessel_j0, path_gain_at
+from irs_marl_env.physics.deployment import bs_positions, irs_positions
 
 LINKS = ("H", "G", "h")
 RICIAN = {"H": "direct_rician_k_db", "G": "bs_irs_rician_k_db", "h": "irs_user_rician_k_db"}
@@ -27,12 +25,13 @@ def slots(
     scenario: Scenario, num_envs: int, count: int, seed: int = 0, xp: Any = np, fast: bool = False
 ) -> Iterator[State]:
     """``count + 1`` states of an episode, the first as reset made it."""
-    core, streams = Core(scenario, xp, fast=fast), Streams.from_seed(seed, num_envs, xp, fast=fast)
+    core = Core(scenario, xp, fast=fast)
+    streams = core.streams(seed, num_envs)
     state = core.reset(streams)
     action = xp.zeros((num_envs, scenario.num_bs, core.action_codec.size), dtype=xp.float32)
     yield state
     for _ in range(count):
-        state, _ = core.step(state, action, streams)
+        state, *_ = core.step(state, action, streams)
         yield state
 
 
@@ -109,7 +108,8 @@ def test_gains_equal_the_equations_to_single_precision() -> None:
 
 def test_distances_below_a_metre_count_as_one() -> None:
     s = SMALL.replace(num_users=1, bs_height_m=1.5, irs_height_m=1.5)
-    core, streams = Core(s), Streams.from_seed(0, 1, np)
+    core = Core(s)
+    streams = core.streams(0, 1)
     for place, link in (((0.0, 40.0), "direct"), ((40.0, 20.0), "irs_user")):
         state = core.reset(streams, np.array([place]))
         gain = getattr(state.gains, link)[0, 0, 0]
@@ -169,11 +169,12 @@ def test_what_changes_when(mode: str) -> None:
     """Within an episode and from one episode to the next, for user links and mast links separately."""
     s = SMALL.replace(bs_irs_doppler_hz=0.2, layout="frozen")
     for name, field in (("H", "fading"), ("h", "fading"), ("G", "bs_irs_fading")):
-        core, streams = Core(s.replace(**{field: mode})), Streams.from_seed(0, 1, np)
+        core = Core(s.replace(**{field: mode}))
+        streams = core.streams(0, 1)
         action = np.zeros((1, 2, core.action_codec.size), np.float32)
         state = core.reset(streams)
         first = getattr(state.channels, name)
-        state, _ = core.step(state, action, streams)
+        state, *_ = core.step(state, action, streams)
         second = getattr(state.channels, name)
         third = getattr(core.reset(streams).channels, name)
         assert np.array_equal(first, second) == (mode in ("episode", "frozen")), name
@@ -185,7 +186,8 @@ def test_frozen_is_one_realisation_for_ever() -> None:
     s = SMALL.replace(fading="frozen", bs_irs_fading="frozen", layout="frozen")
     (one,) = slots(s, 1, 0, seed=0)
     (many,) = slots(s, 5, 0, seed=99)
-    core, streams = Core(s), Streams.from_seed(3, 2, np)
+    core = Core(s)
+    streams = core.streams(3, 2)
     streams.uniform("layout", 17)
     streams.complex_normal("direct_fading", 5)
     for _ in range(3):
@@ -301,113 +303,14 @@ def test_reward_is_paid_on_the_true_channels() -> None:
     """Beams do not depend on CSI in raw actions, so neither may the rates."""
     rates = []
     for variance in (0.0, 1.0):
-        core, streams = Core(SMALL.replace(csi_error_variance=variance)), Streams.from_seed(0, 3, np)
+        core = Core(SMALL.replace(csi_error_variance=variance))
+        streams = core.streams(0, 3)
         state = core.reset(streams)
         action = np.random.default_rng(0).uniform(-1, 1, (3, 2, core.action_codec.size)).astype(np.float32)
         for _ in range(3):
-            state, outcome = core.step(state, action, streams)
+            state, _, outcome = core.step(state, action, streams)
         rates.append(outcome.rates)
     np.testing.assert_array_equal(rates[0], rates[1])
-
-
-# --- streams -----------------------------------------------------------------------------------------------------
-
-
-def test_uniform_numbers_are_uniform() -> None:
-    stats = pytest.importorskip("scipy.stats")
-    u = Streams.from_seed(0, 4, np).uniform("layout", 50_000)
-    assert u.shape == (4, 50_000)
-    assert u.dtype == np.float64
-    assert (u >= 0).all()
-    assert (u < 1).all()
-    assert stats.kstest(u.ravel(), "uniform").pvalue > 1e-3
-
-
-@each_way
-def test_normal_numbers_are_circular_gaussian(fast: bool) -> None:
-    stats = pytest.importorskip("scipy.stats")
-    z = Streams.from_seed(0, 2, np, fast=fast).complex_normal("direct_fading", 100_000).astype(complex).ravel()
-    n = z.size
-    assert abs(z.mean()) < 4 / math.sqrt(n)
-    assert np.mean(np.abs(z) ** 2) == pytest.approx(1.0, abs=4 / math.sqrt(n))
-    assert abs(np.mean(z**2)) < 4 * math.sqrt(2 / n)  # circular
-    assert np.mean(np.abs(z) ** 4) == pytest.approx(2.0, abs=4 * math.sqrt(20 / n))
-    for part in (z.real, z.imag):
-        assert stats.kstest(part * math.sqrt(2), "norm").pvalue > 1e-3
-    assert abs(np.mean(z[1:] * z[:-1].conj())) < 4 / math.sqrt(n)
-
-
-def test_causes_and_seeds_are_independent() -> None:
-    n = 20_000
-    drawn = [
-        Streams.from_seed(seed, 2, np).uniform(cause, n) - 0.5 for seed, cause in itertools.product((0, 10), CAUSES)
-    ]
-    columns = np.concatenate(drawn)  # two environments of every seed and cause
-    correlation = np.corrcoef(columns) - np.eye(len(columns))
-    assert np.abs(correlation).max() < 5 / math.sqrt(n)
-
-
-@each_way
-def test_row_of_a_batch_is_the_single_environment(fast: bool) -> None:
-    batch, single = Streams.from_seed(40, 4, np, fast=fast), Streams.from_seed(42, 1, np, fast=fast)
-    for count in (3, 1, 1000, 7, 5000):  # whatever is made ahead inside
-        np.testing.assert_array_equal(batch.uniform("mobility", count)[2], single.uniform("mobility", count)[0])
-        np.testing.assert_array_equal(
-            batch.complex_normal("direct_fading", count, 2)[2], single.complex_normal("direct_fading", count, 2)[0]
-        )
-
-
-def test_the_size_of_a_draw_does_not_change_the_numbers() -> None:
-    one, parts = Streams.from_seed(0, 2, np), Streams.from_seed(0, 2, np)
-    whole = one.uniform("layout", 10_000)
-    sizes = (1, 3, 4096, 900, 5000)
-    np.testing.assert_array_equal(np.concatenate([parts.uniform("layout", n) for n in sizes], axis=1), whole)
-
-
-def test_rows_without_a_tie_draw_nothing() -> None:
-    some, single = Streams.from_seed(0, 3, np), Streams.from_seed(2, 1, np)
-    first = some.uniform_where(np.array([False, False, True]), "association", 4)
-    assert (first[:2] == 0).all()
-    second = some.uniform_where(np.array([True, False, True]), "association", 4)
-    both = [single.uniform_where(np.array([True]), "association", 4)[0] for _ in range(2)]
-    np.testing.assert_array_equal([first[2], second[2]], both)
-    fresh = Streams.from_seed(0, 1, np).uniform_where(np.array([True]), "association", 4)
-    np.testing.assert_array_equal(second[0], fresh[0])
-
-
-@each_way
-def test_streams_continue_after_a_pickle(fast: bool) -> None:
-    streams = Streams.from_seed(1, 2, np, fast=fast)
-    streams.uniform("layout", 5)
-    streams.complex_normal("csi_error", 3, 2)
-    copy = pickle.loads(pickle.dumps(streams))
-    for _ in range(3):
-        np.testing.assert_array_equal(copy.uniform("layout", 6), streams.uniform("layout", 6))
-        np.testing.assert_array_equal(copy.complex_normal("csi_error", 9), streams.complex_normal("csi_error", 9))
-    with pytest.raises(ValueError, match="2 environments"):
-        streams.set_state(Streams.from_seed(0, 3, np).get_state())
-
-
-def test_compiled_normals_are_the_plain_ones() -> None:
-    """Same words, and an amplitude of zero shifts nothing; within 2e-6 of the amplitude."""
-    pytest.importorskip("numba")
-    plain, fast = Streams.from_seed(3, 3, np), Streams.from_seed(3, 3, np, fast=True)
-    rng = np.random.default_rng(0)
-    for blocks, count in (((2,), 1), ((3, 5), 7), ((1,), 3000), ((4, 2), 513), ((2,), 2)):
-        amplitude = rng.random((3, *blocks)).astype(np.float32) * rng.integers(0, 2, (3, *blocks)).astype(np.float32)
-        a = plain.scaled_normal("bs_irs_fading", amplitude, count)
-        b = fast.scaled_normal("bs_irs_fading", amplitude, count)
-        assert a.shape == b.shape == (3, *blocks, count)
-        np.testing.assert_allclose(b, a, atol=1e-5)
-        assert (np.abs(b - a) <= 4e-6 * amplitude[..., None]).all()
-        assert (b[amplitude == 0] == 0).all()
-    np.testing.assert_allclose(fast.complex_normal("velocity", 9), plain.complex_normal("velocity", 9), atol=4e-6)
-    assert fast.get_state() == plain.get_state()
-
-
-def test_no_seed_is_fresh_entropy() -> None:
-    a, b = (Streams.from_seed(None, 1, np).uniform("layout", 4) for _ in range(2))
-    assert not np.array_equal(a, b)
 
 
 def test_options_do_not_shift_the_draws_of_others() -> None:

@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irs_marl_env import Scenario, geometry, make_vec_env
-from irs_marl_env.channel import ChannelModel
-from irs_marl_env.core import Core, State
+from irs_marl_env import Scenario, make_vec_env
+from irs_marl_env.engine import plain
+from irs_marl_env.engine.core import Core
+from irs_marl_env.engine.state import State
+from irs_marl_env.physics.deployment import irs_positions
+from irs_marl_env.physics.mobility import mobility_constants
 from irs_marl_env.streams import Streams
 
 pytest.importorskip("numba")
-kernels = pytest.importorskip("irs_marl_env.kernels")
+from irs_marl_env.engine import compiled, kernels
+
 SIZES = ((1, 1, 1, 1, 1), (2, 5, 3, 4, 6), (3, 12, 4, 8, 16), (2, 3, 0, 2, 5), (4, 7, 6, 3, 9))
 
 
@@ -30,29 +34,29 @@ def scenario(size: tuple[int, ...], **options: Any) -> Scenario:
 
 
 @pytest.mark.parametrize("start", [0, 1, 2, 3, 7, 1_000_003])
-def test_words_are_those_of_numpy(start: int) -> None:
+def test_random_bits_are_those_of_numpy(start: int) -> None:
     key = np.array([0x0123456789ABCDEF, 0xFEDCBA9876543210], np.uint64)
     generator = np.random.Philox(key=key)
     generator.advance(start // 4)
     generator.random_raw(start % 4)
-    out, place = np.empty((1, 23), np.uint64), np.array([start], np.uint64)
-    kernels.words(key[None], place, out)
+    out, index = np.empty((1, 23), np.uint64), np.array([start], np.uint64)
+    kernels.random_bits(key[None], index, out)
     np.testing.assert_array_equal(out[0], generator.random_raw(23))
-    assert place[0] == start + 23
+    assert index[0] == start + 23
 
 
 @pytest.mark.parametrize("mobility", ["group", "random_waypoint"])
 def test_users_walk_as_without_kernels(mobility: str) -> None:
     """Fast users, so that they arrive often; whole episodes, so that an error would grow."""
     s = Scenario(mobility=mobility, speed_mps=20.0, num_users=9)
-    model = geometry.MOBILITY[mobility]
-    arrived = 0
-    places = [geometry.street(s, np, fast=fast) for fast in (False, True)]
-    streams = [Streams.from_seed(1, 3, np, fast=fast) for fast in (False, True)]
-    motions = [model.start(place, stream, None) for place, stream in zip(places, streams, strict=True)]
+    constants, arrived = mobility_constants(s, np), 0
+    models = [parts.mobility(s) for parts in (plain, compiled)]
+    assert models[0].advance is not models[1].advance
+    streams = [parts.Streams.from_seed(1, 3, np) for parts in (plain, compiled)]
+    motions = [model.start(constants, stream, None) for model, stream in zip(models, streams, strict=True)]
     for _ in range(100):
         before = motions[0]["target"]
-        motions = [model.advance(*each) for each in zip(places, motions, streams, strict=True)]
+        motions = [model.advance(constants, *each) for model, *each in zip(models, motions, streams, strict=True)]
         arrived += int((motions[0]["target"] != before).any(-1).sum())
         for name in ("point", "target", "travel", "position"):
             np.testing.assert_allclose(motions[1][name], motions[0][name], rtol=1e-9, atol=1e-9, err_msg=name)
@@ -67,16 +71,16 @@ def test_cells_and_gains_are_the_plain_ones(size: tuple[int, ...], user_height_m
     s = scenario(size, user_height_m=user_height_m, mobility="static", group_radius_m=1.0)
     position = np.random.default_rng(0).uniform(0, s.area_m, (4, s.num_users, 2))
     if s.num_irs:
-        position[0, 0] = geometry.irs_positions(s)[0, :2]
-    plain, compiled = (ChannelModel(s, np, fast=fast).large_scale(position) for fast in (False, True))
-    np.testing.assert_array_equal(compiled[0], plain[0])
-    np.testing.assert_array_equal(compiled[1], plain[1])
-    for mine, its in zip(compiled[2], plain[2], strict=True):
+        position[0, 0] = irs_positions(s)[0, :2]
+    result, expected = (parts.ChannelModel(s, np, None).large_scale(position) for parts in (compiled, plain))
+    np.testing.assert_array_equal(result[0], expected[0])
+    np.testing.assert_array_equal(result[1], expected[1])
+    for mine, its in zip(result[2], expected[2], strict=True):
         np.testing.assert_allclose(mine, its, rtol=2e-6)
 
 
 def state_of(core: Core, num_envs: int) -> tuple[State, Streams]:
-    streams = Streams.from_seed(2, num_envs, np, fast=core.fast)
+    streams = core.streams(2, num_envs)
     return core.reset(streams), streams
 
 
@@ -84,51 +88,49 @@ def state_of(core: Core, num_envs: int) -> tuple[State, Streams]:
 @pytest.mark.parametrize("size", SIZES)
 def test_slot_of_raw_actions_is_the_plain_one(size: tuple[int, ...], power: str) -> None:
     s = scenario(size, power=power, group_radius_m=1.0)
-    core = Core(s, fast=True)
-    assert core._compiled_slot
+    core, plain_slot = Core(s, fast=True), plain.Slot(s)
+    assert core.slot.whole_slot
     state, _ = state_of(core, 5)
     action = np.random.default_rng(3).uniform(-1.2, 1.2, (5, s.num_bs, core.action_codec.size)).astype(np.float32)
     action[0] *= 0.01  # below the power limit
     action[1, :, : 2 * s.num_users * s.num_antennas] = 0  # zero beams
     for owner in (state.owner, np.full_like(state.owner, -1)):
-        rates, sum_rate, power_w = core._slot(state, action, owner)
-        named = core.action_codec.decode(np.clip(action, -1, 1))
-        w, expected_power, phi = core._transmission(state, named, owner)
-        expected = Core(s, fast=False)._rates(state, w, phi, owner)
-        np.testing.assert_allclose(rates, expected, rtol=2e-4, atol=2e-5)
+        rates, sum_rate, power_w = core.slot.rates(state, action, owner)
+        expected_rates, expected_sum, expected_power = plain_slot.rates(state, action, owner)
+        np.testing.assert_allclose(rates, expected_rates, rtol=2e-4, atol=2e-5)
         np.testing.assert_allclose(power_w, expected_power, rtol=1e-5)
-        np.testing.assert_allclose(sum_rate, (expected[:, None] * state.own_user).sum(-1), rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(sum_rate, expected_sum, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_owned_gains_are_the_plain_ones(size: tuple[int, ...]) -> None:
     s = scenario(size, group_radius_m=1.0)
-    fast, plain = Core(s, fast=True), Core(s, fast=False)
-    state, _ = state_of(fast, 5)
+    state, _ = state_of(Core(s, fast=True), 5)
     owner = state.owner.copy()
     owner[0] = -1
-    results = [core._owned_gains(state.gains, state.own_user, owner, state.cell) for core in (fast, plain)]
+    slots = [parts.Slot(s) for parts in (compiled, plain)]
+    results = [slot.owned_gains(state.gains, state.own_user, owner, state.cell) for slot in slots]
     for mine, its in zip(*results, strict=True):
         np.testing.assert_array_equal(mine, its)
 
 
 def test_auction_reports_ties_and_leaves_them_to_the_plain_one() -> None:
     s = scenario((3, 2, 2, 1, 1), group_radius_m=1.0)
-    fast, plain = Core(s, fast=True), Core(s, fast=False)
-    action = np.zeros((4, 3, fast.action_codec.size), np.float32)
+    cores = [Core(s, fast=fast) for fast in (True, False)]
+    action = np.zeros((4, 3, cores[0].action_codec.size), np.float32)
     action[..., -2:] = np.random.default_rng(0).uniform(-1, 1, (4, 3, 2))
     for tie in (False, True):
         if tie:
             action[2, :, -1] = 3.0  # all at the limit
         results = []
-        for core in (fast, plain):
-            streams = Streams.from_seed(7, 4, np, fast=core.fast)
-            bids = np.clip(action[..., -2:], -1, 1)
-            owner = core._auction(action, streams)[1] if core.fast else core._assign(bids, streams)
-            results.append((owner, streams.get_state()["association"]))
+        for core in cores:
+            streams = core.streams(7, 4)
+            bids, owner = core.slot.auction(action, streams)
+            results.append((bids, owner, streams.get_state()["association"]))
         np.testing.assert_array_equal(results[0][0], results[1][0])
-        assert results[0][1] == results[1][1]
-        assert (results[0][1][2]["words"] > 0) == tie
+        np.testing.assert_array_equal(results[0][1], results[1][1])
+        assert results[0][2] == results[1][2]
+        assert (results[0][2][2]["words"] > 0) == tie
 
 
 def test_actions_may_lie_in_memory_as_they_like() -> None:
@@ -155,14 +157,14 @@ def test_what_is_not_finite_is_seen(bad: float) -> None:
 
 
 def test_large_draws_use_memory_again_only_when_nobody_looks() -> None:
-    streams = Streams.from_seed(0, 4, np, fast=True)
-    plain = Streams.from_seed(0, 4, np)
+    streams = compiled.Streams.from_seed(0, 4, np)
+    expectation = Streams.from_seed(0, 4, np)
     rng = np.random.default_rng(0)
     kept = []
     for slot in range(12):
         amplitude = rng.integers(0, 2, (4, 50)).astype(np.float32)
         drawn = streams.scaled_normal("irs_user_fading", amplitude, 100)
-        expected = plain.scaled_normal("irs_user_fading", amplitude, 100)
+        expected = expectation.scaled_normal("irs_user_fading", amplitude, 100)
         np.testing.assert_allclose(drawn, expected, atol=4e-6)
         if slot % 4 == 0:
             kept.append((drawn, expected))

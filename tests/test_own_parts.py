@@ -1,0 +1,265 @@
+"""Parts of one's own: a mobility model, a reward, a contention rule and an observation are handed over as objects."""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+
+from irs_marl_env import Scenario, evaluate, make_env, make_vec_env
+from irs_marl_env.arrays import namespace
+from irs_marl_env.checks import reference_to
+from irs_marl_env.physics.association import CONTENTION
+from irs_marl_env.physics.mobility import MOBILITY, Mobility
+from irs_marl_env.physics.radio import INTERFERENCE, POWER
+from irs_marl_env.rewards import REWARDS
+from irs_marl_env.scenario import ScenarioError
+from irs_marl_env.spaces.actions import ACTIONS
+from irs_marl_env.spaces.observations import OBSERVATIONS
+
+HERE = __name__
+SMALL = {"num_users": 4, "num_irs": 2, "num_antennas": 2, "num_elements": 4, "horizon": 4, "group_radius_m": 5.0}
+
+
+class East:
+    """Users begin at uniform places and walk east, some metres a slot, until they stand at the border."""
+
+    def __init__(self, step_m: float) -> None:
+        self.step_m = step_m
+
+    def start(self, constants: Any, streams: Any, position: Any) -> dict[str, Any]:
+        if position is None:
+            position = streams.uniform("layout", constants.scenario.num_users, 2) * constants.area
+        return {"position": position}
+
+    def advance(self, constants: Any, motion: dict[str, Any], streams: Any) -> dict[str, Any]:
+        position, xp = motion["position"], namespace(motion["position"])
+        x = xp.clip(position[..., :1] + self.step_m, None, constants.scenario.area_m[0])
+        return {"position": xp.concat([x, position[..., 1:]], axis=-1)}
+
+
+EAST = East(3.0)
+EAST_OF_FUNCTIONS = Mobility(EAST.start, EAST.advance)
+
+
+def worst_user(outcome: Any, state: Any) -> Any:
+    """Each BS is paid the lowest rate of all users."""
+    xp = namespace(outcome.rates)
+    return xp.min(outcome.rates, axis=-1, keepdims=True) + 0 * outcome.sum_rate
+
+
+def lowest_bid(bids: Any, tie_break: Any) -> Any:
+    """The lowest bid wins."""
+    return namespace(bids).argmin(bids, axis=-2)
+
+
+class OwnersAlone:
+    """Each BS sees which IRSs it holds, ten times as large as its bounds allow, and which users are its own."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.size = scenario.num_irs + scenario.num_users
+        self.low, self.high = np.zeros(self.size, np.float32), np.ones(self.size, np.float32)
+
+    def observe(self, known: Any) -> Any:
+        return namespace(known.held).concat([10.0 * known.held, known.own_user], axis=-1)
+
+
+PARTS: dict[str, Any] = {
+    "mobility": EAST,
+    "reward": worst_user,
+    "contention": lowest_bid,
+    "observation": OwnersAlone,
+}
+WAYS = [
+    pytest.param({"fast": False}, id="plain"),
+    pytest.param({"fast": True}, id="kernels", marks=pytest.mark.skipif(not find_spec("numba"), reason="no numba")),
+    pytest.param({"backend": "torch"}, id="torch", marks=pytest.mark.skipif(not find_spec("torch"), reason="no torch")),
+]
+
+
+@pytest.mark.parametrize("action", ["raw", "structured"])
+@pytest.mark.parametrize("way", WAYS)
+def test_all_parts_do_what_they_say(way: dict[str, Any], action: str) -> None:
+    vec = make_vec_env(Scenario(**SMALL, **PARTS, action=action), 3, **way)
+    observations, _ = vec.reset(seed=0)
+    before, rng = vec.view().position, np.random.default_rng(0)
+    for _ in range(3):
+        actions = rng.uniform(-1, 1, (3, 2, vec.action_size)).astype(np.float32)
+        observations, rewards, _, _, infos = vec.step(actions)
+        named = vec.action_codec.decode(actions)
+        np.testing.assert_array_equal(np.asarray(infos["owner"]), named["bids"].argmin(1))
+        lowest = np.asarray(infos["rates"]).min(-1, keepdims=True)
+        np.testing.assert_array_equal(np.asarray(rewards), np.broadcast_to(lowest, (3, 2)))
+        position = vec.view().position
+        np.testing.assert_allclose(position[..., 0], np.minimum(before[..., 0] + 3.0, 80.0))
+        np.testing.assert_array_equal(position[..., 1], before[..., 1])
+        held = vec.view().owner[:, None] == np.arange(2)[:, None]
+        np.testing.assert_array_equal(np.asarray(observations), np.concatenate([held, vec.view().own_user], -1))
+        before = position
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("fast", [False, None], ids=["plain", "as installed"])
+def test_each_part_works_in_both_environments(part: str, fast: bool | None) -> None:
+    """Row i is the single environment, across the end of an episode; all else is as with the default of the field."""
+    scenario = Scenario(**SMALL, **{part: PARTS[part]})
+    vec, single = make_vec_env(scenario, 2, fast=fast), make_env(scenario, fast=fast)
+    observations, _ = vec.reset(seed=5)
+    first, _ = single.reset(seed=6)
+    rng = np.random.default_rng(1)
+    for _ in range(6):
+        np.testing.assert_allclose(observations[1], [first[a] for a in single.possible_agents], rtol=1e-5, atol=1e-6)
+        action = rng.uniform(-1, 1, (2, 2, vec.action_size)).astype(np.float32)
+        observations, rewards, *_ = vec.step(action)
+        first, its, *_ = single.step(dict(zip(single.possible_agents, action[1], strict=True)))
+        np.testing.assert_allclose(rewards[1], list(its.values()), rtol=1e-4, atol=1e-6)
+        if not single.agents:
+            first, _ = single.reset()
+    state = vec.get_state()
+    other = make_vec_env(scenario, 2, fast=fast)
+    other.set_state(state)
+    np.testing.assert_array_equal(other.step(action)[1], vec.step(action)[1])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_evaluate_with_processes_gives_the_same(part: str) -> None:
+    scenario = Scenario(**{**SMALL, "action": "structured"}, **{part: PARTS[part]})
+    one, two = (evaluate("random", scenario, 17, slots=2, processes=n) for n in (1, 2))
+    np.testing.assert_array_equal(one.rates, two.rates)
+    assert two.scenario == scenario
+
+
+def test_a_mobility_model_of_functions() -> None:
+    a, b = (make_env(Scenario(**SMALL, mobility=m)) for m in (EAST, EAST_OF_FUNCTIONS))
+    for env in (a, b):
+        env.reset(seed=0)
+    np.testing.assert_array_equal(a.view().position, b.view().position)
+
+
+# --- JSON and pickles --------------------------------------------------------------------------------------------
+
+
+def test_json_names_the_object_and_needs_trust() -> None:
+    scenario = Scenario(**SMALL, **PARTS)
+    text = scenario.to_json()
+    written = json.loads(text)
+    assert written["mobility"] == f"{HERE}:EAST"
+    assert written["reward"] == f"{HERE}:worst_user"
+    assert written["observation"] == f"{HERE}:OwnersAlone"
+    with pytest.raises(ScenarioError, match=r"would import a module.*trusted=True"):
+        Scenario.from_json(text)
+    assert Scenario.from_json(text, trusted=True) == scenario
+    assert Scenario.from_json(text, trusted=True).digest == scenario.digest != Scenario(**SMALL).digest
+    assert pickle.loads(pickle.dumps(scenario.replace(mobility="group"))).reward is worst_user
+
+
+@pytest.mark.parametrize("reference", ["no_such_module:x", f"{HERE}:nothing", f"{HERE}:SMALL", "json:", f"{HERE}:"])
+def test_a_reference_to_nothing_is_said_in_words(reference: str) -> None:
+    text = json.dumps({"reward": reference})
+    with pytest.raises(ScenarioError, match="reward"):
+        Scenario.from_json(text, trusted=True)
+
+
+def test_what_nobody_could_find_again_is_refused_where_it_matters() -> None:
+    """A lambda plays, but goes into no JSON, no digest and no other process: never silently another result."""
+    scenario = Scenario(**SMALL, reward=lambda outcome, state: outcome.sum_rate)
+    env = make_env(scenario)
+    env.reset(seed=0)
+    env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+    for ask in (scenario.to_json, lambda: scenario.digest):
+        with pytest.raises(ScenarioError, match=r"reward: .*lambda.* define it at the top level of a module"):
+            ask()
+    with pytest.raises(ValueError, match=r"processes.*top level of a module"):
+        evaluate("random", scenario, 17, slots=1, processes=2)
+    assert math.isfinite(evaluate("random", scenario, 2, slots=1).mean)
+
+
+def test_what_stands_in_the_script_that_runs_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    import __main__
+
+    def reward(outcome: Any, state: Any) -> Any:
+        return outcome.sum_rate
+
+    reward.__module__, reward.__qualname__ = "__main__", "reward"
+    monkeypatch.setattr(__main__, "reward", reward, raising=False)
+    scenario = Scenario(**SMALL, reward=reward)
+    with pytest.raises(ScenarioError, match="stands in the script that runs"):
+        scenario.to_json()
+    assert len(scenario.digest) == 16  # enough to tell it from others in this process and its children
+    assert reference_to(reward, portable=False) == "__main__:reward"
+
+
+# --- refusals ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", ["mobility", "reward", "contention", "observation"])
+@pytest.mark.parametrize("value", [3, None, object(), "nothing", ["group"]])
+def test_other_things_are_refused_with_the_names(field: str, value: Any) -> None:
+    with pytest.raises(ScenarioError, match=rf"^{field}=.*must be one of .*, or "):
+        Scenario(**{field: value})
+
+
+@pytest.mark.parametrize("field", ["sinr", "reflection", "power", "action"])
+def test_readings_of_the_paper_are_names_alone(field: str) -> None:
+    with pytest.raises(ScenarioError, match=rf"^{field}="):
+        Scenario(**{field: worst_user})
+
+
+def test_choices_are_those_of_the_dicts() -> None:
+    """One list of names: whoever adds to a dict has added a choice."""
+    dicts = {
+        "mobility": MOBILITY,
+        "reward": REWARDS,
+        "contention": CONTENTION,
+        "observation": OBSERVATIONS,
+        "sinr": INTERFERENCE,
+        "power": POWER,
+        "action": ACTIONS,
+    }
+    for field, names in dicts.items():
+        with pytest.raises(ScenarioError) as error:
+            Scenario(**{field: "nothing"})
+        assert all(repr(name) in str(error.value) for name in names)
+        assert getattr(Scenario(), field) == next(iter(names))
+
+
+def test_a_new_entry_of_a_dict_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REWARDS, "worst", worst_user)
+    env = make_env(Scenario(**SMALL, reward="worst"))
+    env.reset(seed=0)
+    rewards = env.step({agent: env.action_space(agent).sample() for agent in env.agents})[1]
+    assert rewards["bs_0"] == rewards["bs_1"]
+
+
+def test_a_reward_of_the_wrong_shape_is_named() -> None:
+    env = make_env(Scenario(**SMALL, reward=lambda outcome, state: outcome.rates))
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"the reward .* returned \(1, 4\): must be an array of shape \(1, 2\)"):
+        env.step({agent: env.action_space(agent).sample() for agent in env.agents})
+
+
+class Short(OwnersAlone):
+    """An observation that forgets its users."""
+
+    def observe(self, known: Any) -> Any:
+        return known.held
+
+
+def test_an_observation_of_the_wrong_shape_is_named() -> None:
+    with pytest.raises(ValueError, match=r"Short.* returned \(1, 2, 2\): must be an array of shape \(1, 2, 6\)"):
+        make_env(Scenario(**SMALL, observation=Short)).reset(seed=0)
+
+
+def test_the_cost_of_bids_holds_for_any_reward() -> None:
+    paid, free = (make_env(Scenario(**SMALL, reward=worst_user, bid_cost=cost)) for cost in (0.5, 0.0))
+    action = {agent: np.ones(paid.action_codec.size, np.float32) for agent in paid.possible_agents}
+    rewards = []
+    for env in (paid, free):
+        env.reset(seed=0)
+        rewards.append(env.step(action)[1]["bs_0"])
+    assert rewards[0] == pytest.approx(rewards[1] - 0.5 * 2)
