@@ -47,7 +47,7 @@ def reward_function(scenario: Scenario) -> Reward:
     if scenario.reward == "mixed":
         chosen = partial(mixed, team_weight=scenario.team_weight)
     elif not isinstance(scenario.reward, str):
-        chosen = partial(_checked, scenario.reward)
+        chosen = partial(_checked, chosen)
     if scenario.bid_cost:
         return partial(_less_bids, chosen, scenario.bid_cost)
     return chosen

@@ -39,8 +39,8 @@ def top_level_imports(path):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             names.add(node.module)
-            if node.module == "irs_marl_env":
-                names |= {f"irs_marl_env.{alias.name}" for alias in node.names}
+            if node.module.startswith("irs_marl_env"):  # a module of a package, if it is one
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 

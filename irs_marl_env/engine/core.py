@@ -53,7 +53,8 @@ class Core:
     ) -> None:
         self.scenario, self.xp, self.device, self.read_only = scenario, xp, device, read_only
         self.fast = _use_kernels(xp, fast)
-        parts = self._parts: Any = _compiled() if self.fast else plain
+        parts: Any = _compiled() if self.fast else plain
+        self._parts = parts
         self.slot = parts.Slot(scenario)
         self.observer = parts.observer(scenario, xp, device, read_only)
         self.model = parts.ChannelModel(scenario, xp, device)
