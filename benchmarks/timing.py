@@ -49,18 +49,23 @@ def interleaved(cases: Mapping[str, Case], repeats: int, sample_s: float) -> dic
         repeats: samples of each case.
         sample_s: CPU seconds that a sample should last; it holds at least one call.
     """
-    calls = {name: _calls_within(case, sample_s) for name, case in cases.items()}
+    calls = {name: calls_within(case, sample_s) for name, case in cases.items()}
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(repeats):
         for name, case in cases.items():
-            before = time.process_time()
-            for _ in range(calls[name]):
-                case.run()
-            seconds[name].append((time.process_time() - before) / (calls[name] * case.steps))
+            seconds[name].append(sample(case, calls[name]))
     return {name: Times(values) for name, values in seconds.items()}
 
 
-def _calls_within(case: Case, sample_s: float) -> int:
+def sample(case: Case, calls: int) -> float:
+    """CPU seconds per environment step over some calls."""
+    before = time.process_time()
+    for _ in range(calls):
+        case.run()
+    return (time.process_time() - before) / (calls * case.steps)
+
+
+def calls_within(case: Case, sample_s: float) -> int:
     """Calls that last about ``sample_s``, found after three to warm up (compilation, caches, first pages)."""
     for _ in range(3):
         case.run()
