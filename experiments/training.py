@@ -105,7 +105,7 @@ def train(name: str, seed: int, runs: Path) -> None:
             command += ["--resume", str(folder)]
         else:
             command += ["--scenario", scenario, "--seed", str(seed), "--out", str(runs), "--name", folder.name, *flags]
-            command += ["--no-yardsticks", "--no-tensorboard", "--no-progress"]
+            command += ["--no-baselines", "--no-tensorboard", "--no-progress"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     result = json.loads((folder / "result.json").read_text())
     result["config"] |= {"out": "runs", "name": folder.name}  # where it ran is nobody's concern
