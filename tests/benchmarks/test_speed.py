@@ -14,7 +14,7 @@ import pytest
 
 from irs_marl_env import make_env
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 BRIEF = ("--scenarios", "mdlbi-small-v0", "--repeats", "1", "--sample-s", "0.001")
 
 

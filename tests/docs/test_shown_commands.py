@@ -1,8 +1,8 @@
 """Every command that README, docs and the scripts themselves show: what it names exists, and it runs where it is cheap.
 
-Commands of the command line run with few episodes. Those of scripts are long; their options are looked up in the
-script's ``--help``, and the scripts run with small settings in their own tests (test_examples_*, test_benchmarks). The
-test and lint commands are what ``.ci/run`` runs.
+Commands of the command line run with few episodes. Scripts and experiments take long; their options are looked up in
+what they say to ``--help``, and they run with small settings in tests of their own. The test and lint commands are what
+``.ci/run`` runs.
 """
 
 from __future__ import annotations
@@ -19,10 +19,23 @@ import pytest
 
 from irs_marl_env import cli
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-SCRIPTS = [path for folder in ("benchmarks", "examples") for path in sorted((ROOT / folder).rglob("*.py"))]
+FOLDERS = ("benchmarks", "docs", "examples", "experiments")
+SCRIPTS = [path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
 PACKAGE = ["python", "-m", "irs_marl_env"]
+EXTRAS = {
+    "matplotlib",
+    "mpe2",
+    "numba",
+    "PIL",
+    "safetensors",
+    "stable_baselines3",
+    "supersuit",
+    "torch",
+    "tqdm",
+    "tyro",
+}
 # run by .ci/run, or nothing of ours
 ELSEWHERE = (
     "python -m pytest",
@@ -44,10 +57,25 @@ def lines() -> list[tuple[str, str]]:
         for block in re.findall(r"^```(?:bash|sh|console)\n(.*?)^```$", page.read_text(), re.M | re.S):
             joined = block.replace("\\\n", " ")
             found += [(page.name, line.removeprefix("$ ")) for line in joined.splitlines() if line.strip()]
+        for code in re.findall(r"(?<!`)`(python [^`]*)`", page.read_text()):
+            if is_long(words := shlex.split(code)) and not words[-1].endswith("NAME"):
+                found.append((page.name, shlex.join(words)))
     for script in SCRIPTS:
         doc = ast.get_docstring(ast.parse(script.read_text()), clean=False) or ""
         found += [(script.name, line.strip()) for line in doc.splitlines() if re.match(r"\s+python \S", line)]
     return found
+
+
+def is_long(words: list[str]) -> bool:
+    """Whether the command is one of a script or of an experiment, which is not run here."""
+    return words[0] == "python" and (words[1].endswith(".py") or words[1:3] == ["-m", target(words)])
+
+
+def target(words: list[str]) -> str:
+    """The script of a command, or its module of experiments/; nothing for another module."""
+    if words[1] != "-m":
+        return words[1]
+    return words[2] if words[2].startswith("experiments.") else ""
 
 
 def commands() -> list[tuple[str, list[str]]]:
@@ -74,15 +102,15 @@ def chosen(*prefixes: list[str]) -> list[object]:
 
 def test_commands_are_found() -> None:
     assert len(commands()) >= 12
-    assert {"README.md", "CONTRIBUTING.md", "performance.md", "step.py"} <= {place for place, _ in commands()}
+    places = {"README.md", "CONTRIBUTING.md", "performance.md", "results.md", "step.py", "baselines.py", "street.py"}
+    assert places <= {place for place, _ in commands()}
 
 
 def test_every_command_is_checked_somewhere() -> None:
     known = (" ".join(PACKAGE), "pip install", *ELSEWHERE)
     for place, words in commands():
         text = " ".join(words)
-        is_script = words[0] == "python" and words[1].endswith(".py")
-        assert is_script or text == ".ci/run" or text.startswith(known), f"{place}: nothing checks {text!r}"
+        assert is_long(words) or text == ".ci/run" or text.startswith(known), f"{place}: nothing checks {text!r}"
 
 
 @pytest.mark.parametrize("words", chosen(PACKAGE))
@@ -106,27 +134,35 @@ def test_command_line_runs(
 
 
 @cache
-def help_of(script: str) -> str:
-    """What a script says to ``--help``, or why it cannot."""
-    done = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, cwd=ROOT)
+def help_of(name: str) -> str:
+    """What a script or module says to ``--help``, or why it cannot."""
+    start = [name] if name.endswith(".py") else ["-m", name]
+    done = subprocess.run([sys.executable, *start, "--help"], capture_output=True, text=True, cwd=ROOT)
     missing = re.search(r"No module named '(\w+)'|(\w+) is missing", done.stderr)
-    if done.returncode and missing:
-        pytest.skip(f"{script} needs {missing[1] or missing[2]}")
+    if done.returncode and missing and (package := missing[1] or missing[2]) in EXTRAS:
+        pytest.skip(f"{name} needs {package}")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-@pytest.mark.parametrize("words", [p for p in chosen(["python"]) if p.values[0][1].endswith(".py")])
+@pytest.mark.parametrize("words", [p for p in chosen(["python"]) if is_long(p.values[0])])
 def test_script_and_its_options_exist(words: list[str]) -> None:
-    script, options = words[1], [word.split("=")[0] for word in words[2:] if word.startswith("--")]
-    source = (ROOT / script).read_text()
+    name, options = target(words), [word.split("=")[0] for word in words if word.startswith("--")]
+    path = ROOT / (name if name.endswith(".py") else f"{name.replace('.', '/')}.py")
+    source = path.read_text()
     if not options:
-        compile(source, script, "exec")
+        compile(source, str(path), "exec")
+        assert "__main__" in source, f"{name} does nothing when it is run"
         return
-    assert "tyro.cli(" in source or "ArgumentParser(" in source, f"{script} takes no options"
-    text = help_of(script)
+    text = help_of(name)
     for option in options:
-        assert re.search(rf"{re.escape(option)}\b(?![-\w])", text), f"{script} has no option {option}"
+        assert re.search(rf"{re.escape(option)}\b(?![-\w])", text), f"{name} has no option {option}"
+
+
+@pytest.mark.parametrize("words", chosen(["python", "-m", "pytest"]))
+def test_tests_exist(words: list[str]) -> None:
+    for word in words:
+        assert not word.endswith(".py") or (ROOT / word).is_file(), word
 
 
 @pytest.mark.parametrize("words", chosen(["pip", "install"]))

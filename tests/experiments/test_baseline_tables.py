@@ -1,21 +1,15 @@
-"""docs/results/baselines: made from its raw data alone, by code that agrees with the environment."""
+"""The pages of results are made from raw data alone, by code that agrees with the environment."""
 
-import sys
-from pathlib import Path
+import json
 
 import numpy as np
 import pytest
 
-from irs_marl_env import evaluate, make_vec_env, solvers
+from experiments import baseline_figures, baseline_readings, baseline_runs, baselines, prototype, training
+from irs_marl_env import evaluate, make_vec_env, rawdata, solvers
 from irs_marl_env.policies import View
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-import baseline_figures
-import baseline_readings
-import baseline_runs
-import baselines
-import prototype
+RESULTS = baseline_runs.ROOT / "results"
 
 
 @pytest.fixture
@@ -25,22 +19,35 @@ def no_runs(monkeypatch, tmp_path):
     def refuse(*args, **options):
         raise AssertionError("raw data are missing")
 
-    for module in (baseline_runs, baseline_readings):
+    for module in (baseline_runs, baseline_readings, training):
         monkeypatch.setattr(module, "evaluate", refuse, raising=False)
-    monkeypatch.setattr(baseline_figures, "FIGURES", tmp_path)
+    monkeypatch.setattr(baseline_figures, "IMAGES", tmp_path)
 
 
 def test_tables_are_those_of_the_raw_data(no_runs):
     pytest.importorskip("matplotlib")
-    assert (baseline_runs.OUT / "tables.md").read_text() == baselines.page(baseline_runs.Runs())
+    assert baselines.PAGE.read_text() == baselines.page(baseline_runs.Runs())
 
 
 def test_comparison_is_that_of_the_raw_data(no_runs):
-    assert (baseline_runs.OUT / "prototype.md").read_text() == prototype.page(baseline_runs.Runs())
+    assert prototype.PAGE.read_text() == prototype.page(baseline_runs.Runs())
+
+
+def test_training_tables_are_those_of_the_raw_data(no_runs):
+    page = training.PAGE.read_text()
+    assert page == training.written(page, training.tables())
+
+
+def test_raw_files_have_the_layout_of_the_writer():
+    paths = sorted(RESULTS.rglob("*.json"))
+    assert len(paths) > 200
+    for path in paths:
+        text = path.read_text()
+        assert text == rawdata.dumps(json.loads(text)), path
 
 
 def test_kept_results_are_not_run_again(monkeypatch, tmp_path):
-    monkeypatch.setattr(baseline_runs, "OUT", tmp_path)
+    monkeypatch.setattr(baseline_runs, "RAW", tmp_path)
     calls = []
 
     def counted(*args, **options):
@@ -61,7 +68,7 @@ def test_readings_score_as_the_environment_does(monkeypatch):
     monkeypatch.setattr(baseline_readings, "EPISODES", 4)
     scored = {result.policy: result for result in baseline_readings._score_beams()}
     for mode in ("physical", "reflected", "paper"):
-        for beams in ("no-irs-mrt", "proximity-ao"):
+        for beams in ("no-irs-mrt", "local-gain-ao"):
             expected = evaluate(beams, "mdlbi-v0", episodes=4, slots=1, sinr=mode)
             np.testing.assert_allclose(scored[f"{beams} / {mode}"].rates, expected.rates, rtol=1e-3, atol=1e-4)
     # nine equal terms instead of one hurt, beams that add up to zero meet none of them
