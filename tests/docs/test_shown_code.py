@@ -23,7 +23,7 @@ def test_block(code, tmp_path, monkeypatch):
     exec(compile(code, "README", "exec"), {"__name__": "__main__"})
 
 
-PAGES = [path for path in (ROOT, ROOT / "docs") for path in sorted(path.glob("*.md"))]
+PAGES = [path for folder in ("", "docs", "results") for path in sorted((ROOT / folder).glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
