@@ -1,1 +1,1 @@
-"""What makes the results of docs/: run each as ``python -m experiments.NAME``."""
+"""What makes the results: each module is a command, ``python -m experiments.NAME``."""
