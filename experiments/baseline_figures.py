@@ -1,18 +1,18 @@
-"""Figures of ``baselines.py``: rate against N, Pmax and L, the power law of N, how long a choice of owners lasts."""
+"""Figures of ``experiments.baselines``: rate against N, Pmax and L, the power law of N, how long owners stay good."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from baseline_runs import OUT, Runs, cell, table
 
+from experiments.baseline_runs import DOCS, Runs, cell, table
 from irs_marl_env import Result
 
-FIGURES = OUT
+IMAGES = DOCS / "images"
 # one slot of each episode: users and channels are independent, and nothing is held from slot to slot
 FIRST_SLOT: dict[str, Any] = {"episodes": 64, "slots": 1}
-POLICIES = ("no-irs-wmmse", "random-wmmse", "random-ao", "proximity-ao", "greedy-ao", "upper-bound")
+POLICIES = ("no-irs-wmmse", "random-wmmse", "random-ao", "local-gain-ao", "greedy-ao", "upper-bound")
 SWEEPS: tuple[tuple[str, str, tuple[int, ...], str], ...] = (
     ("num_elements", "elements per IRS, N", (8, 16, 32, 64, 128), "rate-N"),
     ("tx_power_dbm", "transmit power limit Pmax [dBm]", (6, 16, 26, 36, 46), "rate-Pmax"),
@@ -34,19 +34,20 @@ def figures(runs: Runs) -> str:
     """Rate against N, Pmax and L, and the power law of N."""
     lines = [
         "## Sanity figures\n",
-        f"K=10, L=4 unless swept; {FIRST_SLOT['episodes']} independent slots a point; bars of two standard errors.\n",
+        f"K=10 and L=4 unless swept. Each point is the mean of {FIRST_SLOT['episodes']} independent slots, with "
+        "bars of two standard errors.\n",
     ]
     for field, label, values, name in SWEEPS:
         found = {v: runs.get(f"{name}-{v}", POLICIES, **{field: v}, **FIRST_SLOT) for v in values}
         _sweep_figure(found, label, name, log=field == "num_elements")
         rows = [[policy, *(cell(found[v][policy]) for v in values)] for policy in POLICIES]
-        lines += [f"![{label}]({name}.png)\n", table([label, *map(str, values)], rows)]
+        lines += [f"![{label}](images/{name}.png)\n", table([label, *map(str, values)], rows)]
     return "\n".join([*lines, _power_law(runs)])
 
 
 def holding(runs: Runs) -> str:
-    """What is lost by holding the owners of the first slot, against the time since."""
-    policies = ("random-ao", "fixed-ao", "proximity-ao", "exhaustive-ao")
+    """The figure of what is lost by holding the owners of the first slot, against the time since then."""
+    policies = ("random-ao", "fixed-ao", "local-gain-ao", "exhaustive-ao")
     found = runs.get("holding", policies, **HOLDING)
     seconds = HOLDING["every"] * np.arange(HOLDING["slots"])
     plt = _pyplot()
@@ -59,10 +60,13 @@ def holding(runs: Runs) -> str:
     axes.set_ylabel("below exhaustive-ao [bit/s/Hz]")
     axes.set_ylim(bottom=0)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    figure.savefig(FIGURES / "holding.png", dpi=150)
+    figure.savefig(IMAGES / "holding.png", dpi=150)
     plt.close(figure)
-    text = f"K=10, L=4, {HOLDING['episodes']} episodes, paired with exhaustive-ao; bars of two standard errors.\n"
-    return f"## How long a choice of owners lasts\n\n{text}\n![loss against time](holding.png)\n"
+    text = (
+        f"K=10, L=4, {HOLDING['episodes']} episodes. The loss is the paired difference to exhaustive-ao, with "
+        "bars of two standard errors.\n"
+    )
+    return f"## How long a choice of owners lasts\n\n{text}\n![loss against time](images/holding.png)\n"
 
 
 def _pyplot() -> Any:
@@ -90,7 +94,7 @@ def _sweep_figure(found: dict[int, dict[str, Result]], label: str, name: str, lo
     axes.set_ylabel("system sum rate [bit/s/Hz]")
     axes.set_ylim(bottom=0)
     axes.legend()
-    figure.savefig(FIGURES / f"{name}.png", dpi=150)
+    figure.savefig(IMAGES / f"{name}.png", dpi=150)
     plt.close(figure)
 
 
@@ -122,10 +126,10 @@ def _power_law(runs: Runs) -> str:
     axes.set_xlabel("elements, N")
     axes.set_ylabel("SNR, mean of its dB [dB]")
     axes.legend()
-    figure.savefig(FIGURES / "power-law.png", dpi=150)
+    figure.savefig(IMAGES / "power-law.png", dpi=150)
     plt.close(figure)
     return (
-        "![power law](power-law.png)\n\n"
+        "![power law](images/power-law.png)\n\n"
         f"One BS, antenna, user and IRS, no direct path, {episodes:,} draws. The received power grows as: "
         f"{'; '.join(text)}. Expected: the same fit to sums of products of complex normal numbers, whose mean dB "
         "is still approaching the power laws 2 and 1 at few elements.\n"

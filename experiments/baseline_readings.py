@@ -1,18 +1,18 @@
-"""What each reading of the paper does to the score, for ``baselines.py``."""
+"""What each reading of the paper does to the score, for ``experiments.baselines``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from baseline_runs import SEED, Runs, cell, table
 
+from experiments.baseline_runs import SEED, Runs, cell, table
 from irs_marl_env import Result, association, get_scenario, link, make_vec_env, solvers
 from irs_marl_env.policies import View
 
 EPISODES = 64
-BEAMS = ("no-irs-mrt", "random-mrt", "random-wmmse", "proximity-ao")
-SUM_ZERO = "proximity-ao, beams that sum to zero"
+BEAMS = ("no-irs-mrt", "random-mrt", "random-wmmse", "local-gain-ao")
+SUM_ZERO = "local-gain-ao, beams that sum to zero"
 DENOMINATORS = ("physical", "reflected", "paper", "paper, without the factor K - 1")
 OTHERS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -30,14 +30,15 @@ def readings(runs: Runs) -> str:
     rows = [[f"`{d}`", *(cell(scored[f"{beams} / {d}"]) for beams in columns)] for d in DENOMINATORS]
     text = [
         "## Readings of Eq. (4)\n",
-        f"K=10, L=4, first slot of {EPISODES} episodes: the same beams and phases, scored under each reading of the "
-        "interference. The last column takes the mean of a cell's beams off each of them and restores the power.\n",
+        f"K=10, L=4, first slot of {EPISODES} episodes. The same beams and phases are scored under each reading of the "
+        "interference. In the last column the mean of a cell's beams is taken off each of them, and the "
+        "power is restored.\n",
         table(["`sinr`", *columns], rows),
         "## Other readings\n",
-        f"K=10, L=4, second and third slot of {EPISODES} episodes (with the delay, the owners of the first slot are "
-        "those of the reset); each policy acts under that reading.\n",
+        f"K=10, L=4, second and third slot of {EPISODES} episodes, because with the delay the owners of the first slot "
+        "are those of the reset. Each policy acts under the reading of its row.\n",
     ]
-    policies = ("no-irs-wmmse", "random-mrt", "random-ao", "proximity-ao")
+    policies = ("no-irs-wmmse", "random-mrt", "random-ao", "local-gain-ao")
     found = {
         name: runs.get(f"reading-{i}", policies, episodes=EPISODES, first=1, slots=2, **options)
         for i, (name, options) in enumerate(OTHERS.items())
@@ -65,7 +66,7 @@ def _score_beams() -> list[Result]:
         action = env.action_codec.decode(policy.bind(env, SEED)())
         view = View.of(env)
         results += _score(name, view, action["w"], action)
-        if name == "proximity-ao":
+        if name == "local-gain-ao":
             results += _score(SUM_ZERO, view, _sum_zero(view, action["w"]), action)
     return results
 

@@ -1,4 +1,4 @@
-"""What the parts of ``baselines.py`` share: where results are kept, how they are run, how a cell of a table reads."""
+"""What the parts of ``experiments.baselines`` share: where results are kept, how they are run, how tables read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from irs_marl_env import Result, evaluate
 from irs_marl_env.cli import dump, load
 from irs_marl_env.evaluation import Estimate
 
-OUT = Path(__file__).parents[1] / "docs" / "results" / "baselines"
+ROOT = Path(__file__).parents[1]
+RAW = ROOT / "results" / "baselines"
+DOCS = ROOT / "docs"
 SEED = 0
 
 NO_IRS = ("no-irs-mrt", "no-irs-rzf", "no-irs-wmmse")
 RANDOM_PHASES = ("random-mrt", "random-rzf", "random-wmmse")
-ASSOCIATIONS = ("random-ao", "fixed-ao", "proximity-ao", "marginal-ao", "greedy-ao", "exhaustive-ao")
+ASSOCIATIONS = ("random-ao", "fixed-ao", "local-gain-ao", "marginal-ao", "greedy-ao", "exhaustive-ao")
 BOUND = "upper-bound"
 
 EPISODES = {10: 16, 30: 12}  # of the baseline tables, by number of users
@@ -29,7 +31,7 @@ class Runs:
         self._again, self._processes = again, processes
 
     def get(self, name: str, policies: Iterable[Any], scenario: str = "mdlbi-v0", **options: Any) -> dict[str, Result]:
-        """Results by policy, from ``OUT/<name>.json`` or run and written there."""
+        """Results by policy, from ``RAW/<name>.json``, or run and written there."""
         options = {"seed": SEED, "processes": self._processes, **options}
         return self.keep(name, lambda: [evaluate(policy, scenario, **options) for policy in policies])
 
@@ -53,7 +55,7 @@ class Runs:
 
 
 def _path(name: str) -> Path:
-    return OUT / f"{name}.json"
+    return RAW / f"{name}.json"
 
 
 def far_apart(users: int) -> dict[str, Any]:

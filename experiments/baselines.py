@@ -1,11 +1,11 @@
-"""Remake docs/results/baselines: what every yardstick reaches, sanity figures, the cost of each reading of the paper.
+"""Make docs/results-baselines.md: what every baseline reaches, sanity figures, the cost of each reading of the paper.
 
-    python benchmarks/baselines.py                 # everything; keeps what is already there
-    python benchmarks/baselines.py --only figures  # one part, printed
-    python benchmarks/baselines.py --again         # runs everything anew
+    python -m experiments.baselines                 # everything; keeps what is already there
+    python -m experiments.baselines --only figures  # one part, printed
+    python -m experiments.baselines --again         # runs everything anew
 
-The JSON files are what ``python -m irs_marl_env results FILE`` prints; tables.md and the figures are made from them
-alone. Needs the extra ``render`` for matplotlib.
+The page and its pictures in docs/images are made from results/baselines alone, whose files
+``python -m irs_marl_env results FILE`` prints. Needs the extra ``render`` for matplotlib.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from __future__ import annotations
 import argparse
 import time
 
-from baseline_figures import figures, holding
-from baseline_readings import readings
-from baseline_runs import (
+from experiments.baseline_figures import figures, holding
+from experiments.baseline_readings import readings
+from experiments.baseline_runs import (
     ASSOCIATIONS,
     BOUND,
+    DOCS,
     EPISODES,
     NO_IRS,
-    OUT,
     RANDOM_PHASES,
     SEED,
     Runs,
@@ -28,24 +28,25 @@ from baseline_runs import (
     far_apart,
     table,
 )
-
 from irs_marl_env import Result
 
 IRS = (1, 2, 4)
 ORDER = (  # better, worse
     ("random-ao", "no-irs-wmmse"),
     ("fixed-ao", "no-irs-wmmse"),
-    ("proximity-ao", "random-ao"),
-    ("proximity-ao", "fixed-ao"),
-    ("marginal-ao", "proximity-ao"),
-    ("greedy-ao", "proximity-ao"),
+    ("local-gain-ao", "random-ao"),
+    ("local-gain-ao", "fixed-ao"),
+    ("marginal-ao", "local-gain-ao"),
+    ("greedy-ao", "local-gain-ao"),
     ("exhaustive-ao", "greedy-ao"),
 )
 
 
 def baselines(runs: Runs) -> str:
-    """K in {10, 30}, L in {0, 1, 2, 4}, delays 0 and 1."""
-    text = [f"## Baselines\n\nSlots 114, 228, ..., 798 of each episode, seeds from {SEED}.\n"]
+    """The tables for K in {10, 30}, L in {0, 1, 2, 4} and association delays 0 and 1."""
+    text = [
+        f"## Baselines\n\nSlots 114, 228, ..., 798 of each episode are measured. The first episode has seed {SEED}.\n"
+    ]
     for users, episodes in EPISODES.items():
         sizes = {"num_users": users, **far_apart(users)}
         none = runs.get(f"K{users}-L0", (*NO_IRS, BOUND), num_irs=0, **sizes)
@@ -73,22 +74,23 @@ def _rates(none: dict[str, Result], columns: dict[int, dict[str, Result]]) -> st
 def _order(none: dict[str, Result], columns: dict[int, dict[str, Result]]) -> str:
     rows = []
     for better, worse in ORDER:
-        pairs = ((column[better], column.get(worse, none.get(worse))) for column in columns.values())
+        pairs = ((column[better], (none if worse in NO_IRS else column)[worse]) for column in columns.values())
         rows.append([f"{better} - {worse}", *(cell(a.difference(b), "+", 3) for a, b in pairs)])
     return table(["difference", *(f"L={irs}" for irs in columns)], rows)
 
 
 def learning(runs: Runs) -> str:
-    """The scenarios meant for learning, with policies that leave beams and phases to the structured decoder."""
-    decoded = ("structured-fixed", "structured-random", "structured-auction", "structured-exhaustive")
+    """The table of the scenarios for learning, with policies that leave beams and phases to the structured decoder."""
+    decoded = ("structured-fixed", "structured-random", "structured-local-gain", "structured-exhaustive")
     policies = ("random", "no-irs-wmmse", *decoded, *ASSOCIATIONS, BOUND)
     small = {"episodes": 32, "first": 11, "every": 11}
     spans = {"mdlbi-small-v0": small, "mdlbi-blocked-small-v0": small, "mdlbi-blocked-v0": far_apart(10)}
     found = {name: runs.get(name, policies, name, **span) for name, span in spans.items()}
     rows = [[policy, *(cell(results[policy]) for results in found.values())] for policy in policies]
     return (
-        "## Scenarios for learning\n\n`structured-*`: neutral structured actions. 32 episodes x 9 slots 11 s apart; "
-        f"`mdlbi-blocked-v0`: {EPISODES[10]} episodes x 7 slots 114 s apart.\n\n"
+        "## Scenarios for learning\n\nThe `structured-*` policies bid and leave everything else to the decoder. The "
+        "first two columns have 32 episodes x 9 slots that are 11 s apart, "
+        f"`mdlbi-blocked-v0` has {EPISODES[10]} episodes x 7 slots that are 114 s apart.\n\n"
         + table(["policy", *(f"`{name}`" for name in found)], rows)
     )
 
@@ -100,21 +102,23 @@ PARTS = {
     "holding": holding,
     "figures": figures,
 }
+PAGE = DOCS / "results-baselines.md"
 HEAD = """# Baseline tables
 
-Written by `python benchmarks/baselines.py`; [../README.md](../README.md) says what they show.
-System sum rate per slot [bit/s/Hz], mean ± standard error over episodes.
+`python -m experiments.baselines` writes this page from the raw data in `results/baselines`. [results.md](results.md)
+says what the tables show. Numbers are the system sum rate per slot [bit/s/Hz], mean ± standard error over episodes.
 """
 
 
 def page(runs: Runs) -> str:
-    """tables.md; figures are drawn on the way."""
+    """The text of the page; figures are drawn on the way."""
     return "\n".join([HEAD, *(part(runs) for part in PARTS.values())])
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--only", choices=PARTS, help="this part; tables.md is not written")
+    parser.add_argument("--only", choices=PARTS, help="print this part, and do not write the page")
     parser.add_argument("--again", action="store_true", help="run anew what is already there")
     parser.add_argument("--processes", type=int, default=1, help="episodes are shared out; the numbers are the same")
     args = parser.parse_args()
@@ -123,8 +127,8 @@ def main() -> None:
     if args.only:
         print(PARTS[args.only](runs))
     else:
-        (OUT / "tables.md").write_text(page(runs))
-        print(OUT / "tables.md")
+        PAGE.write_text(page(runs))
+        print(PAGE)
     print(f"CPU {time.process_time() - before:.0f} s in this process")
 
 

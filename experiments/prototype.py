@@ -1,11 +1,12 @@
-"""Our yardsticks beside those of an earlier, independent implementation of the same model.
+"""Make docs/results-prototype.md: our baselines beside those of an earlier, independent implementation of the model.
 
-    python benchmarks/prototype.py          # from docs/results/baselines; runs what is missing
+    python -m experiments.prototype          # from results/baselines; runs what is missing
 
-Its table gives system sum rates [bit/s/Hz] from "20 episodes x 7 slots" and does not say how far apart the slots
-are. Three protocols of 140 slots are therefore compared with it: independent layouts (the first slot of 140
-episodes), seven slots 114 s apart, and seven consecutive ones (episodes in the last two are clusters). z is the
-difference in joint standard errors; where the other error is not printed, ours is taken for it, as if of 140 slots.
+The prototype's table gives system sum rates [bit/s/Hz] from "20 episodes x 7 slots" and does not say how far apart the
+slots are. Three protocols of 140 slots are therefore compared with it: independent layouts (the first slot of 140
+episodes), seven slots that are 114 s apart, and seven consecutive slots. In the last two an episode is a cluster. z is
+the difference in joint standard errors. Where the prototype's error is not printed, ours for the independent layouts
+is taken for it.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ import math
 from typing import Any
 
 import numpy as np
-from baseline_runs import BOUND, OUT, SEED, Runs, table
 
+from experiments.baseline_runs import BOUND, DOCS, SEED, Runs, table
 from irs_marl_env import Result, get_scenario, make_vec_env
 from irs_marl_env.evaluation import Estimate
 from irs_marl_env.policies import View, rules
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.solvers import bounds
 
-Theirs = tuple[float, float | None]  # mean and, where it is printed, standard error
+Published = tuple[float, float | None]  # mean and, where it is printed, standard error
 
 STALE = "fixed-ao, owners of another layout"
 OWN_CHANNEL = "upper bound, own best channels alone"
-PROTOTYPE: dict[tuple[int, int], dict[str, Theirs]] = {  # by K and L
+PROTOTYPE: dict[tuple[int, int], dict[str, Published]] = {  # by K and L
     (10, 0): {
         "no-irs-mrt": (5.54, None),
         "no-irs-rzf": (8.17, None),
@@ -40,7 +41,7 @@ PROTOTYPE: dict[tuple[int, int], dict[str, Theirs]] = {  # by K and L
         "random-wmmse": (10.72, None),
         "random-ao": (12.46, None),
         "fixed-ao": (12.32, None),
-        "proximity-ao": (13.05, None),
+        "local-gain-ao": (13.05, None),
         "greedy-ao": (13.20, None),
         "exhaustive-ao": (13.20, None),
         BOUND: (17.80, None),
@@ -51,7 +52,7 @@ PROTOTYPE: dict[tuple[int, int], dict[str, Theirs]] = {  # by K and L
         "random-wmmse": (10.88, None),
         "random-ao": (13.40, None),
         "fixed-ao": (13.24, None),
-        "proximity-ao": (14.42, None),
+        "local-gain-ao": (14.42, None),
         "greedy-ao": (14.68, None),
         "exhaustive-ao": (14.68, None),
         BOUND: (21.11, None),
@@ -63,7 +64,7 @@ PROTOTYPE: dict[tuple[int, int], dict[str, Theirs]] = {  # by K and L
         "random-wmmse": (11.58, 0.35),
         "random-ao": (16.29, 0.31),
         "fixed-ao": (16.33, 0.35),
-        "proximity-ao": (18.19, 0.33),
+        "local-gain-ao": (18.19, 0.33),
         "greedy-ao": (18.51, None),
         "exhaustive-ao": (18.55, 0.33),
         BOUND: (28.70, 0.33),
@@ -72,12 +73,14 @@ PROTOTYPE: dict[tuple[int, int], dict[str, Theirs]] = {  # by K and L
     (30, 4): {
         "random-ao": (24.58, None),
         "fixed-ao": (24.21, None),
-        "proximity-ao": (25.79, None),
+        "local-gain-ao": (25.79, None),
         "exhaustive-ao": (27.23, 0.49),
         BOUND: (50.29, None),
     },
 }
-SLOTS = 140  # theirs
+HEAD = "# Beside a prototype\n\n`python -m experiments.prototype` writes this page from `results/baselines`."
+PAGE = DOCS / "results-prototype.md"
+SLOTS = 140  # of the prototype
 LIMIT = 4.0  # joint standard errors
 
 
@@ -149,11 +152,9 @@ def compare(runs: Runs) -> str:
 
 
 def page(runs: Runs) -> str:
-    """prototype.md."""
+    """The text of the page."""
     paragraphs = (__doc__ or "").split("\n\n")
-    return "\n\n".join(
-        ["# Beside a prototype\n\nWritten by `python benchmarks/prototype.py`.", paragraphs[2].strip(), compare(runs)]
-    )
+    return "\n\n".join([HEAD, paragraphs[2].strip(), compare(runs)])
 
 
 def _against(ours: Estimate, theirs: Estimate) -> tuple[str, float]:
@@ -162,12 +163,13 @@ def _against(ours: Estimate, theirs: Estimate) -> tuple[str, float]:
 
 
 def main() -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--again", action="store_true", help="run anew what is already there")
     parser.add_argument("--processes", type=int, default=1, help="episodes are shared out; the numbers are the same")
     args = parser.parse_args()
     text = page(Runs(args.again, args.processes))
-    (OUT / "prototype.md").write_text(text)
+    PAGE.write_text(text)
     print(text)
 
 

@@ -1,11 +1,11 @@
-"""Remake docs/results/training: every arm of the training tables, on seeds never used for tuning.
+"""Make the tables of docs/training.md: every training configuration, on seeds that nothing was tuned on.
 
-    python benchmarks/training.py                    # what is missing, then the tables
-    python benchmarks/training.py --only blocked     # arms whose name begins so
-    python benchmarks/training.py --tables           # the tables alone: docs/training.md from docs/results/training
+    python -m experiments.training                    # runs what is missing, then writes the tables
+    python -m experiments.training --only blocked     # configurations whose name begins so
+    python -m experiments.training --tables           # the tables alone, from results/training
 
-A killed arm goes on where its last checkpoint was; a finished one is never run again. All arms and yardsticks meet
-the same 100 episodes of 20 slots. Needs the extra ``train``.
+A run that was killed goes on where its last checkpoint was, and a finished one is never run again. All configurations
+and baselines meet the same 100 episodes of 20 slots. Needs the extra ``train``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env import evaluate, get_scenario
+from irs_marl_env import evaluate, get_scenario, rawdata
 
 ROOT = Path(__file__).parents[1]
-OUT = ROOT / "docs" / "results" / "training"
+RAW = ROOT / "results" / "training"
 PAGE = ROOT / "docs" / "training.md"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 SEEDS = (501, 502, 503)
 BANK: dict[str, Any] = {"episodes": 100, "seed": 10_000, "slots": 20, "every": 5}
 SEEN = "seeds " + ", ".join(map(str, SEEDS))
-AUCTION = "structured-auction"
+LOCAL_GAIN = "structured-local-gain"
 LAST = 3  # evaluations in a score
 
 BLOCKED, SMALL = "mdlbi-blocked-small-v0", "mdlbi-small-v0"
@@ -38,7 +38,7 @@ LONG = (*QUICK, "--updates", "8000", "--buffer", "262144", "--eval-every", "1000
 SWEEPS = ("--eval-sweeps", "5", "10")
 DELAY = ("--set", "association_delay=1")
 
-# where a learner might beat the auction: name -> what it says of the scenario, fields
+# where a learner might beat the local-gain rule: name -> what the table says of the scenario, its fields
 BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
     "beyond-onepass": ("decoder without refinement", {"sweeps": 0}),
     "beyond-onepass-csi": ("the same, error variance of CSI 0.3", {"sweeps": 0, "csi_error_variance": 0.3}),
@@ -49,7 +49,7 @@ BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 # name -> scenario, flags of examples/maddpg.py
-ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
+CONFIGURATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "blocked-mdlbi": (BLOCKED, (*QUICK, *SWEEPS)),
     "blocked-long": (BLOCKED, LONG),
     "small-mdlbi": (SMALL, (*QUICK, *SWEEPS)),
@@ -69,9 +69,9 @@ ARMS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 # name -> scenario, fields, policies that need no learning
-STRUCTURED = ("structured-fixed", "structured-random", AUCTION)
-AO = ("fixed-ao", "proximity-ao", "exhaustive-ao")
-YARDSTICKS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
+STRUCTURED = ("structured-fixed", "structured-random", LOCAL_GAIN)
+AO = ("fixed-ao", "local-gain-ao", "exhaustive-ao")
+BASELINES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     **{
         f"{short}-{sweeps}": (name, {"sweeps": sweeps}, STRUCTURED + (("random", *AO) if sweeps == 2 else ()))
         for short, name in (("blocked", BLOCKED), ("small", SMALL))
@@ -92,34 +92,34 @@ YARDSTICKS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-def train(arm: str, seed: int, runs: Path) -> None:
-    """One arm with one seed, to the end, from wherever it stood."""
-    path = OUT / "runs" / f"{arm}-s{seed}.json"
+def train(name: str, seed: int, runs: Path) -> None:
+    """Run one configuration with one seed to the end, from wherever it stood."""
+    path = RAW / "runs" / f"{name}-s{seed}.json"
     if path.exists():
         return
-    scenario, flags = ARMS[arm]
-    folder = runs / f"{arm}-s{seed}"
+    scenario, flags = CONFIGURATIONS[name]
+    folder = runs / f"{name}-s{seed}"
     if not (folder / "result.json").exists():
         command = [sys.executable, str(ROOT / "examples" / "maddpg.py")]
         if (folder / "args.json").exists():
             command += ["--resume", str(folder)]
         else:
             command += ["--scenario", scenario, "--seed", str(seed), "--out", str(runs), "--name", folder.name, *flags]
-            command += ["--no-yardsticks", "--no-tensorboard", "--no-progress"]
+            command += ["--no-baselines", "--no-tensorboard", "--no-progress"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     result = json.loads((folder / "result.json").read_text())
     result["config"] |= {"out": "runs", "name": folder.name}  # where it ran is nobody's concern
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path.write_text(rawdata.dumps(result))
     print(f"{path.stem}: {result['final']['score']:.3f}, {result['cpu_seconds']:.0f} s of a core", flush=True)
 
 
 def measure(name: str) -> None:
-    """The yardsticks of a scenario."""
-    path = OUT / "yardsticks" / f"{name}.json"
+    """Evaluate the baselines of a scenario, unless they are there."""
+    path = RAW / "baselines" / f"{name}.json"
     if path.exists():
         return
-    scenario, fields, policies = YARDSTICKS[name]
+    scenario, fields, policies = BASELINES[name]
     found = {}
     for policy in policies:
         result = evaluate(policy, get_scenario(scenario, **fields), progress=False, **BANK)
@@ -129,18 +129,18 @@ def measure(name: str) -> None:
             "episodes": result.episodes.round(5).tolist(),
         }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"scenario": scenario, "fields": fields, "bank": BANK, "policies": found}) + "\n")
-    print(name, *(f"{policy} {of['mean']:.3f}" for policy, of in found.items()), flush=True)
+    path.write_text(rawdata.dumps({"scenario": scenario, "fields": fields, "bank": BANK, "policies": found}))
+    print(name, *(f"{policy} {score['mean']:.3f}" for policy, score in found.items()), flush=True)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-class Yardstick:
+class Baseline:
     """A stored policy that needs no learning."""
 
     def __init__(self, name: str, policy: str) -> None:
-        self.path, self._policy = OUT / "yardsticks" / f"{name}.json", policy
+        self.path, self._policy = RAW / "baselines" / f"{name}.json", policy
 
     def missing(self) -> bool:
         """Whether it has not been measured yet."""
@@ -151,11 +151,11 @@ class Yardstick:
         return np.array([json.loads(self.path.read_text())["policies"][self._policy]["mean"]])
 
 
-class Arm:
-    """What is stored of an arm: one result per seed."""
+class Configuration:
+    """What is stored of a training configuration: one result per seed."""
 
     def __init__(self, name: str) -> None:
-        self.paths = [OUT / "runs" / f"{name}-s{seed}.json" for seed in SEEDS]
+        self.paths = [RAW / "runs" / f"{name}-s{seed}.json" for seed in SEEDS]
 
     def missing(self) -> bool:
         """Whether a seed has not been run yet."""
@@ -173,9 +173,14 @@ class Arm:
         return np.array([np.mean([p["sweeps"][str(sweeps)] for p in r["curve"][-LAST:]]) for r in self.results])
 
     def against(
-        self, label: str, other: Arm | Yardstick, goal: float | None, each: float | None = None, sweeps: int = 2
+        self,
+        label: str,
+        other: Configuration | Baseline,
+        goal: float | None,
+        each: float | None = None,
+        sweeps: int = 2,
     ) -> str:
-        """A row: this divided by the other, of the means over seeds and seed by seed."""
+        """A row of a table: this divided by the other, for the means over seeds and seed by seed."""
         wanted = "" if goal is None else f">= {goal:.2f}" + ("" if each is None else f", each >= {each:.2f}")
         if self.missing() or other.missing():
             return f"| {label} | {wanted} | not run | | |"
@@ -188,67 +193,73 @@ class Arm:
 def judged(short: str) -> list[str]:
     """The table of one scenario; rows whose runs are not there yet say so."""
     blocked = short == "blocked"
-    against = partial(Arm.against, Arm(f"{short}-mdlbi"))
+    against = partial(Configuration.against, Configuration(f"{short}-mdlbi"))
     lines = [f"### `{BLOCKED if blocked else SMALL}`", "", f"| ratio | goal | mean | {SEEN} | met |"]
     lines.append("|---|---|---|---|---|")
     goal, each = (1.20, 1.15) if blocked else (1.05, 1.02)
-    lines.append(against("MDLBI / fixed, both trained", Arm(f"{short}-fixed"), goal, each))
+    lines.append(against("MDLBI / fixed, both trained", Configuration(f"{short}-fixed"), goal, each))
     for sweeps, share in zip((2, 5, 10), (0.90, 0.93, 0.95) if blocked else (0.93, 0.95, 0.96), strict=True):
         label = f"MDLBI, {sweeps} sweeps / `exhaustive-ao`"
-        lines.append(against(label, Yardstick(f"{short}-2", "exhaustive-ao"), share, sweeps=sweeps))
+        lines.append(against(label, Baseline(f"{short}-2", "exhaustive-ao"), share, sweeps=sweeps))
     for sweeps in (2, 5, 10):
-        label = f"MDLBI / untrained auction, {sweeps} sweeps each"
-        auction = Yardstick(f"{short}-{sweeps}", AUCTION)
-        lines.append(against(label, auction, 1.00 if blocked else 0.98, sweeps=sweeps))
-    lines.append(against("L=2 / L=1, MDLBI", Arm(f"{short}-l1-mdlbi"), 1.15 if blocked else 1.05))
+        label = f"MDLBI / untrained local-gain rule, {sweeps} sweeps each"
+        untrained = Baseline(f"{short}-{sweeps}", LOCAL_GAIN)
+        lines.append(against(label, untrained, 1.00 if blocked else 0.98, sweeps=sweeps))
+    lines.append(against("L=2 / L=1, MDLBI", Configuration(f"{short}-l1-mdlbi"), 1.15 if blocked else 1.05))
     if blocked:
-        label = "the same after 8,000 updates / untrained auction"
-        lines.append(Arm("blocked-long").against(label, Yardstick("blocked-2", AUCTION), 1.02))
-        late = Arm("blocked-delay-mdlbi")
-        lines.append(late.against("delay 1: MDLBI / fixed, both trained", Arm("blocked-delay-fixed"), 1.10))
-        lines.append(late.against("delay 1: discount 0.9 / 0", Arm("blocked-delay-gamma0"), 1.05))
-        lines.append(late.against("delay 1: MDLBI / untrained auction", Yardstick("blocked-delay", AUCTION), None))
+        label = "the same after 8,000 updates / untrained local-gain rule"
+        lines.append(Configuration("blocked-long").against(label, Baseline("blocked-2", LOCAL_GAIN), 1.02))
+        late = Configuration("blocked-delay-mdlbi")
+        lines.append(late.against("delay 1: MDLBI / fixed, both trained", Configuration("blocked-delay-fixed"), 1.10))
+        lines.append(late.against("delay 1: discount 0.9 / 0", Configuration("blocked-delay-gamma0"), 1.05))
+        lines.append(
+            late.against("delay 1: MDLBI / untrained local-gain rule", Baseline("blocked-delay", LOCAL_GAIN), None)
+        )
     return [*lines, ""]
 
 
 def paper() -> list[str]:
-    """The paper's preset on its frozen channel."""
-    random = Yardstick("paper", "random")
+    """The table of the paper's preset on its frozen channel."""
+    random = Baseline("paper", "random")
     lines = [f"### `{SMALL}`, raw actions and CSI, one frozen channel", "", f"| ratio | goal | mean | {SEEN} | met |"]
     lines.append("|---|---|---|---|---|")
-    lines.append(Arm("paper-stabilised").against("stabilised / random", random, 3.0))
-    lines.append(Arm("paper-table1").against("Table I as printed / random", random, None))
+    lines.append(Configuration("paper-stabilised").against("stabilised / random", random, 3.0))
+    lines.append(Configuration("paper-table1").against("Table I as printed / random", random, None))
     return [*lines, ""]
 
 
 def beyond() -> list[str]:
-    """Scenarios in which learning might beat the auction."""
-    lines = [f"### Variants of `{BLOCKED}`: MDLBI / untrained auction with the same decoder", ""]
+    """The table of scenarios in which learning might beat the local-gain rule."""
+    lines = [f"### Variants of `{BLOCKED}`: MDLBI / untrained local-gain rule with the same decoder", ""]
     lines += [f"| variant | goal | mean | {SEEN} | met |", "|---|---|---|---|---|"]
     for name, (label, _) in BEYOND.items():
-        lines.append(Arm(name).against(label, Yardstick(name, AUCTION), None))
+        lines.append(Configuration(name).against(label, Baseline(name, LOCAL_GAIN), None))
     return [*lines, ""]
 
 
 def levels() -> list[str]:
-    """Every arm and yardstick in bit/s/Hz."""
-    lines = ["### All arms [bit/s/Hz]", "", f"| arm | mean | {SEEN} | start | s of a core |"]
+    """The tables of every configuration and baseline in bit/s/Hz."""
+    lines = [
+        "### All training configurations [bit/s/Hz]",
+        "",
+        f"| configuration | mean | {SEEN} | start | s of a core |",
+    ]
     lines.append("|---|---|---|---|---|")
-    for name in ARMS:
-        arm = Arm(name)
-        if arm.missing():
+    for name in CONFIGURATIONS:
+        trained = Configuration(name)
+        if trained.missing():
             continue
-        scores, seconds = arm.scores(), [result["cpu_seconds"] for result in arm.results]
-        starts = np.mean([result["final"]["start"] for result in arm.results])
+        scores, seconds = trained.scores(), [result["cpu_seconds"] for result in trained.results]
+        starts = np.mean([result["final"]["start"] for result in trained.results])
         shown = ", ".join(f"{score:.3f}" for score in scores)
         lines.append(f"| {name} | {scores.mean():.3f} | {shown} | {starts:.3f} | {np.mean(seconds):.0f} |")
-    lines += ["", "### Without learning [bit/s/Hz, +- standard error over episodes]", ""]
+    lines += ["", "### Baselines, which need no learning [bit/s/Hz, ± standard error over episodes]", ""]
     lines += ["| scenario | policy | mean |", "|---|---|---|"]
-    for name in YARDSTICKS:
-        path = OUT / "yardsticks" / f"{name}.json"
+    for name in BASELINES:
+        path = RAW / "baselines" / f"{name}.json"
         if path.exists():
-            for policy, of in json.loads(path.read_text())["policies"].items():
-                lines.append(f"| {name} | {policy} | {of['mean']:.3f} ± {of['standard_error']:.3f} |")
+            for policy, score in json.loads(path.read_text())["policies"].items():
+                lines.append(f"| {name} | {policy} | {score['mean']:.3f} ± {score['standard_error']:.3f} |")
     return [*lines, ""]
 
 
@@ -270,16 +281,16 @@ def written(page: str, text: str) -> str:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names of arms")
+    parser.add_argument("--only", nargs="*", default=[""], help="beginnings of names of configurations and baselines")
     parser.add_argument("--tables", action="store_true", help="write the tables from what is there")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "training", help="folder of checkpoints")
     options = parser.parse_args()
     if not options.tables:
-        for arm in ARMS:
-            if arm.startswith(tuple(options.only)):
+        for name in CONFIGURATIONS:
+            if name.startswith(tuple(options.only)):
                 for seed in SEEDS:
-                    train(arm, seed, options.runs)
-        for name in YARDSTICKS:
+                    train(name, seed, options.runs)
+        for name in BASELINES:
             if name.startswith(tuple(options.only)):
                 measure(name)
     text = tables()

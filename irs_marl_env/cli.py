@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from irs_marl_env import rawdata
 from irs_marl_env.evaluation import BOUND, Estimate, Result, evaluate
 from irs_marl_env.parallel_env import MdlbiParallelEnv
 from irs_marl_env.policies import POLICIES
@@ -158,12 +159,12 @@ def _results(args: argparse.Namespace) -> None:
 
 
 def dump(results: Sequence[Result]) -> str:
-    """JSON of several results, one per line."""
-    return '{"results": [\n' + ",\n".join(result.to_json() for result in results) + "\n]}\n"
+    """JSON of several results, with one line per episode of each."""
+    return rawdata.dumps({"results": [result.to_dict() for result in results]})
 
 
 def load(text: str) -> list[Result]:
-    """Results from :func:`dump`.
+    """Results from :func:`dump`, in this or any other layout of the same JSON.
 
     Raises:
         ValueError: the text is something else.

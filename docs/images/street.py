@@ -1,38 +1,43 @@
-"""Draws docs/images/street.png: ``python docs/images/street.py`` (needs the extra ``render``).
+"""Draws docs/images/street.gif and its last frame, street.png; needs the extra ``render``.
 
-The BSs bid for each IRS what it brings their own users, and leave the rest to the structured decoder.
+    python docs/images/street.py
+
+The BSs bid by the local-gain rule, and the structured decoder does the rest.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from irs_marl_env import make_env
+from irs_marl_env import get_scenario, make_env
+from irs_marl_env.policies import POLICIES
 
-SLOTS = 45
+SLOTS = 64
 SEED = 9
+COLOURS = 96  # of all frames together
+MILLISECONDS = 150  # per frame
 
 
 def main() -> None:
-    env = make_env("mdlbi-v0", action="structured", observation="large_scale", render_mode="rgb_array")
-    observations, _ = env.reset(seed=SEED)
+    """Run one episode and write both files."""
+    policy = POLICIES["structured-local-gain"]
+    env = make_env(policy.adapt(get_scenario("mdlbi-v0")), render_mode="rgb_array")
+    env.reset(seed=SEED)
+    act = policy.bind(env, SEED)
+    frames = [Image.fromarray(env.render())]
     for _ in range(SLOTS):
-        actions = {}
-        for agent, flat in observations.items():
-            seen = env.observation_codec.decode(flat)
-            value = (seen["own_user"] * 10.0 ** seen["irs_gain"]).sum(-1)  # (L,), path gains in units of 10 dB
-            bids = np.clip(np.log10(value + 1e-3) / 3, -1, 1)
-            neutral = {"focus": np.ones_like(seen["irs_gain"]), "powers": np.ones_like(seen["own_user"])}
-            actions[agent] = env.action_codec.encode({**neutral, "bids": bids, "regularizer": np.float32(1)})
-        observations, *_ = env.step(actions)
-        picture = env.render()
+        env.step(act())
+        frames.append(Image.fromarray(env.render()))
     env.close()
-    path = Path(__file__).with_suffix(".png")
-    Image.fromarray(picture).quantize(128).save(path, optimize=True)
-    print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+    palette = frames[-1].quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
+    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    path = Path(__file__).with_suffix(".gif")
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0, optimize=True)
+    frames[-1].save(path.with_suffix(".png"), optimize=True)
+    for written in (path, path.with_suffix(".png")):
+        print(f"{written}: {written.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
