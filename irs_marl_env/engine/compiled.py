@@ -18,7 +18,7 @@ from irs_marl_env.engine.buffers import SMALL, Pool
 from irs_marl_env.engine.plain import observer as plain_observer
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import channel
-from irs_marl_env.physics.channel import Channels, Gains
+from irs_marl_env.physics.channel import Gains
 from irs_marl_env.physics.mobility import MOBILITY, Mobility, MobilityConstants, Motion
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.spaces.layout import CSI_LIMIT
@@ -160,15 +160,12 @@ def observer(scenario: Scenario, xp: Any, device: Any, read_only: bool) -> obser
 
 
 class ChannelModel(channel.ChannelModel):
-    """Cells and path loss by a kernel, and the draws of a slot in which every channel is new by another."""
+    """Cells and path loss by a kernel."""
 
     def __init__(self, scenario: Scenario, xp: Any, device: Any) -> None:
         super().__init__(scenario, xp, device)
-        s = scenario
         self._site = np.concatenate([self._site_x, self._site_y, self._rise2], axis=1)  # (M + L, 3)
         self._per_site = self._unit_amplitude[:, 0].copy(), self._slope[:, 0].copy()
-        rician = (s.direct_rician_k_db, s.bs_irs_rician_k_db, s.irs_user_rician_k_db)
-        self._all_new = (s.fading, s.bs_irs_fading) == ("iid", "iid") and rician == (None,) * 3 and not self._padded
 
     def _cells_and_amplitudes(self, position: Array) -> tuple[Array, Array, Array]:
         num_envs, num_users = position.shape[:2]
@@ -177,17 +174,6 @@ class ChannelModel(channel.ChannelModel):
         amplitude = np.empty((num_envs, len(self._site), num_users), np.float32)
         kernels.large_scale(position, self._site, *self._per_site, cell, own_user, amplitude)
         return cell, own_user, amplitude
-
-    def channels(
-        self, gains: Gains, scattered: dict[str, Array], position: Array, streams: Any, G: Array | None = None
-    ) -> Channels:
-        if not self._all_new:
-            return super().channels(gains, scattered, position, streams, G)
-        draws = [
-            (f"{link}_fading", gain, self._shape[link][gain.ndim - 1 :])
-            for link, gain in zip(self._shape, gains, strict=True)
-        ]
-        return Channels(*streams.three_scaled_normals(draws))
 
 
 # --- walks ----------------------------------------------------------------------------------------------------------
@@ -230,7 +216,6 @@ def mobility(scenario: Scenario) -> Any:
 
 # normals by a kernel, within 2e-6; not those of "velocity": a Rician phase makes more of a rounded position
 _COMPILED_CAUSES = ("direct_fading", "bs_irs_fading", "irs_user_fading", "csi_error")
-_Prepared = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 class Streams(streams.Streams):
@@ -248,35 +233,18 @@ class Streams(streams.Streams):
     def scaled_normal(self, cause: str, amplitude: Array, *shape: int) -> Array:
         if cause not in _COMPILED_CAUSES:
             return super().scaled_normal(cause, amplitude, *shape)
-        prepared = self._prepare(cause, amplitude, shape)
-        kernels.scaled_normals(*prepared)
-        return _complex(prepared, amplitude, shape)
-
-    def three_scaled_normals(self, draws: list[tuple[str, Array, tuple[int, ...]]]) -> list[Array]:
-        """:meth:`scaled_normal` of three draws ``(cause, amplitude, shape)`` by one call of a kernel."""
-        prepared = [self._prepare(*draw) for draw in draws]
-        kernels.scaled_normals_of_three(*prepared[0], *prepared[1], *prepared[2])
-        return [_complex(p, amplitude, shape) for p, (_, amplitude, shape) in zip(prepared, draws, strict=True)]
-
-    def _prepare(self, cause: str, amplitude: Array, shape: tuple[int, ...]) -> _Prepared:
-        """What the kernel takes: keys, index, amplitudes, the amplitudes of what the memory holds, and that memory."""
-        count = math.prod(amplitude.shape[1:])
-        flat = np.ascontiguousarray(amplitude.reshape(self.num_envs, count))
-        full = (self.num_envs, count, 2 * math.prod(shape))
+        flat = np.ascontiguousarray(amplitude.reshape(self.num_envs, math.prod(amplitude.shape[1:])))
+        full = (*flat.shape, 2 * math.prod(shape))
         if math.prod(full) <= SMALL:
-            out, before = np.zeros(full, np.float32), flat  # blocks of amplitude zero hold zeros already
+            out, holds = np.zeros(full, np.float32), flat  # blocks of amplitude zero hold zeros already
         else:
             buffer = self._pools.setdefault((cause, full), Pool()).take(full, lambda: np.zeros_like(flat))
-            out, before = buffer.array.view(), buffer.holds
+            out, holds = buffer.array.view(), buffer.holds
             buffer.holds = flat
-        return self.keys[cause], self.index[cause], flat, before, out
+        kernels.scaled_normals(self.keys[cause], self.index[cause], flat, holds, out)
+        return out.view(np.complex64).reshape(*amplitude.shape, *shape)
 
     def _take(self, cause: str, shape: tuple[int, ...], kind: str) -> Array:
         bits = np.empty((self.num_envs, math.prod(shape)), np.uint64)
         kernels.random_bits(self.keys[cause], self.index[cause], bits)
         return philox.CONVERT[kind](bits).reshape(self.num_envs, *shape)
-
-
-def _complex(prepared: _Prepared, amplitude: Array, shape: tuple[int, ...]) -> Array:
-    """The numbers in prepared memory, ``(*amplitude.shape, *shape)`` complex64."""
-    return prepared[-1].view(np.complex64).reshape(*amplitude.shape, *shape)

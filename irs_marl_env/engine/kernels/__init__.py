@@ -11,7 +11,7 @@ differently, and a run that is resumed would not be the run that was stopped.
 from irs_marl_env.engine.kernels.mobility import large_scale, owned_gains, walk
 from irs_marl_env.engine.kernels.observation import write_csi
 from irs_marl_env.engine.kernels.radio import auction, finite, owned_channel, raw_slot
-from irs_marl_env.engine.kernels.random_numbers import random_bits, scaled_normals, scaled_normals_of_three
+from irs_marl_env.engine.kernels.random_numbers import random_bits, scaled_normals
 from irs_marl_env.engine.kernels.structured import structured_slot
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "random_bits",
     "raw_slot",
     "scaled_normals",
-    "scaled_normals_of_three",
     "structured_slot",
     "walk",
     "write_csi",

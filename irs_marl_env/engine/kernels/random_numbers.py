@@ -194,7 +194,7 @@ def _box_muller(halves: Any, count: Int, scale: F32, radius: F32, turn: Any, rea
 
 
 @njit(cache=True)
-def scaled_normals(keys: U64, index: U64, amplitude: F32, before: F32, out: F32) -> None:
+def scaled_normals(keys: U64, index: U64, amplitude: F32, holds: F32, out: F32) -> None:
     """Blocks of CN(0, a^2) from given indices of Philox streams.
 
     ``philox.to_normal`` of the same random bits times the amplitude of the block, within 2e-6 of the amplitude. Every
@@ -204,7 +204,7 @@ def scaled_normals(keys: U64, index: U64, amplitude: F32, before: F32, out: F32)
         keys: ``(E, 2)`` Philox keys.
         index: ``(E,)`` of the first number of each row; moved on.
         amplitude: ``(E, B)``.
-        before: ``(E, B)``, zero for blocks of ``out`` that hold zeros already.
+        holds: ``(E, B)``, zero for blocks of ``out`` that hold zeros already.
         out: ``(E, B, 2 n)``: the n numbers of each block (real, imaginary).
     """
     num_rows, num_blocks, size = out.shape[0], out.shape[1], out.shape[2] // 2
@@ -220,7 +220,7 @@ def scaled_normals(keys: U64, index: U64, amplitude: F32, before: F32, out: F32)
         block = 0
         while block < num_blocks:
             if amplitude[row, block] == 0:
-                if before[row, block] != 0:
+                if holds[row, block] != 0:
                     out[row, block, :] = np.float32(0.0)
                 block += 1
                 continue
@@ -243,18 +243,6 @@ def scaled_normals(keys: U64, index: U64, amplitude: F32, before: F32, out: F32)
         index[row] += np.uint64(num_blocks * size)
     _box_muller(halves, loaded, scale, radius, turn, real, imag)
     _interleave(flat, real, imag, pieces, begins, counts)
-
-
-@njit(cache=True)
-def scaled_normals_of_three(
-    keys0: U64, index0: U64, amplitude0: F32, before0: F32, out0: F32,
-    keys1: U64, index1: U64, amplitude1: F32, before1: F32, out1: F32,
-    keys2: U64, index2: U64, amplitude2: F32, before2: F32, out2: F32,
-) -> None:  # fmt: skip
-    """:func:`scaled_normals` of three streams: a small batch would spend most of its time on the way to a kernel."""
-    scaled_normals(keys0, index0, amplitude0, before0, out0)
-    scaled_normals(keys1, index1, amplitude1, before1, out1)
-    scaled_normals(keys2, index2, amplitude2, before2, out2)
 
 
 @njit(cache=True)
