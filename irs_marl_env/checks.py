@@ -42,9 +42,36 @@ def check_seed(seed: Any) -> int | None:
 # --- kinds of values: each is called with a name and a value, and returns the value or raises ValueError ------------
 
 
+class Kind:
+    """A kind of values.
+
+    Attributes:
+        allowed: says in words which.
+        accept: returns a value as it is kept; raises a ValueError, TypeError or OverflowError where it is not allowed.
+        optional: whether ``None`` is allowed, too.
+    """
+
+    allowed: Any
+    accept: Any
+    optional: bool = False
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """The value as it is kept.
+
+        Raises:
+            ValueError: it is not allowed; the message says what is.
+        """
+        if self.optional and value is None:
+            return None
+        try:
+            return self.accept(value)
+        except (ValueError, TypeError, OverflowError):
+            raise refusal(name, value, self.allowed + (" or None" if self.optional else "")) from None
+
+
 @dataclass(frozen=True)
-class Whole:
-    """An integer in ``[low, high]``."""
+class Whole(Kind):
+    """An integer in ``[low, high]``; a bool is none."""
 
     low: int
     high: int | None = None
@@ -52,27 +79,17 @@ class Whole:
 
     @property
     def allowed(self) -> str:
-        """What is allowed, in words."""
-        text = f"an integer >= {self.low}" if self.high is None else f"an integer in [{self.low}, {self.high}]"
-        return text + (" or None" if self.optional else "")
+        return f"an integer >= {self.low}" if self.high is None else f"an integer in [{self.low}, {self.high}]"
 
-    def __call__(self, name: str, value: Any) -> Any:
-        """The value as an int."""
-        if self.optional and value is None:
-            return None
-        if isinstance(value, (bool, np.bool_)):
-            raise refusal(name, value, self.allowed)
-        try:
-            number = operator.index(value)
-        except TypeError:
-            raise refusal(name, value, self.allowed) from None
-        if number < self.low or (self.high is not None and number > self.high):
-            raise refusal(name, value, self.allowed)
+    def accept(self, value: Any) -> int:
+        number = operator.index(value)
+        if isinstance(value, (bool, np.bool_)) or number < self.low or (self.high is not None and number > self.high):
+            raise ValueError
         return number
 
 
 @dataclass(frozen=True)
-class Real:
+class Real(Kind):
     """A finite number in ``[low, high]``, or in ``(low, high]`` with ``above``."""
 
     low: float
@@ -82,58 +99,47 @@ class Real:
 
     @property
     def allowed(self) -> str:
-        """What is allowed, in words."""
-        text = f"a finite number in {'(' if self.above else '['}{self.low:g}, {self.high:g}]"
-        return text + (" or None" if self.optional else "")
+        return f"a finite number in {'(' if self.above else '['}{self.low:g}, {self.high:g}]"
 
-    def __call__(self, name: str, value: Any) -> float | None:
-        """The value as a float."""
-        if self.optional and value is None:
-            return None
+    def accept(self, value: Any) -> float:
         if isinstance(value, (bool, np.bool_, str, bytes)):
-            raise refusal(name, value, self.allowed)
-        try:
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
-            raise refusal(name, value, self.allowed) from None
-        if not math.isfinite(number) or not self.low <= number <= self.high or (self.above and number == self.low):
-            raise refusal(name, value, self.allowed)
+            raise TypeError
+        number = float(value)
+        if not self.low <= number <= self.high or (self.above and number == self.low):  # NaN is in no range
+            raise ValueError
         return number
 
 
 @dataclass(frozen=True)
-class Flag:
+class Flag(Kind):
     """True or False."""
 
-    allowed: str = "True or False"
+    allowed = "True or False"
 
-    def __call__(self, name: str, value: Any) -> bool:
-        """The value as a bool."""
+    def accept(self, value: Any) -> bool:
         if not isinstance(value, (bool, np.bool_)):
-            raise refusal(name, value, self.allowed)
+            raise TypeError
         return bool(value)
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Kind):
     """One of some names."""
 
     names: tuple[str, ...]
 
     @property
     def allowed(self) -> str:
-        """What is allowed, in words."""
         return "one of " + ", ".join(map(repr, self.names))
 
-    def __call__(self, name: str, value: Any) -> str:
-        """The value as it is."""
+    def accept(self, value: Any) -> str:
         if not isinstance(value, str) or value not in self.names:
-            raise refusal(name, value, self.allowed)
+            raise ValueError
         return value
 
 
 @dataclass(frozen=True)
-class Strategy:
+class Strategy(Kind):
     """A name in a dict of built-in strategies or, if that is open, an object that can do what they can.
 
     The dict is the one list of the names: it stands beside the strategies themselves, above the scenario, so it is
@@ -148,27 +154,18 @@ class Strategy:
     methods: tuple[str, ...] = ()
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The built-in names."""
-        return tuple(look_up(self.table))
-
-    @property
     def allowed(self) -> str:
-        """What is allowed, in words."""
-        text = "one of " + ", ".join(map(repr, self.names))
+        text = "one of " + ", ".join(map(repr, look_up(self.table)))
         if not self.methods:
             return text
         able = "a callable" if self.methods == ("__call__",) else f"an object with {', '.join(self.methods)}"
         return f"{text}, or {able}"
 
-    def __call__(self, name: str, value: Any) -> Any:
-        """The value as it is."""
-        if isinstance(value, str):
-            if value in self.names:
-                return value
-        elif self.methods and all(callable(getattr(value, method, None)) for method in self.methods):
-            return value
-        raise refusal(name, value, self.allowed)
+    def accept(self, value: Any) -> Any:
+        able = self.methods and all(callable(getattr(value, method, None)) for method in self.methods)
+        if value not in look_up(self.table) if isinstance(value, str) else not able:
+            raise ValueError
+        return value
 
     def chosen(self, value: Any) -> Any:
         """The strategy itself: what a name stands for, or the object that was given."""
