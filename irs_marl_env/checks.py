@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import operator
 import sys
 from collections.abc import Callable
