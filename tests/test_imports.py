@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "irs_marl_env"
 HEAVY = {"torch", "matplotlib", "numba", "llvmlite", "PIL", "tqdm", "scipy", "ray", "stable_baselines3", "supersuit"}
 HEAVY |= {"tyro", "tensorboard", "safetensors", "mpe2", "pygame", "hypothesis"}
 BASE = {"numpy", "gymnasium", "pettingzoo", "array_api_compat"}
-LAZY = {"render", "kernels"}  # imported where used only
+LAZY = {"render", "kernels", "training"}  # imported where used only
 PHYSICS = {"link", "association", "channel", "geometry", "decoder", "solvers", "kernels"}
 SHELLS = ["parallel_env.py", "vector_env.py", "mdlbi_v0.py", "registration.py"]
 

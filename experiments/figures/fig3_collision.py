@@ -21,7 +21,6 @@ import tyro
 
 from experiments.figures.stacked import Stacked
 from experiments.figures.tools import (
-    FORMER_NAMES,
     PICTURES,
     RAW,
     band,
@@ -145,8 +144,7 @@ def gather(plan: Plan) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[str,
                     run = once(path, partial(block, plan, algo, game, seed))
                     data.setdefault((game, algo), []).append(run)
         if (game, "ddpg") in data:
-            found = once(plan.raw / f"{game}-rules.json", partial(rules, plan, game))["rules"]
-            others[game] = {name: found.get(name) or found[FORMER_NAMES[name]] for name in RULES}
+            others[game] = once(plan.raw / f"{game}-rules.json", partial(rules, plan, game))["rules"]
     merged = {}
     for key, runs in data.items():
         curve = {name: np.concatenate([run["curve"][name] for run in runs], 1) for name in runs[0]["curve"]}

@@ -18,7 +18,7 @@ import torch
 import tyro
 
 from experiments.figures.agents import scores, settings, trained
-from experiments.figures.tools import PICTURES, RAW, kept, mean_of, once, paired, pyplot, save, welch
+from experiments.figures.tools import PICTURES, RAW, mean_of, once, paired, pyplot, save, welch
 from irs_marl_env import get_scenario
 from irs_marl_env.training.policy import TrainedPolicy
 from irs_marl_env.training.settings import PRESET_SCENARIO
@@ -76,7 +76,7 @@ def learned(plan: Plan, users: int, irs: int, seed: int) -> tuple[TrainedPolicy,
 def on_bank(plan: Plan, name: str, users: int, irs: int, seed: int | None = None) -> dict[str, Any] | None:
     """Scores of a policy, or of trained agents, in a setting."""
     path = plan.raw / (f"k{users}-l{irs}-{name}" + (f"-{seed}" if seed else "") + ".json")
-    if plan.plot and not kept(path).is_file():
+    if plan.plot and not path.is_file():
         return None
 
     def make() -> dict[str, Any]:

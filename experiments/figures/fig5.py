@@ -19,7 +19,7 @@ import torch
 import tyro
 
 from experiments.figures.agents import scores, settings, trained
-from experiments.figures.tools import PICTURES, RAW, band, kept, mean_of, once, pyplot, save
+from experiments.figures.tools import PICTURES, RAW, band, mean_of, once, pyplot, save
 from irs_marl_env import get_scenario
 from irs_marl_env.training.settings import PRESET_SCENARIO
 
@@ -61,7 +61,7 @@ class Plan:
 def on_bank(plan: Plan, scenario: str, name: str, seed: int | None = None) -> dict[str, Any] | None:
     """Scores over time of a rule, or of agents trained with an algorithm."""
     path = plan.raw / (f"{scenario}-{name}" + (f"-{seed}" if seed else "") + ".json")
-    if plan.plot and not kept(path).is_file():
+    if plan.plot and not path.is_file():
         return None
 
     def make() -> dict[str, Any]:

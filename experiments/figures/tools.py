@@ -94,21 +94,8 @@ def welch(a: Any, b: Any) -> Estimate:
 # --- runs made once ---------------------------------------------------------------------------------------------------
 
 
-FORMER_NAMES = {"local-gain-ao": "proximity-ao", "structured-local-gain": "structured-auction"}
-
-
-def kept(path: Path) -> Path:
-    """The file itself, or the one that bears the name its policy had when the raw data were made."""
-    for name, former in FORMER_NAMES.items():
-        older = path.with_name(path.name.replace(name, former))
-        if older.is_file() and not path.is_file():
-            return older
-    return path
-
-
 def once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The content of :func:`kept`; if it is not there, made, timed and written, complete or not at all."""
-    path = kept(path)
+    """The content of ``path``; if it is not there, made, timed and written, complete or not at all."""
     if path.is_file():
         return json.loads(path.read_text())
     path.parent.mkdir(parents=True, exist_ok=True)
