@@ -134,7 +134,7 @@ def test_the_field_is_the_gradient_of_the_rate_with_interference_scaled(interfer
     assert np.allclose(field / np.log(2), gradient.numpy())
 
 
-# --- the experiment ----------------------------------------------------------------------------------------------------
+# --- the experiment -------------------------------------------------------------------------------------------------
 
 
 def test_cells_are_those_of_the_environment():
