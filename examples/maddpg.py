@@ -14,8 +14,8 @@ global state and all actions, ``fixed`` learns all but the association, which is
 reward, and learns in minutes. ``--preset paper`` is Table I of arXiv:2106.12883 on raw beams, phases and CSI: measured,
 it learns only where the channel is one frozen realisation, so that is what it trains on, and its figures say no more.
 
-The file holds the algorithm (class ``Learner``) and the loop (``train``); settings, networks, replay memory, checkpoints
-and reports are imported from ``irs_marl_env.training``.
+The file holds the algorithm (class ``Learner``) and the loop (``train``); settings, networks, replay memory,
+checkpoints and reports are imported from ``irs_marl_env.training``.
 """
 
 from __future__ import annotations
