@@ -83,7 +83,7 @@ class Learner:
             Losses and the mean Q.
 
         Raises:
-            Diverged: a loss is not finite; the networks are as they were.
+            Diverged: a loss is not finite; its networks are as they were.
         """
         obs, action = batch["obs"].transpose(0, 1), batch["action"].transpose(0, 1)
 

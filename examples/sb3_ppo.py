@@ -121,7 +121,10 @@ def score(policy: str | Policy, args: Args, scenario: Scenario) -> Result:
 
 
 def scenario_of(args: Args) -> Scenario:
-    """The scenario of the training: structured, large-scale observations, a team reward, unless ``--set`` says else."""
+    """The scenario to train in.
+
+    Actions are structured, observations large-scale and the reward is the team's, unless ``--set`` says otherwise.
+    """
     fields: dict[str, Any] = {"action": "structured", "observation": "large_scale", "reward": "team"}
     if args.association_delay is not None:
         fields["association_delay"] = args.association_delay
