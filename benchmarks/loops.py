@@ -227,7 +227,7 @@ class LoopEnv:
 
 def adopt(loops: LoopEnv, env: MdlbiParallelEnv) -> None:
     """Give the loops the users, channels and owners of a running environment, by what it publishes."""
-    named, scale = env.state_codec.decode(env.state()), env.state_codec.scale
+    named, scale = env.state_encoder.blocks(env.state()), env.state_encoder.scale
     loops.cell = named["cell"].argmax(0).tolist()
     loops.owner = named["owner"].argmax(0).tolist()
     H = (named["H_real"] + 1j * named["H_imag"]) * scale.direct

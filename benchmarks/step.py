@@ -178,21 +178,25 @@ def instrument(env: Any, watch: Stopwatch) -> list[str]:
         The parts that do not exist (any more), for the reader of the table.
     """
     core = env._core
-    core._mobility = core._mobility._replace(advance=watch.timed("mobility", core._mobility.advance))
+    core.mobility = core.mobility._replace(advance=watch.timed("mobility", core.mobility.advance))
+    compiled = getattr(core.slot, "whole_slot", False)
     parts = [
         ("actions checked", env, "_check_actions"),
-        ("actions decoded", core.action_codec, "decode"),
-        ("owners", core, "_assign"),
-        ("owners", core, "_auction"),
-        ("beams and phases", core, "_transmission"),
-        ("rates", core, "_rates"),
-        ("beams, phases and rates, compiled", core, "_slot"),
+        ("owners", core.slot, "auction"),
+        *(
+            [("beams, phases and rates, compiled", core.slot, "rates")]
+            if compiled
+            else [
+                ("actions decoded", core.slot, "decode"),
+                ("beams and phases", core.slot, "transmission"),
+                ("rates", core.slot, "_rates"),
+            ]
+        ),
         ("cells and path loss", core.model, "large_scale"),
         ("channels from normals", core.model, "channels"),
         ("random numbers", env._streams, "uniform"),
         ("random numbers", env._streams, "complex_normal"),
         ("random numbers", env._streams, "scaled_normal"),
-        ("random numbers", env._streams, "scaled_normals"),
         ("random numbers", env._streams, "uniform_where"),
         ("observations written", core, "observe"),
         ("infos", env, "_infos"),

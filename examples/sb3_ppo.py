@@ -3,6 +3,7 @@
     pip install -e '.[sb3]'
     python examples/sb3_ppo.py                                       # about 2 minutes on one core
     python examples/sb3_ppo.py --scenario mdlbi-small-v0 --seed 3 --total-timesteps 400000
+    python examples/sb3_ppo.py --scenario my.json --set num_users=6       # any scenario, any of its fields
 
 Every base station is a row of one vectorised environment and a sample for one policy (parameter sharing). Actions are
 bids, focus weights and powers, observations large-scale gains; the reward is the mean over base stations. At the end
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import supersuit
@@ -24,7 +25,8 @@ from pettingzoo import ParallelEnv
 from stable_baselines3 import PPO
 from supersuit.vector.sb3_vector_wrapper import SB3VecEnvWrapper
 
-from irs_marl_env import Result, Scenario, evaluate, get_scenario, make_env
+from irs_marl_env import Result, Scenario, evaluate, make_env
+from irs_marl_env.scenario_text import parse_assignments, scenario_named
 
 Policy = Callable[[np.ndarray], np.ndarray]
 EVAL_SEED = 10_000  # of the first evaluation episode; training environments have small seeds
@@ -35,9 +37,11 @@ class Args:
     """Settings."""
 
     scenario: str = "mdlbi-blocked-small-v0"
-    """any id of irs_marl_env.scenario_ids()"""
-    association_delay: int = 0
-    """1: the bids of a slot decide the owners of the next; give --gamma 0.9 with it"""
+    """an id of irs_marl_env.scenario_ids(), or a JSON file of a scenario"""
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """a scenario field, FIELD=VALUE; may be repeated"""
+    association_delay: int | None = None
+    """1: the bids of a slot decide the owners of the next; give --gamma 0.9 with it. None: as the scenario has it"""
     seed: int = 1
     """of the network and the exploration; training environments have seed, seed + 1, ..."""
     total_timesteps: int = 160_000
@@ -116,16 +120,21 @@ def score(policy: str | Policy, args: Args, scenario: Scenario) -> Result:
     return evaluate(policy, scenario, args.eval_episodes, EVAL_SEED, slots, every)
 
 
+def scenario_of(args: Args) -> Scenario:
+    """The scenario to train in.
+
+    Actions are structured, observations large-scale and the reward is the team's, unless ``--set`` says otherwise.
+    """
+    fields: dict[str, Any] = {"action": "structured", "observation": "large_scale", "reward": "team"}
+    if args.association_delay is not None:
+        fields["association_delay"] = args.association_delay
+    return scenario_named(args.scenario, **{**fields, **parse_assignments(args.set)})
+
+
 def train(args: Args) -> dict[str, Result]:
     """Train, and compare with the beginning and with chance."""
     torch.set_num_threads(1)  # small networks: more threads only wait for one another
-    scenario = get_scenario(
-        args.scenario,
-        action="structured",
-        observation="large_scale",
-        reward="team",
-        association_delay=args.association_delay,
-    )
+    scenario = scenario_of(args)
     env = share_parameters(make_env(scenario), args.num_envs)
     model = PPO(
         "MlpPolicy",
@@ -143,7 +152,7 @@ def train(args: Args) -> dict[str, Result]:
     )
     results = {
         "random": score("random", args, scenario),
-        "local-gain rule": score("structured-auction", args, scenario),
+        "local-gain rule": score("structured-local-gain", args, scenario),
         "before training": score(deterministic(model), args, scenario),
     }
     model.learn(args.total_timesteps)
@@ -155,7 +164,10 @@ def train(args: Args) -> dict[str, Result]:
 def main() -> None:
     """Command line."""
     args = tyro.cli(Args, description=__doc__)
-    results = train(args)
+    try:
+        results = train(args)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
     print(f"{args.scenario}, {args.eval_episodes} episodes x {args.eval_slots} slots, system bit/s/Hz")
     for name, result in results.items():
         print(f"  {name:<16} {result.mean:6.3f} +- {result.standard_error:.3f}")

@@ -1,6 +1,6 @@
 """Beams and phases for any association, trained by the exact gradient through the differentiable rate.
 
-    python examples/analytic_gradient.py --networks unfolding-3     # all networks if none are named
+    python -m experiments.analytic_gradient --networks unfolding-3     # all networks if none are named
 
 The sum rate of a cell is differentiable, so networks ascend it directly, without critic or exploration, on channels
 new in every update: ``unfolding-J``, J layers of WMMSE step and parallel phase update with 6 J + 5 learned scalars
@@ -21,16 +21,17 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from maddpg import provenance
 from matplotlib import pyplot
 from torch import nn
 from tqdm import tqdm
 
-from irs_marl_env import link, make_vec_env, solvers
-from irs_marl_env.decoder import decode_structured
-from irs_marl_env.policies.view import View
+from irs_marl_env import View, get_scenario, link, make_vec_env, solvers
+from irs_marl_env.scenario_text import parse_assignments
+from irs_marl_env.solvers import decode_structured
 from irs_marl_env.solvers._cells import unit_phase
+from irs_marl_env.training.report import provenance
 
+Cells = tuple[Any, Any, Any]  # H (B, K, Nb), G (B, L, N, Nb), h (B, L, K, N), with any axes in place of B
 Solver = Callable[..., tuple[Any, Any]]  # H, G, h, power, noise power -> w, phi; so are the networks called
 
 SMALL = "mdlbi-small-v0"  # sizes: a scenario and its overrides
@@ -62,23 +63,23 @@ class CellSource:
     """Cells of one size as the environment makes them, each IRS owned by a random base station."""
 
     def __init__(self, size: str, cells: int, seed: int) -> None:
-        scenario, *fields = size.split()
-        overrides = {key: float(value) if "dbm" in key else int(value) for key, value in (f.split("=") for f in fields)}
-        num_bs = make_vec_env(scenario, 1, **overrides).scenario.num_bs
-        self.env, self.cells = make_vec_env(scenario, -(-cells // num_bs), **overrides), cells
+        name, *fields = size.split()
+        scenario = get_scenario(name, **parse_assignments(fields))
+        self.env, self.cells = make_vec_env(scenario, -(-cells // scenario.num_bs)), cells
         self.power, self.noise = self.env.scenario.tx_power_w, self.env.scenario.noise_power_w
         self.rng = np.random.default_rng(seed)
         self.env.reset(seed=seed)
 
-    def draw(self) -> tuple[np.ndarray, ...]:
+    def draw(self) -> Cells:
         """New users, channels and owners: ``H (B, K, Nb)``, ``G (B, L, N, Nb)``, ``h (B, L, K, N)``."""
         self.env.reset()
-        view = View.of(self.env)
+        view = self.env.view()
         owner = self.rng.integers(0, view.scenario.num_bs, (len(view.cell), view.scenario.num_irs))
-        return tuple(x.reshape(-1, *x.shape[2:])[: self.cells] for x in cell_channels(view, owner))
+        H, G, h = (x.reshape(-1, *x.shape[2:])[: self.cells] for x in cell_channels(view, owner))
+        return H, G, h
 
 
-def cell_channels(view: View, owner: np.ndarray) -> tuple[np.ndarray, ...]:
+def cell_channels(view: View, owner: np.ndarray) -> Cells:
     """Every BS's own users and, of the IRSs, those it owns: ``H, G, h`` with axes ``(E, M, ...)``."""
     held = owner[:, None] == np.arange(view.scenario.num_bs)[:, None]  # (E, M, L)
     usable = held[..., None, None] & view.own_user[:, :, None, :, None]
@@ -98,16 +99,20 @@ class Unfolding(nn.Module):
         neutral = solvers.neutral_coefficients(layers)
         self.scalars = nn.ParameterDict({name: torch.from_numpy(neutral[name]) for name in neutral})
 
-    def forward(self, *cell: Any) -> tuple[Any, Any]:
+    def forward(self, H: Any, G: Any, h: Any, power: float, noise: float) -> tuple[Any, Any]:
         self.scalars["phases"].data[:, 1:3].clamp_(min=0)  # negative damping is a basin of its own, and a bad one
-        return solvers.unfold(*cell, dict(self.scalars))
+        return solvers.unfold(H, G, h, power, noise, dict(self.scalars))
 
 
 def unfolding(scalars: dict[str, Any]) -> Solver:
     """``solvers.unfold`` with given scalars, for numpy and torch."""
     arrays = {name: np.asarray(value, np.float32) for name, value in scalars.items()}
     tensors = {name: torch.from_numpy(value) for name, value in arrays.items()}
-    return lambda H, *rest: solvers.unfold(H, *rest, arrays if isinstance(H, np.ndarray) else tensors)
+
+    def solve(H: Any, G: Any, h: Any, power: float, noise: float) -> tuple[Any, Any]:
+        return solvers.unfold(H, G, h, power, noise, arrays if isinstance(H, np.ndarray) else tensors)
+
+    return solve
 
 
 class Phases(nn.Module):
@@ -165,7 +170,8 @@ class Flat(nn.Module):
         inputs = sum(2 * x[0].size + math.prod(x.shape[1:-1]) for x in (H, G, h))
         outputs = 2 * sum(math.prod(shape) for shape in self.shapes)
         self.straight, self.net = nn.Linear(inputs, outputs), perceptron(inputs, width, width, width, outputs)
-        nn.init.normal_(self.straight.weight, std=1e-3), nn.init.normal_(self.net[-1].weight, std=1e-3)
+        last: Any = self.net[-1]
+        nn.init.normal_(self.straight.weight, std=1e-3), nn.init.normal_(last.weight, std=1e-3)
 
     def forward(self, H: Any, G: Any, h: Any, power: float, noise: float) -> tuple[Any, Any]:
         *cell, order = canonical(H, G, h)
@@ -191,7 +197,14 @@ def canonical(H: Any, G: Any, h: Any) -> tuple[Any, ...]:
 def perceptron(*widths: int) -> nn.Sequential:
     """Linear layers with LayerNorm and ReLU between them."""
     layers = ((nn.Linear(a, b), nn.LayerNorm(b), nn.ReLU()) for a, b in itertools.pairwise(widths))
-    return nn.Sequential(*itertools.chain(*layers))[:-2]
+    return nn.Sequential(*list(itertools.chain(*layers))[:-2])
+
+
+def network(name: str, source: CellSource) -> nn.Module:
+    """A network by name before its training."""
+    if name == "phases":
+        return Phases()
+    return Flat(*source.draw()) if name == "flat" else Unfolding(int(name.split("-")[1]))
 
 
 def train(name: str, seed: int, args: Args, measure: Callable[[Solver], float]) -> tuple[Solver, dict[str, Any]]:
@@ -200,7 +213,7 @@ def train(name: str, seed: int, args: Args, measure: Callable[[Solver], float]) 
     torch.manual_seed(seed)
     sizes = enumerate(MIX if which == 0 else (SMALL,))
     sources = [CellSource(size, args.cells[which], 1_000_000 * seed + 10_000 * i) for i, size in sizes]
-    net = (lambda: Unfolding(int(name.split("-")[1])), Phases, lambda: Flat(*sources[0].draw()))[which]()
+    net = network(name, sources[0])
 
     def solve(*cell: Any) -> tuple[Any, Any]:
         with torch.no_grad():
@@ -213,12 +226,13 @@ def train(name: str, seed: int, args: Args, measure: Callable[[Solver], float]) 
             curve.append([update, measure(solve)])
         optimiser.param_groups[0]["lr"] = args.lr[which] * (1 - 0.9 * update / updates)
         source = sources[update % len(sources)]
-        cell = [torch.from_numpy(x) for x in source.draw()]
-        rate = mean_rate(*cell, *net(*cell, source.power, source.noise), source.noise)
+        H, G, h = (torch.from_numpy(x) for x in source.draw())
+        w, phi = net(H, G, h, source.power, source.noise)
+        rate = mean_rate(H, G, h, w, phi, source.noise)
         optimiser.zero_grad()
         (-rate / rate.detach()).backward()  # relative, so that every size counts alike
         optimiser.step()
-    run = {"seed": seed, "curve": [*curve, [updates, measure(solve)]]}
+    run: dict[str, Any] = {"seed": seed, "curve": [*curve, [updates, measure(solve)]]}
     if isinstance(net, Unfolding):
         run["scalars"] = {key: value.tolist() for key, value in net.scalars.items()}
     return unfolding(run["scalars"]) if which == 0 else solve, run
@@ -226,13 +240,19 @@ def train(name: str, seed: int, args: Args, measure: Callable[[Solver], float]) 
 
 def ao(iterations: int, sweep: str = "parallel", init: str = "aligned") -> Solver:
     """Alternating optimisation."""
-    return lambda *cell: solvers.alternating_optimization(*cell, iterations=iterations, sweep=sweep, init=init)[:2]
+
+    def solve(H: Any, G: Any, h: Any, power: float, noise: float) -> tuple[Any, Any]:
+        options: dict[str, Any] = {"iterations": iterations, "sweep": sweep, "init": init}
+        w, phi, _ = solvers.alternating_optimization(H, G, h, power, noise, **options)
+        return w, phi
+
+    return solve
 
 
 def sweeps(number: int) -> Solver:
     """The decoder of structured actions with its sweeps, untrained: from the neutral action."""
-    neutral = dict.fromkeys(("focus", "powers", "regularizer"))
-    return lambda *cell: decode_structured(neutral, *cell, number)
+    neutral: dict[str, Any] = dict.fromkeys(("focus", "powers", "regularizer"))
+    return lambda H, G, h, power, noise: decode_structured(neutral, H, G, h, power, noise, number)
 
 
 def timings(methods: dict[str, Solver], cells: Any, repeats: int) -> dict[str, dict[str, Any]]:
@@ -244,8 +264,8 @@ def timings(methods: dict[str, Solver], cells: Any, repeats: int) -> dict[str, d
         methods[name](*forms[form])
         times[name, form].append((time.process_time() - before) * 1e6 / len(cells[0]))
     table: dict[str, dict[str, Any]] = {name: {} for name in methods}
-    for (name, form), of in times.items():
-        table[name][form] = {"least": min(of), "of_ao_5": float(np.median(np.divide(of, times["AO-5", form])))}
+    for (name, form), spent in times.items():
+        table[name][form] = {"least": min(spent), "of_ao_5": float(np.median(np.divide(spent, times["AO-5", form])))}
     return table
 
 
@@ -265,10 +285,16 @@ def main(args: Args) -> dict[str, Any]:
     torch.set_num_threads(1)
     src = {size: CellSource(size, args.eval_cells, args.eval_seed + 10_000 * i) for i, size in enumerate(MIX + UNSEEN)}
     cells = {size: (*source.draw(), source.power, source.noise) for size, source in src.items()}
-    rate = {size: float(mean_rate(*cell[:3], *ao(30)(*cell), cell[-1])) for size, cell in cells.items()}
+
+    def reached(solve: Solver, size: str) -> float:
+        H, G, h, power, noise = cells[size]
+        w, phi = solve(H, G, h, power, noise)
+        return float(mean_rate(H, G, h, w, phi, noise))
+
+    rate = {size: reached(ao(30), size) for size in cells}
 
     def share(solve: Solver, size: str = SMALL) -> float:
-        return float(mean_rate(*cells[size][:3], *solve(*cells[size]), cells[size][-1])) / rate[size]
+        return reached(solve, size) / rate[size]
 
     methods = {f"AO-{n}": ao(n) for n in (1, 3, 5, 10, 30)} | {"AO random-30": ao(30, "sequential", "random")}
     methods |= {f"AO sequential-{n}": ao(n, "sequential") for n in (1, 5, 30)}

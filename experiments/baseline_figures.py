@@ -38,7 +38,8 @@ def figures(runs: Runs) -> str:
         "bars of two standard errors.\n",
     ]
     for field, label, values, name in SWEEPS:
-        found = {v: runs.get(f"{name}-{v}", POLICIES, **{field: v}, **FIRST_SLOT) for v in values}
+        options: dict[Any, dict[str, Any]] = {v: {field: v, **FIRST_SLOT} for v in values}
+        found = {v: runs.get(f"{name}-{v}", POLICIES, **options[v]) for v in values}
         _sweep_figure(found, label, name, log=field == "num_elements")
         rows = [[policy, *(cell(found[v][policy]) for v in values)] for policy in POLICIES]
         lines += [f"![{label}](images/{name}.png)\n", table([label, *map(str, values)], rows)]

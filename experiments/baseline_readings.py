@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from experiments.baseline_runs import SEED, Runs, cell, table
-from irs_marl_env import Result, association, get_scenario, link, make_vec_env, solvers
-from irs_marl_env.policies import View
+from irs_marl_env import Result, View, get_scenario, link, make_vec_env
+from irs_marl_env.physics import association, radio
+from irs_marl_env.policies import POLICIES
 
 EPISODES = 64
 BEAMS = ("no-irs-mrt", "random-mrt", "random-wmmse", "local-gain-ao")
@@ -60,11 +61,11 @@ def _score_beams() -> list[Result]:
     """Rates ``(episodes, 1, M)`` of the beams of each policy under each denominator."""
     results = []
     for name in BEAMS:
-        policy = solvers.POLICIES[name]
+        policy = POLICIES[name]
         env = make_vec_env(policy.adapt(get_scenario("mdlbi-v0")), EPISODES)
         env.reset(seed=SEED)
         action = env.action_codec.decode(policy.bind(env, SEED)())
-        view = View.of(env)
+        view = env.view()
         results += _score(name, view, action["w"], action)
         if name == "local-gain-ao":
             results += _score(SUM_ZERO, view, _sum_zero(view, action["w"]), action)
@@ -88,7 +89,7 @@ def _score(label: str, view: View, w: np.ndarray, action: dict[str, np.ndarray])
     h_eff = link.effective_channel(H, G, h, link.phase_shifts(theta), user_irs, view.cell)
     direct = link.served(H, view.cell)
     w = link.project_power(w * view.own_user[..., None], s.tx_power_w).astype(np.complex128)
-    signal = link.abs2((h_eff * link.served(w, view.cell)).sum(-1))
+    signal = radio.abs2((h_eff * link.served(w, view.cell)).sum(-1))
     results = []
     for denominator in DENOMINATORS:
         mode = denominator.split(",")[0]

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from experiments.baseline_runs import BOUND, DOCS, SEED, Runs, table
-from irs_marl_env import Result, get_scenario, make_vec_env
+from irs_marl_env import Result, View, get_scenario, make_vec_env
 from irs_marl_env.evaluation import Estimate
-from irs_marl_env.policies import View, rules
+from irs_marl_env.policies import rules
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.solvers import bounds
 
@@ -101,7 +101,7 @@ def _extra(**size: Any) -> list[Result]:
     scenario = get_scenario("mdlbi-v0", observation="large_scale", **size)
     env = make_vec_env(scenario, SLOTS)
     env.reset(seed=SEED)
-    view = View.of(env)
+    view = env.view()
     results = [Result(OWN_CHANNEL, scenario, SEED, _own_channel_bound(view)[:, None].round(6))]
     if scenario.num_irs:
         cells = Cells(view)

@@ -1,14 +1,14 @@
 """Does one actor, shared by all base stations and trained on small systems, know what to do in larger ones?
 
-    python examples/transfer.py                         # trains what --out does not hold yet, then measures
-    python examples/transfer.py --seeds 1 --mixes small --updates 200 --episodes 4 --slots 2   # a quick look
+    python -m experiments.transfer                         # trains what --out does not hold yet, then measures
+    python -m experiments.transfer --seeds 1 --mixes small --updates 200 --episodes 4 --slots 2   # a quick look
 
 The DeepSets actor of examples/maddpg.py is equivariant in users and IRSs and, with ``--share-actor``, the same for
 every base station (BS), so its weights fit a system of any size. It is trained on ``mdlbi-blocked-small-v0`` (2 BSs, 4
 users, 2 IRSs) alone (``small``), or in turn on that and on other small systems (``mix``), and applied as it is. Beside
-it, on the same draws: the untrained local-gain auction with the same decoder, the trained bids with a neutral decoder,
+it, on the same draws: the untrained local-gain rule with the same decoder, the trained bids with a neutral decoder,
 and alternating optimisation (AO) under greedy, local-gain and random associations. Time is that of a decision: network,
-bids and closed-form decoder against the auction with as few AO iterations as reach the same rate.
+bids and closed-form decoder against the local-gain rule with as few AO iterations as reach the same rate.
 """
 
 from __future__ import annotations
@@ -20,17 +20,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import maddpg
 import numpy as np
 import torch
 import tyro
-from analytic_gradient import Solver, ao
 from tqdm import tqdm
-from unfolded_decoder import DecodedPolicy
 
-from irs_marl_env import evaluate, make_vec_env
-from irs_marl_env.decoder import decode_structured
+from examples.maddpg import advance, prepare
+from experiments.analytic_gradient import Solver, ao
+from experiments.unfolded_decoder import DecodedPolicy
+from irs_marl_env import evaluate, load_policy, make_vec_env
 from irs_marl_env.policies import POLICIES
+from irs_marl_env.solvers import decode_structured
+from irs_marl_env.training.policy import TrainedPolicy, save_policy
+from irs_marl_env.training.report import provenance
+from irs_marl_env.training.settings import Args as TrainerArgs
 
 BASE = "mdlbi-blocked-small-v0"
 SMALL: dict[str, Any] = {}
@@ -73,23 +76,20 @@ class Args:
     threads: int = 1
     """of torch"""
     out: str = "runs/transfer"
-    """folder of actors, result.json and the picture"""
+    """folder of actors and result.json"""
 
 
-def train(mix: str, seed: int, args: Args) -> Any:
-    """A learner whose shared actor saw the systems of a mix in turn; each system has critics of its own."""
+def train(mix: str, seed: int, args: Args) -> TrainedPolicy:
+    """A policy whose shared actor saw the systems of a mix in turn; each system has critics of its own."""
     systems = MIXES[mix]
-    settings = replace(
-        maddpg.Args(), share_actor=True, seed=seed, updates=args.updates // len(systems), yardsticks=False
-    )
-    runs = [maddpg.Run(replace(settings, scenario=BASE, set=as_flags(system))) for system in systems]
-    first = runs[0].learner
+    settings = TrainerArgs(scenario=BASE, share_actor=True, seed=seed, updates=args.updates // len(systems))
+    runs = [prepare(replace(settings, set=as_flags(system))) for system in systems]
     for run in runs[1:]:
-        tie(first, run.learner)
+        tie(runs[0].learner, run.learner)
     for _ in tqdm(range(settings.updates), desc=f"{mix}, seed {seed}", unit="update each"):
         for run in runs:
-            run.advance()
-    return first
+            advance(run)
+    return runs[0].policy()
 
 
 def tie(first: Any, other: Any) -> None:
@@ -107,45 +107,45 @@ def as_flags(system: dict[str, Any]) -> tuple[str, ...]:
 class OnlyBids:
     """The bids of trained agents with a neutral decoder: what they know of the association alone."""
 
-    def __init__(self, learner: Any) -> None:
-        self.learner = learner
+    def __init__(self, policy: TrainedPolicy) -> None:
+        self.policy = policy
 
     def __call__(self, obs: np.ndarray) -> np.ndarray:
         """Observations to actions."""
-        action = self.learner.act(obs)
-        bids = self.learner.sizes.action.slices["bids"]
+        action = self.policy(obs)
+        bids = self.policy.sizes.action.slices["bids"]
         return np.concatenate([action[..., bids], 0 * action[..., bids.stop :]], -1)
 
 
 def structured(sweeps: int) -> Solver:
     """The environment's own decoder, for :class:`DecodedPolicy`."""
-    return lambda named, *cells: decode_structured(named, *cells, sweeps)
+    return lambda named, H, G, h, power, noise: decode_structured(named, H, G, h, power, noise, sweeps)
 
 
-def auction_ao(iterations: int) -> DecodedPolicy:
-    """The local-gain auction with AO."""
-    return DecodedPolicy(lambda named, *cells: ao(iterations)(*cells), name=f"auction-AO-{iterations}")
+def local_gain_ao(iterations: int) -> DecodedPolicy:
+    """The local-gain rule with AO."""
+    return DecodedPolicy(lambda named, *cells: ao(iterations)(*cells), name=f"local-gain-AO-{iterations}")
 
 
 def apply_to(system: str, args: Args, policies: dict[str, Path]) -> dict[str, Any]:
     """Every trained actor, and what needs no training, in one system."""
-    flags = as_flags(SYSTEMS[system])
-    learners = {name: maddpg.load_policy(path, flags) for name, path in policies.items()}
-    scenario = next(iter(learners.values()))[1]
+    actors = {name: load_policy(path, **SYSTEMS[system]) for name, path in policies.items()}
+    trained = next(iter(actors.values()))
+    scenario = trained.scenario
     every = max(1, scenario.horizon // (2 * args.slots))
 
     def measure(policy: Any, name: str) -> Any:
         tqdm.write(f"{system}: {name}")
         return evaluate(policy, scenario, args.episodes, args.eval_seed, args.slots, every, progress=False)
 
-    names = ("greedy-ao", "proximity-ao", "random-ao", "structured-auction", "structured-random")
+    names = ("greedy-ao", "local-gain-ao", "random-ao", "structured-local-gain", "structured-random")
     results = {name: measure(name, name) for name in names}
-    for name, (learner, _) in learners.items():
-        results[name] = measure(maddpg.LearnedPolicy(learner), name)
-        results[f"{name}, bids alone"] = measure(OnlyBids(learner), f"{name}, bids alone")
-    goal = np.mean([results[name].mean for name in learners])
+    for name, actor in actors.items():
+        results[name] = measure(actor, name)
+        results[f"{name}, bids alone"] = measure(OnlyBids(actor), f"{name}, bids alone")
+    goal = np.mean([results[name].mean for name in actors])
     for n in ITERATIONS:
-        policy = auction_ao(n)
+        policy = local_gain_ao(n)
         results[policy.name] = measure(policy, policy.name)
         if results[policy.name].mean >= goal:
             break
@@ -153,13 +153,12 @@ def apply_to(system: str, args: Args, policies: dict[str, Path]) -> dict[str, An
     for name, result in results.items():
         row = {"mean": result.mean, "standard_error": result.standard_error}
         row["share_of_greedy_ao"] = result.mean / results["greedy-ao"].mean
-        gain = result.difference(results["structured-auction"])
-        row["minus_auction"] = [gain.mean, gain.standard_error]
+        gain = result.difference(results["structured-local-gain"])
+        row["minus_local_gain"] = [gain.mean, gain.standard_error]
         report["policies"][name] = row
-    trained = next(iter(learners.values()))[0]
-    deciders = {"trained": DecodedPolicy(structured(scenario.sweeps), trained.act)}
-    deciders |= {"auction, decoder": DecodedPolicy(structured(scenario.sweeps)), policy.name: policy}
-    deciders |= {name: POLICIES[name] for name in ("proximity-ao", "greedy-ao")}
+    deciders: dict[str, Any] = {"trained": DecodedPolicy(structured(scenario.sweeps), trained)}
+    deciders |= {"local-gain, decoder": DecodedPolicy(structured(scenario.sweeps)), policy.name: policy}
+    deciders |= {name: POLICIES[name] for name in ("local-gain-ao", "greedy-ao")}
     report["ms_per_slot"] = decision_times(deciders, scenario, args)
     report["as_good"] = policy.name if results[policy.name].mean >= goal else None
     return report
@@ -189,13 +188,13 @@ def main(args: Args) -> dict[str, Any]:
         for seed in args.seeds:
             path = policies[f"{mix}-seed{seed}"] = folder / f"{mix}-seed{seed}.safetensors"
             if not path.is_file():
-                maddpg.save_policy(train(mix, seed, args), path)
-    result: dict[str, Any] = {"config": asdict(args), "versions": maddpg.provenance(), "systems": {}}
+                save_policy(train(mix, seed, args), path)
+    result: dict[str, Any] = {"config": asdict(args), "versions": provenance(), "systems": {}}
     for system in args.systems:
         report = result["systems"][system] = apply_to(system, args, policies)
-        print(f"\n{system}\n{'policy':26} {'bit/s/Hz':>17} {'of greedy-ao':>13} {'minus the auction':>20}")
+        print(f"\n{system}\n{'policy':26} {'bit/s/Hz':>17} {'of greedy-ao':>13} {'minus local gain':>20}")
         for name, row in report["policies"].items():
-            gain = "{:+.3f} +- {:.3f}".format(*row["minus_auction"])
+            gain = "{:+.3f} +- {:.3f}".format(*row["minus_local_gain"])
             mean = f"{row['mean']:8.3f} +- {row['standard_error']:.3f}"
             print(f"{name:26} {mean} {row['share_of_greedy_ao']:13.3f} {gain:>20}")
         print("CPU ms per slot: " + ", ".join(f"{name} {ms:.2f}" for name, ms in report["ms_per_slot"].items()))

@@ -1,11 +1,11 @@
 """The structured decoder with an unfolding in place of its sweeps, in the environment.
 
-    python examples/unfolded_decoder.py
-    python examples/unfolded_decoder.py --scalars runs/analytic/result.json --scenarios mdlbi-v0
+    python -m experiments.unfolded_decoder
+    python -m experiments.unfolded_decoder --scalars runs/analytic/result.json --scenarios mdlbi-v0
 
-Each base station bids what an IRS brings its own users (the local-gain auction); beams and phases are the environment's
+Each base station bids what an IRS brings its own users (the local-gain rule); beams and phases are the environment's
 structured decoder at several depths, alternating optimisation (AO), the layers of ``solvers.unfold`` untrained, and the
-same layers with the scalars that ``examples/analytic_gradient.py`` learned on random associations. All on the same
+same layers with the scalars that ``experiments/analytic_gradient.py`` learned on random associations. All on the same
 episodes, so that differences are paired.
 """
 
@@ -19,18 +19,18 @@ from typing import Any
 
 import numpy as np
 import tyro
-from analytic_gradient import Solver, ao, cell_channels, sweeps, unfolding
-from maddpg import provenance
 
+from experiments.analytic_gradient import Solver, ao, cell_channels, sweeps, unfolding
 from irs_marl_env import evaluate, solvers
-from irs_marl_env.codec import StructuredActionCodec
+from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.rules import RULES, Memory
-from irs_marl_env.policies.view import View
+from irs_marl_env.spaces.actions import StructuredActionCodec
+from irs_marl_env.training.report import provenance
 
 
 @dataclass
 class Args:
-    scalars: str = "docs/results/analytic/result.json"  # of examples/analytic_gradient.py
+    scalars: str = "results/analytic/result.json"  # of experiments/analytic_gradient.py
     network: str = "unfolding-3"  # which of its networks
     scenarios: tuple[str, ...] = ("mdlbi-small-v0", "mdlbi-blocked-small-v0")
     episodes: int = 100  # of the evaluation bank
@@ -44,8 +44,8 @@ class DecodedPolicy:
 
     Args:
         decode: ``(named, H, G, h, power, noise power) -> w, phi`` for cells ``(E, M, ...)``; ``named`` are the blocks
-            of :class:`irs_marl_env.codec.StructuredActionCodec`.
-        actor: observations ``(E, M, D_o)`` to structured actions; ``None``: the local-gain auction, all else neutral.
+            of :class:`irs_marl_env.spaces.actions.StructuredActionCodec`.
+        actor: observations ``(E, M, D_o)`` to structured actions; ``None``: the local-gain rule, all else neutral.
         name: what tables call it.
     """
 
@@ -68,10 +68,10 @@ class DecodedPolicy:
         s, codec, memory = env.scenario, StructuredActionCodec(env.scenario), Memory(())
 
         def act(observations: np.ndarray) -> np.ndarray:
-            view = View.of(env)
+            view = env.view()
             if self.actor is None:
                 action = np.zeros((*view.own_user.shape[:2], codec.size), np.float32)
-                action[..., codec.layout.slices["bids"]] = RULES["proximity"](view, None, memory)  # by path gains
+                action[..., codec.layout.slices["bids"]] = RULES["local-gain"](view, Cells(view), memory)
             else:
                 action = self.actor(observations)
             named = codec.decode(action)
@@ -109,10 +109,10 @@ def main(args: Args) -> dict[str, Any]:
             }
             print(f"{name:14} {result.mean:9.4f} +- {result.standard_error:.4f}   "
                   f"{gain.mean:+.4f} +- {gain.standard_error:.4f}", flush=True)  # fmt: skip
-    result = {"config": asdict(args), "training_seed": run["seed"], "versions": provenance(), "table": table}
+    report = {"config": asdict(args), "training_seed": run["seed"], "versions": provenance(), "table": table}
     Path(args.out).mkdir(parents=True, exist_ok=True)
-    (Path(args.out) / "result.json").write_text(json.dumps(result, indent=1))
-    return result
+    (Path(args.out) / "result.json").write_text(json.dumps(report, indent=1))
+    return report
 
 
 if __name__ == "__main__":

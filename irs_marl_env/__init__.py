@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from irs_marl_env import link, policies, solvers
 from irs_marl_env.engine.view import View
@@ -14,6 +14,11 @@ from irs_marl_env.parallel_env import MdlbiParallelEnv
 from irs_marl_env.registration import register_presets
 from irs_marl_env.scenario import Scenario, get_scenario, scenario_ids
 from irs_marl_env.vector_env import MdlbiVectorEnv
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from irs_marl_env.training.policy import TrainedPolicy
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,6 +30,7 @@ __all__ = [
     "evaluate",
     "get_scenario",
     "link",
+    "load_policy",
     "make_env",
     "make_vec_env",
     "policies",
@@ -78,6 +84,32 @@ def make_vec_env(
         read_only=read_only,
         **overrides,
     )
+
+
+def load_policy(path: str | PathLike[str], **fields: Any) -> TrainedPolicy:
+    """A trained policy from a file, for :func:`evaluate` and for one's own loop.
+
+    ``policy(observations)`` gives actions ``(E, M, D_a)`` for observations ``(E, M, D_o)`` of ``policy.scenario``, and
+    ``evaluate(policy, policy.scenario)`` its rates::
+
+        policy = load_policy("runs/NAME/policy.safetensors")
+        result = evaluate(policy, policy.scenario, episodes=100, processes=2)
+
+    Args:
+        path: a policy file or a checkpoint that ``examples/maddpg.py`` wrote.
+        **fields: scenario fields in which ``policy.scenario`` shall differ from the scenario of the training; the
+            number of users, IRSs or base stations too where the networks allow.
+
+    Raises:
+        ImportError: the extra ``train`` is not installed.
+        ValueError: the file is something else, or does not fit the fields.
+        OSError: the file cannot be read.
+    """
+    try:
+        from irs_marl_env.training import policy
+    except ModuleNotFoundError as error:
+        raise ImportError(f"load_policy needs {error.name}: pip install 'irs-marl-env[train]'") from error
+    return policy.load_policy(path, **fields)
 
 
 register_presets()

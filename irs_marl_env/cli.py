@@ -18,7 +18,8 @@ from irs_marl_env import rawdata
 from irs_marl_env.evaluation import BOUND, Estimate, Result, evaluate
 from irs_marl_env.parallel_env import MdlbiParallelEnv
 from irs_marl_env.policies import POLICIES
-from irs_marl_env.scenario import Scenario, get_scenario, scenario_ids
+from irs_marl_env.scenario import Scenario, scenario_ids
+from irs_marl_env.scenario_text import parse_assignments, scenario_named
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
 
@@ -66,24 +67,7 @@ def _scenario_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _scenario(args: argparse.Namespace) -> Scenario:
-    overrides = _overrides(args.overrides)
-    path = Path(args.scenario)
-    if path.suffix == ".json":
-        return Scenario.from_json(path.read_text()).replace(**overrides)
-    return get_scenario(args.scenario, **overrides)
-
-
-def _overrides(assignments: list[str]) -> dict[str, Any]:
-    values = {}
-    for assignment in assignments:
-        field, equals, text = assignment.partition("=")
-        if not equals:
-            raise ValueError(f"--set {assignment}: must be FIELD=VALUE")
-        try:
-            values[field] = json.loads(text)  # numbers, true, false, null, lists
-        except json.JSONDecodeError:
-            values[field] = text
-    return values
+    return scenario_named(args.scenario, **parse_assignments(args.overrides))
 
 
 def _check_out(path: Path) -> None:

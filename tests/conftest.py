@@ -20,3 +20,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the full product of the readings of the paper (about an hour), not only all pairs of options",
     )
+
+
+@pytest.fixture
+def one_thread():
+    """Torch with one thread: numbers that repeat, and no waiting for other tests."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -633,7 +633,7 @@ def test_autoreset_begins_a_given_trace_again() -> None:
     assert_same(cells[1], cells[5])
 
 
-# --- yardstick ---------------------------------------------------------------------------------------------------
+# --- a baseline ---------------------------------------------------------------------------------------------------
 
 
 def test_uniform_random_actions_on_the_default_scenario() -> None:

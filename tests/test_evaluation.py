@@ -173,7 +173,7 @@ def test_differences_are_paired(local_gain):
         evaluate("random", SMALL, episodes=20, slots=5, every=2).difference(local_gain)
 
 
-def test_order_of_the_yardsticks():
+def test_order_of_the_baselines():
     """Users far from where they began: what was best at first is no better than chance."""
     names = ("no-irs-wmmse", "random-ao", "fixed-ao", "local-gain-ao", "greedy-ao", "exhaustive-ao", "upper-bound")
     found = {n: evaluate(n, "mdlbi-v0", episodes=24, slots=2, every=200) for n in names}

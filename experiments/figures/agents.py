@@ -7,15 +7,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tools import BANK, maddpg, once
+from examples.maddpg import advance, prepare
+from experiments.figures.tools import BANK, once
+from irs_marl_env import evaluate, load_policy
+from irs_marl_env.training.policy import TrainedPolicy, save_policy
+from irs_marl_env.training.settings import Args
 
-from irs_marl_env import evaluate
 
-
-def settings(algo: str, scenario: str, fields: dict[str, Any], seed: int, updates: int, **changes: Any) -> Any:
+def settings(algo: Any, scenario: str, fields: dict[str, Any], seed: int, updates: int, **changes: Any) -> Args:
     """The trainer's structured preset, with a batch and a number of environments that large systems can pay."""
     return replace(
-        maddpg.Args(),
+        Args(),
         algo=algo,
         scenario=scenario,
         set=tuple(f"{key}={value}" for key, value in fields.items()),
@@ -25,8 +27,8 @@ def settings(algo: str, scenario: str, fields: dict[str, Any], seed: int, update
     )
 
 
-def trained(path: Path, args: Any, window: int = 25) -> tuple[Any, dict[str, Any]]:
-    """A learner and the record of its training, from ``path`` (``.safetensors`` and ``.json``) or trained now.
+def trained(path: Path, args: Args, window: int = 25) -> tuple[TrainedPolicy, dict[str, Any]]:
+    """A policy and the record of its training, from ``path`` (``.safetensors`` and ``.json``) or trained now.
 
     Args:
         path: without suffix.
@@ -36,24 +38,23 @@ def trained(path: Path, args: Any, window: int = 25) -> tuple[Any, dict[str, Any
     weights, record = path.with_suffix(".safetensors"), path.with_suffix(".json")
 
     def make() -> dict[str, Any]:
-        run = maddpg.Run(args)
+        run = prepare(args)
         updates, rate = [], []
         begun = time.process_time()
         while run.learner.updates < args.updates:
-            run.advance()
+            advance(run)
             if run.learner.updates % window == 0:
                 updates.append(run.learner.updates)
                 rate.append(run.progress.means()["train"])
         spent = time.process_time() - begun
         path.parent.mkdir(parents=True, exist_ok=True)
-        maddpg.save_policy(run.learner, weights)
+        save_policy(run.policy(), weights)
         return {"args": asdict(args), "updates": updates, "train": rate, "training_cpu_seconds": spent}
 
     if not weights.is_file():
         record.unlink(missing_ok=True)
-    record_of = once(record, make)
-    learner, _ = maddpg.load_policy(weights)
-    return learner, record_of
+    history = once(record, make)
+    return load_policy(weights), history
 
 
 def scores(policy: Any, scenario: Any, episodes: int, slots: int, every: int) -> dict[str, Any]:

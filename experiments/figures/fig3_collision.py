@@ -1,26 +1,39 @@
 """Figure 3 where rho can matter: own reward, and an IRS that two BSs claim is lost to both for the slot.
 
-    python examples/figures/fig3_collision.py            # trains what is not in docs/results/figures/fig3b yet, plots
-    python examples/figures/fig3_collision.py --plot     # plots the raw data that is there
+    python -m experiments.figures.fig3_collision            # trains what is not in results/figures/fig3b yet, plots
+    python -m experiments.figures.fig3_collision --plot     # plots the raw data that is there
 
 MDLBI observes rho, who of the other BSs held which IRS in the last slot; DDPG does not. All else is equal, pair by
-pair: initial weights, exploration noise, training environments. Two more arms are the control: the same with team
+pair: initial weights, exploration noise, training environments. The control is another pair: the same with team
 reward and an auction, where no IRS can be lost.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import tyro
-from stacked import Stacked
-from tools import RAW, band, maddpg, mean_of, once, paired, pyplot, save, watch, watch_rule, welch
 
-from irs_marl_env import get_scenario
+from experiments.figures.stacked import Stacked
+from experiments.figures.tools import (
+    PICTURES,
+    RAW,
+    band,
+    mean_of,
+    once,
+    paired,
+    pyplot,
+    save,
+    watch,
+    watch_rule,
+    welch,
+)
+from irs_marl_env.training.settings import Args, scenario_of
 
 OWN = ("reward=local", "contention=collision")
 ALONE = ("mobility=random_waypoint", "fading=ar1", "doppler_hz=0.0716", "bs_irs_fading=frozen")  # correlation 0.95
@@ -31,7 +44,7 @@ GAMES = {  # by name: scenario fields, title
 }
 NAMES = {"mdlbi": "MDLBI (with rho)", "ddpg": "DDPG (without rho)"}
 COLORS = {"mdlbi": "#c1272d", "ddpg": "#0b5fa5"}
-RULES = {"structured-random": ":", "structured-fixed": "--", "structured-auction": "-."}  # they never collide
+RULES = {"structured-random": ":", "structured-fixed": "--", "structured-local-gain": "-."}  # they never collide
 
 
 @dataclass
@@ -58,16 +71,16 @@ class Plan:
     """measured in each episode, one after the other"""
     raw: Path = RAW / "fig3b"
     """folder of raw data"""
-    picture: Path = RAW / "fig3b.png"
+    picture: Path = PICTURES / "fig3b.png"
     """the plot"""
     plot: bool = False
     """only plot"""
 
 
-def settings(plan: Plan, algo: str, game: str, block: int) -> Any:
+def settings(plan: Plan, algo: Any, game: str, block: int) -> Args:
     """The trainer's settings of a block."""
     return replace(
-        maddpg.Args(),
+        Args(),
         algo=algo,
         set=GAMES[game][0],
         seed=block,
@@ -111,7 +124,7 @@ def summary(seen: Any) -> dict[str, Any]:
 def rules(plan: Plan, game: str) -> dict[str, Any]:
     """What needs no learning, on the same bank."""
     found = {}
-    scenario = get_scenario(maddpg.Args().scenario, **maddpg.overrides(settings(plan, "mdlbi", game, 0)))
+    scenario = scenario_of(settings(plan, "mdlbi", game, 0))
     for name in RULES:
         episodes = watch_rule(name, scenario, plan.episodes, plan.slots).rate.mean((0, 2))
         rate = mean_of(episodes)
@@ -120,7 +133,7 @@ def rules(plan: Plan, game: str) -> dict[str, Any]:
 
 
 def gather(plan: Plan) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[str, dict[str, Any]]]:
-    """All raw data, made where it is missing: trainings in order by game and arm; and the rules by game."""
+    """All raw data, made where it is missing: trainings in order by game and algorithm; and the rules by game."""
     data: dict[tuple[str, str], list[dict[str, Any]]] = {}
     others = {}
     for game in GAMES:
@@ -128,10 +141,10 @@ def gather(plan: Plan) -> tuple[dict[tuple[str, str], dict[str, Any]], dict[str,
             for algo in NAMES:
                 path = plan.raw / f"{game}-{algo}-{seed}.json"
                 if not plan.plot or path.is_file():
-                    run = once(path, lambda a=algo, g=game, s=seed: block(plan, a, g, s))
+                    run = once(path, partial(block, plan, algo, game, seed))
                     data.setdefault((game, algo), []).append(run)
         if (game, "ddpg") in data:
-            others[game] = once(plan.raw / f"{game}-rules.json", lambda g=game: rules(plan, g))["rules"]
+            others[game] = once(plan.raw / f"{game}-rules.json", partial(rules, plan, game))["rules"]
     merged = {}
     for key, runs in data.items():
         curve = {name: np.concatenate([run["curve"][name] for run in runs], 1) for name in runs[0]["curve"]}
@@ -156,8 +169,8 @@ def report(merged: dict[tuple[str, str], dict[str, Any]]) -> None:
         for name, scale in (("rate", 1), ("contested", 100), ("unclaimed", 100)):
             pair, free = paired(scale * a[name], scale * b[name]), welch(scale * a[name], scale * b[name])
             print(f"  {name}, MDLBI - DDPG: paired {pair} p {pair.p:.2g}; Welch {free} p {free.p:.2g}")
-        lost = paired(100 * (a["contested"] + a["unclaimed"]), 100 * (b["contested"] + b["unclaimed"]))
-        print(f"  lost (contested or unclaimed), MDLBI - DDPG: paired {lost} p {lost.p:.2g}")
+        both = paired(100 * (a["contested"] + a["unclaimed"]), 100 * (b["contested"] + b["unclaimed"]))
+        print(f"  lost (contested or unclaimed), MDLBI - DDPG: paired {both} p {both.p:.2g}")
 
 
 def draw(merged: dict[tuple[str, str], dict[str, Any]], others: dict[str, dict[str, Any]], path: Path) -> None:
@@ -178,7 +191,7 @@ def draw(merged: dict[tuple[str, str], dict[str, Any]], others: dict[str, dict[s
             level = np.mean(rule["episodes"][: merged[game, "mdlbi"]["curve_episodes"]])
             top.axhline(level, color="0.4", linestyle=RULES[name], linewidth=1, label=f"{name}, untrained")
         count = len(merged[game, "mdlbi"]["final"]["rate"])
-        top.set_title(f"{GAMES[game][1]}\n{count} trainings an arm", fontsize=10)
+        top.set_title(f"{GAMES[game][1]}\n{count} trainings of each", fontsize=10)
         bottom.set(xlabel="updates")
         bottom.set_ylim(bottom=0)
     grid[0, 0].set_ylabel("system sum rate [bit/s/Hz]")

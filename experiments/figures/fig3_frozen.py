@@ -1,27 +1,30 @@
 """Figure 3 as a curve like the paper's can be had: raw beams and phases, on ONE FROZEN CHANNEL.
 
-    python examples/figures/fig3_frozen.py            # trains what is not in docs/results/figures/fig3a yet, plots
-    python examples/figures/fig3_frozen.py --plot     # plots the raw data that is there
+    python -m experiments.figures.fig3_frozen            # trains what is not in results/figures/fig3a yet, plots
+    python -m experiments.figures.fig3_frozen --plot     # plots the raw data that is there
 
 Users stand still and the channel never changes, so the agents search for one action; nothing they find would serve on
 another channel, and observations tell them nothing that changes but who held the IRSs. Each block is another channel.
-Table I of the paper as printed, and the trainer's stabilised settings; both arms begin with equal weights and noise.
-The third panel is the same search with users who walk and channels new in every slot, where there is no such action.
+Table I of the paper as printed, and the trainer's stabilised settings; both algorithms begin with equal weights and
+noise. The third panel is the same search with users who walk and channels new in every slot, where there is no such
+action.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import tyro
-from stacked import Stacked
-from tools import BANK, RAW, band, maddpg, mean_of, once, paired, pyplot, save, watch, welch
 
-from irs_marl_env import evaluate, get_scenario
+from experiments.figures.stacked import Stacked
+from experiments.figures.tools import BANK, PICTURES, RAW, band, mean_of, once, paired, pyplot, save, watch, welch
+from irs_marl_env import evaluate
+from irs_marl_env.training.settings import STABILISED, TABLE_I, Args, scenario_of
 
 SCENARIO = "mdlbi-small-v0"
 PRESETS = {"table-i": "Table I as printed", "stabilised": "stabilised", "changing": "stabilised, channels change"}
@@ -47,19 +50,19 @@ class Plan:
     """of the two hidden layers; the paper gives none"""
     raw: Path = RAW / "fig3a"
     """folder of raw data"""
-    picture: Path = RAW / "fig3a.png"
+    picture: Path = PICTURES / "fig3a.png"
     """the plot"""
     plot: bool = False
     """only plot"""
 
 
-def settings(plan: Plan, algo: str, preset: str, block: int) -> Any:
+def settings(plan: Plan, algo: str, preset: str, block: int) -> Args:
     """The trainer's paper preset, on the small scenario."""
-    values = maddpg.TABLE_I if preset == "table-i" else maddpg.STABILISED
+    values = TABLE_I if preset == "table-i" else STABILISED
     fields = (f"frozen_seed={block}", *(MOVING if preset == "changing" else ()))
     changes = {"scenario": SCENARIO, "algo": algo, "seed": block, "updates": plan.updates, "width": plan.width}
     changes["critic_warmup"] = min(values["critic_warmup"], plan.updates // 5)
-    return replace(maddpg.Args(), **{**values, **changes}, set=fields)
+    return replace(Args(), **{**values, **changes}, set=fields)
 
 
 def block(plan: Plan, algo: str, preset: str, seed: int) -> dict[str, Any]:
@@ -84,12 +87,13 @@ def block(plan: Plan, algo: str, preset: str, seed: int) -> dict[str, Any]:
 
 def rules(plan: Plan, preset: str, seed: int) -> dict[str, Any]:
     """What needs no learning, on the channels of a block."""
-    scenario = get_scenario(SCENARIO, **maddpg.overrides(settings(plan, "mdlbi", preset, seed)))
-    return {name: evaluate(name, scenario, EPISODES, BANK, slots=SLOTS, progress=False).mean for name in RULES}
+    scenario = scenario_of(settings(plan, "mdlbi", preset, seed))
+    rates = {name: evaluate(name, scenario, EPISODES, BANK, slots=SLOTS, progress=False).mean for name in RULES}
+    return {"rate": rates}
 
 
 def gather(plan: Plan) -> tuple[dict[tuple[str, str], np.ndarray], list[int], dict[str, dict[str, np.ndarray]]]:
-    """Curves ``(trainings, points)`` by preset and arm, their updates, and the rules' rates of each block by preset."""
+    """Curves ``(trainings, points)`` by preset and algorithm, their updates, and the rules' rates by preset, block."""
     found: dict[tuple[str, str], list[np.ndarray]] = {}
     points: list[int] = []
     others: dict[str, list[dict[str, float]]] = {}
@@ -99,13 +103,13 @@ def gather(plan: Plan) -> tuple[dict[tuple[str, str], np.ndarray], list[int], di
                 path = plan.raw / f"{preset}-{algo}-{seed}.json"
                 if plan.plot and not path.is_file():
                     continue
-                run = once(path, lambda a=algo, p=preset, s=seed: block(plan, a, p, s))
+                run = once(path, partial(block, plan, algo, preset, seed))
                 points = run["updates"]
                 found.setdefault((preset, algo), []).append(np.array(run["rate"]).T)
             if (preset, "mdlbi") in found:
                 kind = "changing" if preset == "changing" else "frozen"
                 path = plan.raw / f"rules-{kind}-{seed}.json"
-                rate = once(path, lambda p=preset, s=seed: {"rate": rules(plan, p, s)})["rate"]
+                rate = once(path, partial(rules, plan, preset, seed))["rate"]
                 others.setdefault(preset, []).append(rate)
     rates = {preset: {n: np.array([one[n] for one in blocks]) for n in RULES} for preset, blocks in others.items()}
     return {key: np.concatenate(rows) for key, rows in found.items()}, points, rates
@@ -143,9 +147,9 @@ def draw(
                 band(axes, points, found[preset, algo], color, label)
         for (name, row), style in zip(rates[preset].items(), (":", "-.", "--", "-"), strict=True):
             axes.axhline(row.mean(), color="0.45", linestyle=style, linewidth=1, label=f"{name}, no learning")
-        axes.set(title=f"{title}: {len(found[preset, 'mdlbi'])} trainings an arm", xlabel="updates")
+        axes.set(title=f"{title}: {len(found[preset, 'mdlbi'])} trainings of each", xlabel="updates")
     grid[0].set_ylabel("system sum rate [bit/s/Hz]")
-    lines, labels = grid[0].get_legend_handles_labels()  # the last panel lacks an arm
+    lines, labels = grid[0].get_legend_handles_labels()  # the last panel lacks one of the algorithms
     grid[-1].legend(lines, labels, fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(
         "Raw beams and phases: an open-loop search on one frozen channel. Right: where channels change",

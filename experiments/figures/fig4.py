@@ -1,7 +1,7 @@
 """Figure 4: the rate against the number of IRSs, L in {1, 2, 4}, for K = 10 and K = 30 users; trained and classical.
 
-    python examples/figures/fig4.py            # makes what is not in docs/results/figures/fig4 yet, and plots
-    python examples/figures/fig4.py --plot     # plots the raw data that is there
+    python -m experiments.figures.fig4            # makes what is not in results/figures/fig4 yet, and plots
+    python -m experiments.figures.fig4 --plot     # plots the raw data that is there
 
 The scenario is mdlbi-v0 with 100 slots an episode. Users and direct channels do not depend on L, so that all numbers
 of IRSs meet the same episodes and what an IRS adds is a paired difference; L = 0 is the same system without any.
@@ -16,17 +16,19 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from agents import scores, settings, trained
-from tools import RAW, maddpg, mean_of, once, paired, pyplot, save, welch
 
+from experiments.figures.agents import scores, settings, trained
+from experiments.figures.tools import PICTURES, RAW, mean_of, once, paired, pyplot, save, welch
 from irs_marl_env import get_scenario
+from irs_marl_env.training.policy import TrainedPolicy
+from irs_marl_env.training.settings import PRESET_SCENARIO
 
 SCENARIO = "mdlbi-v0"
 STYLES = {  # by policy: name in the plot, colour, marker
-    "proximity-ao": ("local-gain auction + AO", "#555555", "^"),
+    "local-gain-ao": ("local-gain rule + AO", "#555555", "^"),
     "random-ao": ("random owners + AO", "#999999", "v"),
     "mdlbi": ("MDLBI, trained", "#c1272d", "o"),
-    "structured-auction": ("local-gain auction, same decoder", "#0b5fa5", "s"),
+    "structured-local-gain": ("local-gain rule, same decoder", "#0b5fa5", "s"),
     "structured-random": ("random owners, same decoder", "#e08214", "D"),
     "random-wmmse": ("random owners and phases, WMMSE", "#7fb77e", "x"),
 }
@@ -53,7 +55,7 @@ class Plan:
     """distance of measured slots"""
     raw: Path = RAW / "fig4"
     """folder of raw data"""
-    picture: Path = RAW / "fig4.png"
+    picture: Path = PICTURES / "fig4.png"
     """the plot"""
     plot: bool = False
     """only plot"""
@@ -64,7 +66,7 @@ def system(users: int, irs: int) -> dict[str, int]:
     return {"num_users": users, "num_irs": irs, "horizon": 100}
 
 
-def learned(plan: Plan, users: int, irs: int, seed: int) -> tuple[Any, dict[str, Any]]:
+def learned(plan: Plan, users: int, irs: int, seed: int) -> tuple[TrainedPolicy, dict[str, Any]]:
     """Trained agents of a setting and the record of their training."""
     updates = plan.updates[plan.users.index(users)]
     args = settings("mdlbi", SCENARIO, system(users, irs), seed, updates)
@@ -80,8 +82,8 @@ def on_bank(plan: Plan, name: str, users: int, irs: int, seed: int | None = None
     def make() -> dict[str, Any]:
         policy: Any = name
         if seed is not None:
-            policy = maddpg.LearnedPolicy(learned(plan, users, irs, seed)[0])
-        fields = {**maddpg.PRESET_SCENARIO["structured"], **system(users, irs)}
+            policy = learned(plan, users, irs, seed)[0]
+        fields = {**PRESET_SCENARIO["structured"], **system(users, irs)}
         scenario = get_scenario(SCENARIO, **fields)
         return {"users": users, "irs": irs, **scores(policy, scenario, plan.episodes, plan.slots, plan.every)}
 
@@ -135,9 +137,9 @@ def report(plan: Plan, found: dict[tuple[str, int, int], np.ndarray]) -> None:
     for users in plan.users:
         for irs in plan.irs:
             if ("mdlbi", users, irs) in found:
-                a, b = found["mdlbi", users, irs], found["structured-auction", users, irs]
+                a, b = found["mdlbi", users, irs], found["structured-local-gain", users, irs]
                 gap = paired(a.mean(0), b.mean(0))
-                print(f"K={users} L={irs} mdlbi - structured-auction: {gap}, ratio {a.mean() / b.mean():.3f}")
+                print(f"K={users} L={irs} mdlbi - structured-local-gain: {gap}, ratio {a.mean() / b.mean():.3f}")
 
 
 def draw(plan: Plan, found: dict[tuple[str, int, int], np.ndarray]) -> None:

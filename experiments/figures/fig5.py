@@ -1,11 +1,11 @@
 """Figure 5: learned against fixed association over time, while users walk.
 
-    python examples/figures/fig5.py            # makes what is not in docs/results/figures/fig5 yet, and plots
-    python examples/figures/fig5.py --plot     # plots the raw data that is there
+    python -m experiments.figures.fig5            # makes what is not in results/figures/fig5 yet, and plots
+    python -m experiments.figures.fig5 --plot     # plots the raw data that is there
 
 "Fixed" is the association that is best in the first slot, held to the end, with everything else learned as for MDLBI
-(or left untrained, or done by alternating optimisation). All arms meet the same episodes; differences are paired by
-episode, trained arms averaged over their seeds first.
+(or left untrained, or done by alternating optimisation). All policies meet the same episodes; differences are
+paired by episode, trained ones averaged over their seeds first.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from agents import scores, settings, trained
-from tools import RAW, band, maddpg, mean_of, once, pyplot, save
 
+from experiments.figures.agents import scores, settings, trained
+from experiments.figures.tools import PICTURES, RAW, band, mean_of, once, pyplot, save
 from irs_marl_env import get_scenario
+from irs_marl_env.training.settings import PRESET_SCENARIO
 
 LEARNED = {"mdlbi": ("MDLBI, trained", "#c1272d"), "fixed": ("fixed association, trained", "#0b5fa5")}
 RULES = {
     "structured-fixed": ("fixed association, untrained decoder", "#7fb1dd"),
-    "structured-auction": ("local-gain auction, untrained decoder", "#e08214"),
+    "structured-local-gain": ("local-gain rule, untrained decoder", "#e08214"),
     "fixed-ao": ("fixed association + AO", "#555555"),
-    "proximity-ao": ("local-gain auction + AO", "#999999"),
+    "local-gain-ao": ("local-gain rule + AO", "#999999"),
 }
 ALSO = {"mdlbi-blocked-small-v0": ("ddpg", "maddpg")}  # not in the figure: MDLBI's relatives, trained alike
 TITLES = {"mdlbi-v0": "K = 10, L = 4", "mdlbi-blocked-small-v0": "K = 4, L = 2, direct links blocked"}
@@ -51,7 +52,7 @@ class Plan:
     """distance of measured slots; a held association is decided in slot 0, and none of the others has a memory"""
     raw: Path = RAW / "fig5"
     """folder of raw data"""
-    picture: Path = RAW / "fig5.png"
+    picture: Path = PICTURES / "fig5.png"
     """the plot"""
     plot: bool = False
     """only plot"""
@@ -67,15 +68,15 @@ def on_bank(plan: Plan, scenario: str, name: str, seed: int | None = None) -> di
         policy: Any = name
         if seed is not None:
             args = settings(name, scenario, {"horizon": 100}, seed, plan.updates)
-            policy = maddpg.LearnedPolicy(trained(plan.raw / f"agents-{scenario}-{name}-{seed}", args)[0])
-        of = get_scenario(scenario, **maddpg.PRESET_SCENARIO["structured"], horizon=plan.slots)
-        return scores(policy, of, plan.episodes, plan.slots // plan.every, plan.every)
+            policy = trained(plan.raw / f"agents-{scenario}-{name}-{seed}", args)[0]
+        watched = get_scenario(scenario, **PRESET_SCENARIO["structured"], horizon=plan.slots)
+        return scores(policy, watched, plan.episodes, plan.slots // plan.every, plan.every)
 
     return once(path, make)
 
 
 def gather(plan: Plan) -> dict[tuple[str, str], np.ndarray]:
-    """Rates ``(seeds, episodes, points)`` by scenario and arm."""
+    """Rates ``(seeds, episodes, points)`` by scenario and policy."""
     found: dict[tuple[str, str], list[np.ndarray]] = {}
     for scenario in plan.scenarios:
         for name in RULES:
@@ -104,9 +105,9 @@ def report(plan: Plan, found: dict[tuple[str, str], np.ndarray]) -> None:
             ("mdlbi", "fixed"),
             ("mdlbi", "ddpg"),
             ("mdlbi", "maddpg"),
-            ("mdlbi", "structured-auction"),
-            ("structured-auction", "structured-fixed"),
-            ("proximity-ao", "fixed-ao"),
+            ("mdlbi", "structured-local-gain"),
+            ("structured-local-gain", "structured-fixed"),
+            ("local-gain-ao", "fixed-ao"),
         ):
             if (scenario, a) not in found or (scenario, b) not in found:
                 continue
@@ -133,8 +134,8 @@ def draw(plan: Plan, found: dict[tuple[str, str], np.ndarray]) -> None:
         top.set(title=f"{scenario}: {TITLES.get(scenario, '')}", ylabel="system sum rate [bit/s/Hz]")
         for a, b, color, label in (
             ("mdlbi", "fixed", "#c1272d", "MDLBI - fixed, both trained"),
-            ("structured-auction", "structured-fixed", "#e08214", "auction - fixed, both untrained"),
-            ("proximity-ao", "fixed-ao", "#555555", "auction - fixed, both AO"),
+            ("structured-local-gain", "structured-fixed", "#e08214", "auction - fixed, both untrained"),
+            ("local-gain-ao", "fixed-ao", "#555555", "auction - fixed, both AO"),
         ):
             if (scenario, a) in found and (scenario, b) in found:
                 gap = found[scenario, a].mean(0) - found[scenario, b].mean(0)

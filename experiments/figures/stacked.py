@@ -1,21 +1,23 @@
 """Many independent trainings at once: the networks of all seeds stacked, trained by the trainer's own update.
 
-A :class:`maddpg.Learner` keeps a network per base station in one batched product and sums their losses, so it serves S
-trainings of M base stations as if they were S M base stations: every network sees its own observations, actions and
-rewards alone, and Adam works entry by entry. What must differ between trainings does: initial weights, environments,
-exploration noise and the transitions sampled. A block of 16 costs about five single runs.
+A :class:`examples.maddpg.Learner` keeps a network per base station in one batched product and sums their losses, so it
+serves S trainings of M base stations as if they were S M base stations: every network sees its own observations,
+actions and rewards alone, and Adam works entry by entry. What must differ between trainings does: initial weights,
+environments, exploration noise and the transitions sampled. A block of 16 costs about five single runs.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
-from tools import maddpg
 
+from examples.maddpg import Learner
 from irs_marl_env import make_vec_env
+from irs_marl_env.training.networks import Sizes
+from irs_marl_env.training.replay import Replay
+from irs_marl_env.training.settings import Args, check, discount, scenario_of
 
 
 class Stacked:
@@ -29,19 +31,19 @@ class Stacked:
         ValueError: settings whose networks do not stack.
     """
 
-    def __init__(self, args: Any, members: int) -> None:
+    def __init__(self, args: Args, members: int) -> None:
         if args.net != "mlp" or args.algo not in ("mdlbi", "ddpg"):
             raise ValueError(f"net={args.net!r}, algo={args.algo!r}: must be 'mlp' with 'mdlbi' or 'ddpg' to stack")
-        maddpg.check(args)
+        check(args)
         self.args, self.members = args, members
-        self.env = make_vec_env(args.scenario, members * args.num_envs, **maddpg.overrides(args))
+        self.env = make_vec_env(scenario_of(args), members * args.num_envs)
         self.scenario = self.env.scenario
         self.bs = M = self.scenario.num_bs
-        sizes = replace(maddpg.Sizes.of(self.env), num_bs=members * M)
-        self.learner = maddpg.Learner(sizes, args, maddpg.discount(args, self.scenario.association_delay))
-        shapes = dict.fromkeys(("obs", "next_obs"), (members, M, self.env.observation_size))
+        sizes = replace(Sizes.of(self.env), num_bs=members * M)
+        self.learner = Learner(sizes, args, discount(args, self.scenario.association_delay))
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("obs", "next_obs"), (members, M, self.env.observation_size))
         shapes |= {"action": (members, M, self.env.action_size), "reward": (members, M)}
-        self.replay = maddpg.Replay(args.buffer, shapes)
+        self.replay = Replay(args.buffer, shapes)
         noise, sample = np.random.SeedSequence(args.seed).spawn(2)
         self.noise, self.sampler = np.random.default_rng(noise), np.random.default_rng(sample)
         obs, _ = self.env.reset(seed=100_000 * (args.seed + 1))

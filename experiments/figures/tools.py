@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-EXAMPLES = Path(__file__).resolve().parent.parent
-RAW = EXAMPLES.parent / "docs" / "results" / "figures"  # raw data and plots, committed
-if str(EXAMPLES) not in sys.path:
-    sys.path.insert(0, str(EXAMPLES))
+from irs_marl_env import get_scenario, make_vec_env
+from irs_marl_env.policies import POLICIES
+from irs_marl_env.training.report import provenance
 
-import maddpg  # noqa: E402  (found by the line above)
-
-from irs_marl_env import get_scenario, make_vec_env  # noqa: E402
-
-BANK = 10_000  # seed of the first evaluation episode, the trainer's own; every arm of every figure meets these
+ROOT = Path(__file__).parents[2]
+RAW = ROOT / "results" / "figures"  # raw data, committed
+PICTURES = ROOT / "docs" / "images"
+BANK = 10_000  # seed of the first evaluation episode, the trainer's own; all policies of every figure meet these
 DECIMALS = 5  # of stored numbers, far below their errors
 
 
@@ -36,7 +33,7 @@ class Estimate(NamedTuple):
     low: float
     high: float
     p: float  # two-sided, of the hypothesis that the mean is zero
-    count: int
+    n: int  # number of values
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} ± {self.standard_error:.3f} [{self.low:.3f}, {self.high:.3f}]"
@@ -105,7 +102,7 @@ def once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     cpu, wall = time.process_time(), time.perf_counter()
     content = make()
     spent = {"cpu_seconds": round(time.process_time() - cpu, 1), "seconds": round(time.perf_counter() - wall, 1)}
-    content = rounded({**content, **spent, "versions": maddpg.provenance()})
+    content = rounded({**content, **spent, "versions": provenance()})
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(content) + "\n")
     partial.replace(path)
@@ -173,8 +170,6 @@ def watch(act: Callable[[np.ndarray], np.ndarray], count: int, scenario: Any, ep
 
 def watch_rule(name: str, scenario: Any, episodes: int, slots: int) -> Watch:
     """:func:`watch` of one of the package's policies that acts through structured actions, by name."""
-    from irs_marl_env.solvers import POLICIES
-
     env = make_vec_env(POLICIES[name].adapt(get_scenario(scenario)), episodes, autoreset=False)
     env.reset(seed=BANK)
     bound = POLICIES[name].bind(env, BANK)

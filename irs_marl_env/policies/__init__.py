@@ -1,6 +1,5 @@
 """Policies that need no learning, by name; :mod:`irs_marl_env.evaluation` runs them next to learned ones."""
 
-from irs_marl_env.engine.view import View
 from irs_marl_env.policies.policy import POLICIES, ClassicalPolicy, UniformPolicy
 
-__all__ = ["POLICIES", "ClassicalPolicy", "UniformPolicy", "View"]
+__all__ = ["POLICIES", "ClassicalPolicy", "UniformPolicy"]

@@ -7,7 +7,6 @@ import pytest
 
 from experiments import baseline_figures, baseline_readings, baseline_runs, baselines, prototype, training
 from irs_marl_env import evaluate, make_vec_env, rawdata, solvers
-from irs_marl_env.policies import View
 
 RESULTS = baseline_runs.ROOT / "results"
 
@@ -95,7 +94,7 @@ def test_sum_zero_beams_add_up_to_zero_at_full_power():
     policy = solvers.POLICIES["random-wmmse"]
     env = make_vec_env(policy.adapt(baseline_readings.get_scenario("mdlbi-small-v0")), 5)
     env.reset(seed=0)
-    view = View.of(env)
+    view = env.view()
     w = baseline_readings._sum_zero(view, env.action_codec.decode(policy.bind(env)())["w"])
     several = view.own_user.sum(-1) > 1
     np.testing.assert_allclose(w.sum(-2), 0, atol=1e-6)

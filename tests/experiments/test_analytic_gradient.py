@@ -1,10 +1,8 @@
-"""examples/analytic_gradient.py, examples/unfolded_decoder.py and the unfolding they train."""
+"""experiments/analytic_gradient.py, experiments/unfolded_decoder.py and the unfolding they train."""
 
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,26 +11,16 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 for needed in ("tyro", "tqdm", "safetensors", "matplotlib"):
     pytest.importorskip(needed, reason="needs the extra 'train'")
 
-from irs_marl_env.decoder import decode_structured  # noqa: E402
-from irs_marl_env.policies.view import View  # noqa: E402
-
+from experiments import analytic_gradient, unfolded_decoder  # noqa: E402
 from irs_marl_env import evaluate, link, make_vec_env, solvers  # noqa: E402
+from irs_marl_env.solvers import decode_structured  # noqa: E402
 from irs_marl_env.solvers.beamforming import _receivers  # noqa: E402
 from irs_marl_env.solvers.phases import _beams_at_irs, _field_and_curvature  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-import analytic_gradient  # noqa: E402
-import unfolded_decoder  # noqa: E402
 
 POWER, NOISE = 0.5, 0.02
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def cell(batch=3, K=3, L=2, N=4, Nb=3, absent=True, seed=0, dtype=np.complex128):
@@ -145,13 +133,13 @@ def test_the_field_is_the_gradient_of_the_rate_with_interference_scaled(interfer
     assert np.allclose(field / np.log(2), gradient.numpy())
 
 
-# --- the example ------------------------------------------------------------------------------------------------------
+# --- the experiment -------------------------------------------------------------------------------------------------
 
 
 def test_cells_are_those_of_the_environment():
     env = make_vec_env("mdlbi-small-v0", 3)
     env.reset(seed=4)
-    view = View.of(env)
+    view = env.view()
     owner = np.array([[0, 1], [1, 1], [-1, 0]])
     H, G, h = analytic_gradient.cell_channels(view, owner)
     for e, m, k in np.ndindex(3, 2, 4):
@@ -249,7 +237,7 @@ def test_decoding_outside_equals_the_structured_decoder_inside():
         return decode_structured(named, *cells, 2)
 
     outside = evaluate(unfolded_decoder.DecodedPolicy(decode), "mdlbi-small-v0", 3, 7, slots=3, progress=False)
-    inside = evaluate("structured-auction", "mdlbi-small-v0", 3, 7, slots=3, progress=False)
+    inside = evaluate("structured-local-gain", "mdlbi-small-v0", 3, 7, slots=3, progress=False)
     assert np.allclose(outside.rates, inside.rates, rtol=2e-4)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,21 +14,12 @@ pytest.importorskip("tyro", reason="needs the extra 'sb3'")
 
 from pettingzoo.utils import BaseParallelWrapper  # noqa: E402
 
-from irs_marl_env import make_env  # noqa: E402
+from examples import sb3_ppo  # noqa: E402
+from irs_marl_env import get_scenario, make_env  # noqa: E402
 
-EXAMPLE = Path(__file__).parents[1] / "examples" / "sb3_ppo.py"
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = {"num_users": 2, "num_irs": 1, "num_elements": 2, "num_antennas": 2, "num_groups": 1}
-
-
-@pytest.fixture(scope="module")
-def sb3_ppo():
-    spec = importlib.util.spec_from_file_location("sb3_ppo", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["sb3_ppo"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    torch.set_num_threads(1)
-    yield module
-    del sys.modules["sb3_ppo"]
 
 
 def tiny(**overrides):
@@ -48,7 +37,7 @@ def rollout(env, seed, steps=12):
     return [np.array(x) for x in trajectory]
 
 
-def test_it_runs_and_prints(sb3_ppo, monkeypatch, capsys):
+def test_it_runs_and_prints(monkeypatch, capsys):
     options = {
         "total-timesteps": 64,
         "num-envs": 2,
@@ -58,14 +47,28 @@ def test_it_runs_and_prints(sb3_ppo, monkeypatch, capsys):
         "eval-slots": 2,
     }
     flags = [f"--{key}={value}" for key, value in options.items()]
-    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), *flags])
+    monkeypatch.setattr(sys, "argv", [sb3_ppo.__file__, *flags])
     sb3_ppo.main()
     printed = capsys.readouterr().out
     for line in ("random", "local-gain rule", "before training", "trained", "trained - random"):
         assert line in printed
 
 
-def test_same_seed_same_result(sb3_ppo):
+def test_a_scenario_is_named_and_changed_like_everywhere(tmp_path, monkeypatch):
+    path = tmp_path / "mine.json"
+    path.write_text(get_scenario("mdlbi-small-v0", num_users=3, association_delay=1).to_json())
+    found = sb3_ppo.scenario_of(sb3_ppo.Args(scenario=str(path), set=("num_irs=1", "reward=local")))
+    assert (found.num_users, found.num_irs, found.association_delay, found.reward) == (3, 1, 1, "local")
+    assert (found.action, found.observation) == ("structured", "large_scale")
+    assert sb3_ppo.scenario_of(sb3_ppo.Args(scenario=str(path), association_delay=0)).association_delay == 0
+    assert sb3_ppo.scenario_of(sb3_ppo.Args()).association_delay == 0
+    assert sb3_ppo.scenario_of(sb3_ppo.Args(association_delay=1)).association_delay == 1
+    monkeypatch.setattr(sys, "argv", [sb3_ppo.__file__, "--set", "num_irss=1"])
+    with pytest.raises(SystemExit, match=r"error: .*num_irs"):
+        sb3_ppo.main()
+
+
+def test_same_seed_same_result():
     args = sb3_ppo.Args(total_timesteps=64, num_envs=2, n_steps=16, batch_size=32, eval_episodes=2, eval_slots=3)
     first, second = sb3_ppo.train(args), sb3_ppo.train(args)
     np.testing.assert_array_equal(first["trained"].rates, second["trained"].rates)
@@ -73,7 +76,7 @@ def test_same_seed_same_result(sb3_ppo):
     assert (sb3_ppo.train(args)["trained"].rates != first["trained"].rates).any()
 
 
-def test_every_copy_has_its_own_seed(sb3_ppo):
+def test_every_copy_has_its_own_seed():
     """Copy i is the environment seeded with ``seed + i``, though the wrapped one has a generator already."""
     env = tiny(horizon=5)
     env.reset(seed=77)
@@ -87,14 +90,14 @@ def test_every_copy_has_its_own_seed(sb3_ppo):
     assert (again != observations).any(axis=(1, 2)).all()
 
 
-def test_rollouts_repeat_with_the_seed(sb3_ppo):
+def test_rollouts_repeat_with_the_seed():
     vec = sb3_ppo.share_parameters(tiny(horizon=5), 2)
     first, other, again = (rollout(vec, seed) for seed in (3, 4, 3))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert any((a != b).any() for a, b in zip(first, other, strict=True))
 
 
-def test_flag_and_last_observation_arrive(sb3_ppo):
+def test_flag_and_last_observation_arrive():
     vec = sb3_ppo.share_parameters(tiny(horizon=3), 2)
     vec.seed(0)
     vec.reset()
@@ -124,7 +127,7 @@ class Probe(BaseParallelWrapper):
 
 
 @pytest.mark.parametrize(("flag", "value", "tolerance"), [(True, 10.0, 0.3), (False, 2.7, 0.4)])
-def test_value_of_a_constant_reward_with_a_time_limit(sb3_ppo, flag, value, tolerance):
+def test_value_of_a_constant_reward_with_a_time_limit(flag, value, tolerance):
     """A reward of 1 for ever is worth 1 / (1 - 0.9) = 10; an episode of 5 slots is only a window on it.
 
     Without ``TimeLimit.truncated`` the end of the window is learned as the end of the world: the mean over the window

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,53 +13,41 @@ pytest.importorskip("tyro")
 pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
-FIGURES = Path(__file__).parent.parent / "examples" / "figures"
-DATA = FIGURES.parent.parent / "docs" / "results" / "figures"
+from examples.maddpg import Learner  # noqa: E402
+from experiments.figures import fig3_collision, fig3_frozen, fig4, fig5, tools  # noqa: E402
+from experiments.figures.stacked import Stacked  # noqa: E402
+from irs_marl_env import evaluate, get_scenario  # noqa: E402
+from irs_marl_env.training.networks import Sizes  # noqa: E402
+from irs_marl_env.training.settings import Args  # noqa: E402
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _importable():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    before = list(sys.path)
-    sys.path.insert(0, str(FIGURES))
-    yield
-    sys.path[:] = before
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def tools():
-    import tools
-
-    return tools
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # --- statistics ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("freedom", "t"), [(1, 12.7062), (2, 4.3027), (15, 2.1314), (47, 2.0117), (3.7, 2.8675)])
-def test_quantiles_of_student_t_are_those_of_tables(tools, freedom, t):
+def test_quantiles_of_student_t_are_those_of_tables(freedom, t):
     assert tools.t_quantile(freedom) == pytest.approx(t, abs=2e-4)
     assert tools.t_tail(t, freedom) == pytest.approx(0.05, abs=1e-5)
 
 
-def test_mean_by_hand(tools):
+def test_mean_by_hand():
     # 1, 2, 3, 4: mean 2.5, variance 5/3, error sqrt(5/12)
     found = tools.mean_of([1, 2, 3, 4])
-    assert (found.mean, found.count) == (2.5, 4)
+    assert (found.mean, found.n) == (2.5, 4)
     assert found.standard_error == pytest.approx((5 / 12) ** 0.5)
     assert found.high - found.mean == pytest.approx(3.1824 * (5 / 12) ** 0.5, abs=1e-3)
     assert found.mean - found.low == pytest.approx(found.high - found.mean)
 
 
-def test_a_single_value_has_no_interval(tools):
+def test_a_single_value_has_no_interval():
     found = tools.mean_of([3.0])
     assert found.mean == 3.0
     assert np.isnan([found.standard_error, found.low, found.high, found.p]).all()
 
 
-def test_pairs_take_out_what_they_share(tools):
+def test_pairs_take_out_what_they_share():
     shared = np.array([0.0, 10.0, -20.0, 30.0])
     a, b = shared + np.array([1.0, 1.2, 0.8, 1.0]), shared
     assert tools.paired(a, b).mean == pytest.approx(1.0)
@@ -72,7 +58,7 @@ def test_pairs_take_out_what_they_share(tools):
         tools.paired(a, b[:3])
 
 
-def test_welch_agrees_with_scipy(tools):
+def test_welch_agrees_with_scipy():
     stats = pytest.importorskip("scipy.stats")
     rng = np.random.default_rng(0)
     a, b = rng.normal(0.4, 2.0, 5), rng.normal(0.0, 3.0, 9)
@@ -86,7 +72,7 @@ def test_welch_agrees_with_scipy(tools):
 # --- runs made once, and what is watched ------------------------------------------------------------------------------
 
 
-def test_a_finished_run_is_not_made_again(tools, tmp_path):
+def test_a_finished_run_is_not_made_again(tmp_path):
     calls = []
 
     def make():
@@ -101,9 +87,9 @@ def test_a_finished_run_is_not_made_again(tools, tmp_path):
     assert {"cpu_seconds", "versions"} <= first.keys()
 
 
-def test_contested_and_unclaimed_slots_are_counted_by_policy(tools):
+def test_contested_and_unclaimed_slots_are_counted_by_policy():
     fields = {"action": "structured", "observation": "large_scale", "contention": "collision"}
-    scenario = tools.get_scenario("mdlbi-small-v0", **fields)
+    scenario = get_scenario("mdlbi-small-v0", **fields)
     bids = np.array([[[1, 1], [1, -1]], [[-1, 0], [-1, 1]]], np.float32)  # (policy, BS, IRS)
 
     def act(obs):
@@ -118,12 +104,10 @@ def test_contested_and_unclaimed_slots_are_counted_by_policy(tools):
     assert seen.unclaimed[:, 0, 0].tolist() == [0.0, 0.5]
 
 
-def test_watching_every_slot_agrees_with_the_evaluation(tools):
-    from irs_marl_env import evaluate
-
-    scenario = tools.get_scenario("mdlbi-small-v0", action="structured", observation="large_scale")
-    result = evaluate("structured-auction", scenario, 3, tools.BANK, slots=4)
-    seen = tools.watch_rule("structured-auction", scenario, 3, 4)
+def test_watching_every_slot_agrees_with_the_evaluation():
+    scenario = get_scenario("mdlbi-small-v0", action="structured", observation="large_scale")
+    result = evaluate("structured-local-gain", scenario, 3, tools.BANK, slots=4)
+    seen = tools.watch_rule("structured-local-gain", scenario, 3, 4)
     assert seen.rate[0] == pytest.approx(result.rates.sum(-1), abs=1e-4)
     assert not seen.contested.any()  # in an auction no IRS is lost, whatever the bids
     assert not seen.unclaimed.any()
@@ -133,22 +117,18 @@ def test_watching_every_slot_agrees_with_the_evaluation(tools):
 
 
 def _stack(members=3, **changes):
-    from stacked import Stacked
-    from tools import maddpg
-
     small = {"net": "mlp", "width": 8, "num_envs": 2, "batch": 4, "buffer": 50, "critic_warmup": 1, "updates": 20}
-    args = replace(maddpg.Args(), scenario="mdlbi-small-v0", device="cpu", **{**small, **changes})
+    args = replace(Args(), scenario="mdlbi-small-v0", device="cpu", **{**small, **changes})
     return Stacked(args, members)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.9])
-def test_a_stacked_training_is_the_one_the_trainer_would_make(tools, gamma):
-    maddpg = tools.maddpg
+def test_a_stacked_training_is_the_one_the_trainer_would_make(gamma):
     stack = _stack(gamma=gamma)
     S, M = stack.members, stack.bs
     alone = []
     for member in range(S):
-        learner = maddpg.Learner(maddpg.Sizes.of(stack.env), stack.args, gamma)
+        learner = Learner(Sizes.of(stack.env), stack.args, gamma)
         for kind in ("nets", "targets"):
             weights = getattr(stack.learner, kind).state_dict()
             getattr(learner, kind).load_state_dict({k: v[member * M : (member + 1) * M] for k, v in weights.items()})
@@ -184,15 +164,15 @@ def test_stacked_trainings_see_their_own_data_alone():
     assert not (before[0] == after[0]).all()
 
 
-def test_arms_begin_alike_and_members_differ():
-    arms = [_stack(algo=algo) for algo in ("mdlbi", "ddpg")]
-    for a, b in zip(arms[0].learner.nets.parameters(), arms[1].learner.nets.parameters(), strict=True):
+def test_algorithms_begin_alike_and_members_differ():
+    stacks = [_stack(algo=algo) for algo in ("mdlbi", "ddpg")]
+    for a, b in zip(stacks[0].learner.nets.parameters(), stacks[1].learner.nets.parameters(), strict=True):
         assert torch.equal(a, b)
-    weight = arms[0].learner.nets["actor"].heads["action"].weight
+    weight = stacks[0].learner.nets["actor"].heads["action"].weight
     assert not torch.equal(weight[0], weight[2])  # BS 0 of members 0 and 1
-    rho = arms[0].env.observation_codec.layout.slices["rho"]
-    assert arms[0].obs[..., rho].any()
-    assert not arms[1].obs[..., rho].any()
+    rho = stacks[0].env.observation_codec.layout.slices["rho"]
+    assert stacks[0].obs[..., rho].any()
+    assert not stacks[1].obs[..., rho].any()
 
 
 def test_what_does_not_stack_is_refused():
@@ -227,8 +207,6 @@ def _once_then_plot(module, argv, tmp_path, capsys, runs):
 
 
 def test_figure_3_frozen(tmp_path, capsys):
-    import fig3_frozen
-
     argv = ["--blocks", "1", "2", "--members", "2", "--updates", "6", "--curve-every", "3", "--width", "8"]
     out = _once_then_plot(fig3_frozen, argv, tmp_path, capsys, runs=2 * (5 + 2))
     assert "stabilised ddpg" in out
@@ -236,8 +214,6 @@ def test_figure_3_frozen(tmp_path, capsys):
 
 
 def test_figure_3_collision(tmp_path, capsys):
-    import fig3_collision
-
     blocks = "--waypoint 1 2 --group 1 --team 1"
     argv = f"{blocks} --members 2 --updates 20 --curve-every 10 --curve-episodes 2 --episodes 2 --slots 3".split()
     out = _once_then_plot(fig3_collision, argv, tmp_path, capsys, runs=2 * 4 + 3)
@@ -246,17 +222,13 @@ def test_figure_3_collision(tmp_path, capsys):
 
 
 def test_figure_4(tmp_path, capsys):
-    import fig4
-
     sizes = "--users 3 4 --irs 1 2 --seeds 1"
     argv = f"{sizes} --updates 26 25 --episodes 2 --slots 2 --every 2".split()
     out = _once_then_plot(fig4, argv, tmp_path, capsys, runs=2 + 4 * 5 + 2 * 4)
-    assert "K=4 L=2 mdlbi - structured-auction" in out
+    assert "K=4 L=2 mdlbi - structured-local-gain" in out
 
 
 def test_figure_5(tmp_path, capsys):
-    import fig5
-
     argv = ["--scenarios", "mdlbi-small-v0", "--seeds", "1", "--updates", "26", "--episodes", "2", "--slots", "10"]
     out = _once_then_plot(fig5, argv, tmp_path, capsys, runs=4 + 2 * 2)
     assert "mdlbi - fixed: first slot" in out
@@ -265,20 +237,17 @@ def test_figure_5(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("module", "folder", "quoted"),
     [
-        ("fig3_frozen", "fig3a", ["2.044 ± 0.060", "2.928 ± 0.104", "-0.102 ± 0.059"]),
-        ("fig3_collision", "fig3b", ["-0.032 ± 0.036", "-0.082 ± 0.035", "0.042 ± 0.026", "3.029 ± 0.053"]),
-        ("fig4", "fig4", ["12.754 ± 0.364", "17.408 ± 0.314", "19.233 ± 0.562", "22.499 ± 0.523"]),
-        ("fig5", "fig5", ["0.961", "1.089", "1.268", "1.322", "0.978"]),
+        (fig3_frozen, "fig3a", ["2.044 ± 0.060", "2.928 ± 0.104", "-0.102 ± 0.059"]),
+        (fig3_collision, "fig3b", ["-0.032 ± 0.036", "-0.082 ± 0.035", "0.042 ± 0.026", "3.029 ± 0.053"]),
+        (fig4, "fig4", ["12.754 ± 0.364", "17.408 ± 0.314", "19.233 ± 0.562", "22.499 ± 0.523"]),
+        (fig5, "fig5", ["0.961", "1.089", "1.268", "1.322", "0.978"]),
     ],
 )
 def test_the_committed_data_give_what_the_document_quotes(module, folder, quoted, tmp_path, capsys):
-    import importlib
-
-    argv = ["--plot", "--raw", str(DATA / folder), "--picture", str(tmp_path / "figure.png")]
-    importlib.import_module(module).main(argv)
+    module.main(["--plot", "--raw", str(tools.RAW / folder), "--picture", str(tmp_path / "figure.png")])
     out = capsys.readouterr().out
     assert " s of one core" not in out
-    document = (DATA.parent.parent / "paper.md").read_text()
+    document = (tools.ROOT / "docs" / "paper.md").read_text()
     for number in quoted:
         assert number in out
         assert number in document

@@ -1,11 +1,9 @@
-"""examples/transfer.py: one actor for systems of any size, trained on several at once."""
+"""experiments/transfer.py: one actor for systems of any size, trained on several at once."""
 
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,39 +12,33 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 for needed in ("tyro", "tqdm", "safetensors", "matplotlib"):
     pytest.importorskip(needed, reason="needs the extra 'train'")
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-import maddpg  # noqa: E402
-import transfer  # noqa: E402
+from examples.maddpg import advance, prepare  # noqa: E402
+from experiments import transfer  # noqa: E402
+from irs_marl_env import load_policy  # noqa: E402
+from irs_marl_env.training.settings import Args  # noqa: E402
 
 TINY = {"num_antennas": 2, "num_elements": 2}
 SYSTEMS = ({**TINY, "num_users": 3}, {**TINY, "num_bs": 3, "num_users": 5, "num_irs": 3})
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _run(system):
-    settings = replace(
-        maddpg.Args(), share_actor=True, num_envs=4, batch=8, buffer=64, width=8, critic_warmup=0, updates=20
-    )
-    return maddpg.Run(replace(settings, scenario=transfer.BASE, set=transfer.as_flags(system)))
+    settings = Args(share_actor=True, num_envs=4, batch=8, buffer=64, width=8, critic_warmup=0, updates=20)
+    return prepare(replace(settings, scenario=transfer.BASE, set=transfer.as_flags(system)))
 
 
-def _weights(learner):
-    return [p.detach().clone() for p in learner.nets["actor"].parameters()]
+def _weights(net):
+    return [p.detach().clone() for p in net.parameters()]
 
 
 def test_tied_actors_are_one_actor_whoever_trains_it():
     first, other = (_run(system) for system in SYSTEMS)
     transfer.tie(first.learner, other.learner)
-    before, critic = _weights(first.learner), [p.detach().clone() for p in first.learner.nets["critic"].parameters()]
-    other.advance()
-    after = _weights(first.learner)
+    before, critic = (_weights(first.learner.nets[name]) for name in ("actor", "critic"))
+    advance(other)
+    after = _weights(first.learner.nets["actor"])
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
     actors = (run.learner.nets["actor"].parameters() for run in (first, other))
     assert all(mine is its for mine, its in zip(*actors, strict=True))
@@ -58,17 +50,17 @@ def test_tied_actors_are_one_actor_whoever_trains_it():
 def test_a_mix_trains_one_actor_on_all_its_systems(monkeypatch):
     monkeypatch.setitem(transfer.MIXES, "tiny", SYSTEMS)
     advanced = []
-    advance = maddpg.Run.advance
-    monkeypatch.setattr(maddpg.Run, "advance", lambda run: (advanced.append(run.env.scenario.num_bs), advance(run)))
-    learner = transfer.train("tiny", 1, transfer.Args(updates=4))
+    monkeypatch.setattr(transfer, "advance", lambda run: (advanced.append(run.env.scenario.num_bs), advance(run)))
+    policy = transfer.train("tiny", 1, transfer.Args(updates=4))
     assert advanced == [2, 3, 2, 3]
-    assert learner.args.share_actor
+    assert policy.args.share_actor
+    assert policy.scenario.num_bs == 2
 
 
 def test_only_bids_leaves_the_decoder_neutral():
-    learner = _run(SYSTEMS[0]).learner
-    obs = np.random.default_rng(0).uniform(0, 1, (2, 2, learner.sizes.observation.size)).astype(np.float32)
-    full, bids = learner.act(obs), transfer.OnlyBids(learner)(obs)
+    policy = _run(SYSTEMS[0]).policy()
+    obs = np.random.default_rng(0).uniform(0, 1, (2, 2, policy.sizes.observation.size)).astype(np.float32)
+    full, bids = policy(obs), transfer.OnlyBids(policy)(obs)
     assert np.array_equal(bids[..., :2], full[..., :2])
     assert np.all(bids[..., 2:] == 0)
     assert np.any(full[..., 2:] != 0)
@@ -82,12 +74,11 @@ def test_trained_small_applied_large_and_reported(tmp_path, monkeypatch, capsys)
     policies = result["systems"]["large"]["policies"]
     assert policies["greedy-ao"]["share_of_greedy_ao"] == 1
     assert 0 < policies["small-seed3"]["share_of_greedy_ao"] < 1.2
-    gain = policies["small-seed3"]["mean"] - policies["structured-auction"]["mean"]
-    assert policies["small-seed3"]["minus_auction"][0] == pytest.approx(gain, abs=1e-5)
+    gain = policies["small-seed3"]["mean"] - policies["structured-local-gain"]["mean"]
+    assert policies["small-seed3"]["minus_local_gain"][0] == pytest.approx(gain, abs=1e-5)
     assert all(ms > 0 for ms in result["systems"]["large"]["ms_per_slot"].values())
     assert json.loads((tmp_path / "result.json").read_text())["systems"].keys() == {"small", "large"}
     assert "small-seed3, bids alone" in capsys.readouterr().out
-    learner, scenario = maddpg.load_policy(tmp_path / "small-seed3.safetensors", transfer.as_flags(SYSTEMS[1]))
-    assert (scenario.num_bs, scenario.num_users) == (3, 5)
-    trained, _ = maddpg.load_policy(tmp_path / "small-seed3.safetensors", transfer.as_flags(SYSTEMS[0]))
-    assert all(torch.equal(a, b) for a, b in zip(_weights(learner), _weights(trained), strict=True))
+    large, small = (load_policy(tmp_path / "small-seed3.safetensors", **system) for system in SYSTEMS[::-1])
+    assert (large.scenario.num_bs, large.scenario.num_users) == (3, 5)
+    assert all(torch.equal(a, b) for a, b in zip(_weights(large.actor), _weights(small.actor), strict=True))

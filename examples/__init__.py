@@ -1,0 +1,1 @@
+"""Programs to copy from: trainers, and the environment with other libraries."""

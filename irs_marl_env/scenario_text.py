@@ -1,0 +1,63 @@
+"""Scenarios and their fields as people type them: an id or a JSON file, and ``FIELD=VALUE``.
+
+The command line, the trainer and the examples all read their options through these two functions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from irs_marl_env.scenario import Scenario, get_scenario
+
+_PYTHON_CONSTANTS = {"None": None, "True": True, "False": False}  # as well as JSON's null, true, false
+
+
+def names_a_file(text: str) -> bool:
+    """Whether :func:`scenario_named` takes the text for a file rather than for an id."""
+    return Path(text).suffix == ".json"
+
+
+def scenario_named(text: str, **overrides: Any) -> Scenario:
+    """The scenario that a text names.
+
+    Args:
+        text: an id of :func:`irs_marl_env.scenario_ids`, or the path of a JSON file (its name ends in ``.json``) as
+            ``Scenario.to_json`` and ``python -m irs_marl_env scenarios --scenario ID`` write it.
+        **overrides: scenario fields.
+
+    Raises:
+        ValueError: there is no such id, the file holds no scenario, or a field is unknown or impossible.
+        OSError: the file cannot be read.
+    """
+    if not names_a_file(text):
+        return get_scenario(text, **overrides)
+    content = Path(text).read_text()
+    try:
+        scenario = Scenario.from_json(content)
+    except ValueError as error:
+        raise ValueError(f"{text}: {error}") from None
+    return scenario.replace(**overrides)
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
+    """Scenario fields from texts ``FIELD=VALUE``; of a field that is named twice the last value holds.
+
+    A value is read as JSON where it is JSON (numbers, lists, ``true``, ``null``), ``None``, ``True`` and ``False`` mean
+    what they mean in Python, and everything else is a text.
+
+    Raises:
+        ValueError: a text without an equals sign.
+    """
+    fields: dict[str, Any] = {}
+    for assignment in assignments:
+        field, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"--set {assignment}: must be FIELD=VALUE")
+        try:
+            fields[field] = json.loads(text)
+        except json.JSONDecodeError:
+            fields[field] = _PYTHON_CONSTANTS.get(text, text)
+    return fields

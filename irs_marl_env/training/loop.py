@@ -1,0 +1,247 @@
+"""The run around the updates: environments, replay memory, exploration noise, evaluations, checkpoints.
+
+Whose updates these are is not decided here. A learner (class ``Learner`` of ``examples/maddpg.py`` is one) acts on
+observations and learns from batches; :class:`Run` feeds it, and
+:class:`~irs_marl_env.training.session.Session` decides when it is evaluated and saved.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from irs_marl_env.training.checkpoint import (
+    learner_tensors,
+    plain_state,
+    read_tensors,
+    restore_learner,
+    restore_state,
+    under,
+    write_tensors,
+)
+from irs_marl_env.training.policy import FixedAssociation, TrainedPolicy
+from irs_marl_env.training.replay import Replay
+from irs_marl_env.training.report import LAST, on_bank
+from irs_marl_env.training.settings import Args, check, scenario_of
+from irs_marl_env.vector_env import MdlbiVectorEnv
+
+
+class Diverged(RuntimeError):
+    """A loss or a weight is no longer finite."""
+
+
+class LearnerProtocol(Protocol):
+    """What a run needs of a learner.
+
+    Attributes:
+        nets: the networks, of which ``nets["actor"]`` acts.
+        targets: their Polyak averages.
+        optimisers: by name of the network.
+        updates: how many updates were done.
+        gamma: discount.
+        central: whether batches hold ``state`` and ``next_state`` too.
+        device: where the networks live.
+    """
+
+    nets: nn.ModuleDict
+    targets: nn.ModuleDict
+    optimisers: dict[str, Any]
+    updates: int
+    gamma: float
+    central: bool
+    device: Any
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions ``(E, M, D_a)`` for observations ``(E, M, D_o)``, without exploration."""
+        ...
+
+    def update(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
+        """Learn from transitions ``(B, ...)`` by name; losses, by name."""
+        ...
+
+    def finite(self) -> bool:
+        """Whether all weights are finite."""
+        ...
+
+
+@dataclass
+class Progress:
+    """What a run remembers besides its networks; JSON types."""
+
+    steps: int = 0  # of all environments together
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    window: dict[str, list[float]] = field(default_factory=dict)  # sums and counts since the last evaluation
+    seconds: float = 0.0  # of training and its evaluations, in all processes that went on with the run
+    cpu_seconds: float = 0.0
+
+    def note(self, **values: float) -> None:
+        """Add to the running means."""
+        for name, value in values.items():
+            total = self.window.setdefault(name, [0.0, 0])
+            total[0] += value
+            total[1] += 1
+
+    def means(self) -> dict[str, float]:
+        """The running means, which begin anew."""
+        means = {name: total / count for name, (total, count) in self.window.items()}
+        self.window.clear()
+        return means
+
+
+def training_env(args: Args, env: Any = None) -> Any:
+    """The environments to train in.
+
+    Args:
+        args: settings.
+        env: a batched environment to take instead of the one that the settings name.
+
+    Raises:
+        ValueError: a setting is impossible.
+    """
+    check(args)
+    env = MdlbiVectorEnv(scenario_of(args), args.num_envs) if env is None else env
+    check(args, env.scenario)
+    return env
+
+
+def training_device(args: Args) -> torch.device:
+    """Where the networks live.
+
+    Raises:
+        ValueError: there is no such device.
+    """
+    if args.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(args.device)
+    except RuntimeError as error:
+        raise ValueError(f"device={args.device!r}: {str(error).splitlines()[0]}") from None
+
+
+class Run:
+    """A training: a learner, its environments and its replay memory.
+
+    Args:
+        args: settings.
+        env: of :func:`training_env`; it is reset.
+        learner: what learns.
+    """
+
+    def __init__(self, args: Args, env: Any, learner: LearnerProtocol) -> None:
+        self.args, self.env, self.learner, self.device = args, env, learner, learner.device
+        actor: Any = learner.nets["actor"]
+        self.span = actor.span.cpu().numpy()  # exploration stays inside the actor's bounds
+        M = env.scenario.num_bs
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("obs", "next_obs"), (M, env.observation_size))
+        shapes |= {"action": (M, env.action_size), "reward": (M,)}
+        if learner.central:
+            shapes |= dict.fromkeys(("state", "next_state"), (env.state_size,))
+        self.replay = Replay(args.buffer, shapes, self.device)
+        self.generators = {
+            name: np.random.Generator(np.random.Philox(key))
+            for name, key in zip(("noise", "replay"), np.random.SeedSequence(args.seed).spawn(2), strict=True)
+        }
+        self.progress = Progress()
+        env_seed = 100_000 * (args.seed + 1)
+        self.obs, _ = env.reset(seed=env_seed)
+        self.fixed = FixedAssociation(env, env_seed) if args.algo == "fixed" else None
+
+    def step(self) -> None:
+        """One step of the environments into the replay memory."""
+        env, obs = self.env, self.obs
+        noise = self.generators["noise"].standard_normal((len(obs), *obs.shape[1:-1], env.action_size), np.float32)
+        action = np.clip(self.learner.act(obs) + self.noise_level() * self.span * noise, -1, 1)
+        if self.fixed is not None:
+            action = self.fixed.impose(action)
+        before = {"state": env.state()} if self.learner.central else {}
+        self.obs, reward, _, truncated, infos = env.step(action)
+        ended = bool(truncated.any())  # all rows at once; the next observation is then that of a new episode
+        if self.learner.central:
+            before["next_state"] = infos["final_state"] if ended else env.state()
+        following = infos["final_observation"] if ended else self.obs
+        self.replay.add(obs=obs, action=action, reward=reward, next_obs=following, **before)
+        self.progress.steps += len(obs)
+        self.progress.note(train=float(infos["sum_rate"].sum(-1).mean()), idle=float((infos["owner"] < 0).mean()))
+
+    def noise_level(self) -> float:
+        """Standard deviation of the exploration now."""
+        args = self.args
+        done = self.learner.updates / max(1.0, args.noise_fraction * args.updates)
+        return args.noise_start + min(1.0, done) * (args.noise_end - args.noise_start)
+
+    def collect(self) -> None:
+        """Step the environments if it is their turn, and until there are enough transitions for a batch."""
+        if self.learner.updates % self.args.updates_per_step == 0:
+            self.step()
+            while self.replay.size < self.args.batch:
+                self.step()
+
+    def sample(self) -> dict[str, torch.Tensor]:
+        """A batch of transitions from the replay memory, by name ``(B, ...)``."""
+        return self.replay.sample(self.args.batch, self.generators["replay"])
+
+    def policy(self) -> TrainedPolicy:
+        """The actors as they are now, in the form that is evaluated and saved."""
+        nets = self.learner.nets if self.args.eval_network == "online" else self.learner.targets
+        actor: Any = nets["actor"]
+        return TrainedPolicy(actor, self.args, self.env.scenario)
+
+    def evaluate(self) -> dict[str, Any]:
+        """A point of the learning curve."""
+        args, scenario, policy = self.args, self.env.scenario, self.policy()
+        result = on_bank(policy, args, scenario)
+        point: dict[str, Any] = {"update": self.learner.updates, "steps": self.progress.steps}
+        point |= {"score": result.mean, "standard_error": result.standard_error, **self.progress.means()}
+        if args.eval_sweeps and self.learner.updates > args.updates - LAST * args.eval_every:
+            point["sweeps"] = {str(n): on_bank(policy, args, scenario.replace(sweeps=n)).mean for n in args.eval_sweeps}
+        return point
+
+    def save(self, path: Path) -> None:
+        """Write everything that decides how the run goes on into one file, which replaces the old one at once."""
+        filled = self.replay.size
+        tensors = learner_tensors(self.learner)
+        tensors |= {f"replay.{name}": array[:filled] for name, array in self.replay.arrays.items()}
+        env = self.env.get_state()
+        arrays = {k: np.asarray(v) for k, v in env.items() if hasattr(v, "shape")}
+        tensors |= {f"env.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
+        if self.fixed is not None and self.fixed.memory.held is not None:
+            tensors["fixed.held"] = torch.from_numpy(self.fixed.memory.held)
+        plain = {
+            "args": asdict(self.args),
+            "scenario": json.loads(self.env.scenario.to_json()),
+            "updates": self.learner.updates,
+            "replay": [self.replay.size, self.replay.next],
+            "generators": {name: plain_state(g) for name, g in self.generators.items()},
+            "env": {k: v for k, v in env.items() if k not in arrays},
+            "progress": asdict(self.progress),
+        }
+        write_tensors(path, tensors, plain)
+
+    def load(self, path: Path) -> None:
+        """Go on where :meth:`save` was called, in this or an earlier version.
+
+        Raises:
+            ValueError: the file is not a checkpoint, or not one of a run with these settings.
+        """
+        tensors, plain = read_tensors(path)
+        try:
+            restore_learner(self.learner, tensors)
+            self.learner.updates = plain["updates"]
+            self.replay.size, self.replay.next = plain["replay"]
+            for name, value in under("replay.", tensors).items():
+                self.replay.arrays[name][: self.replay.size] = value.to(self.device)
+            for name, generator in self.generators.items():
+                restore_state(generator, plain["generators"][name])
+            self.env.set_state({**{k: v.numpy() for k, v in under("env.", tensors).items()}, **plain["env"]})
+            self.obs = self.env.observe()
+            if self.fixed is not None and "fixed.held" in tensors:
+                self.fixed.memory.held = tensors["fixed.held"].numpy()
+            self.progress = Progress(**plain["progress"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"{path}: no checkpoint of a run with these settings ({error})") from error

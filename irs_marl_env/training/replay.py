@@ -1,0 +1,46 @@
+"""The replay memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class Replay:
+    """The last transitions, in a ring of preallocated arrays by name.
+
+    Args:
+        capacity: transitions kept.
+        shapes: of one transition's arrays, float32.
+        device: where they live.
+
+    Attributes:
+        size: transitions in it.
+        next: row of the arrays that is written next.
+    """
+
+    def __init__(self, capacity: int, shapes: dict[str, tuple[int, ...]], device: Any = "cpu") -> None:
+        self.capacity, self.size, self.next = capacity, 0, 0
+        self.arrays = {name: torch.zeros(capacity, *shape, device=device) for name, shape in shapes.items()}
+
+    def add(self, **rows: np.ndarray) -> None:
+        """Append rows ``(E, ...)`` of every array, over the oldest ones once full.
+
+        Raises:
+            ValueError: more rows at once than there is room for.
+        """
+        count = len(next(iter(rows.values())))
+        if count > self.capacity:
+            raise ValueError(f"{count} transitions at once do not fit a buffer of {self.capacity}")
+        at = (self.next + torch.arange(count)) % self.capacity
+        for name, array in self.arrays.items():
+            array[at] = torch.as_tensor(rows[name], dtype=torch.float32).to(array.device)
+        self.next = (self.next + count) % self.capacity
+        self.size = min(self.size + count, self.capacity)
+
+    def sample(self, batch: int, generator: np.random.Generator) -> dict[str, torch.Tensor]:
+        """``batch`` transitions drawn with replacement, by name ``(batch, ...)``."""
+        at = torch.from_numpy(generator.integers(self.size, size=batch))
+        return {name: array[at.to(array.device)] for name, array in self.arrays.items()}

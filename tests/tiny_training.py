@@ -1,0 +1,40 @@
+"""Trainings small enough for a test."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from examples.maddpg import prepare
+from irs_marl_env.training.settings import Args
+
+TINY = {
+    "scenario": "mdlbi-small-v0",
+    "width": 16,
+    "num_envs": 4,
+    "batch": 16,
+    "buffer": 200,
+    "critic_warmup": 5,
+    "eval_episodes": 2,
+    "eval_slots": 4,
+    "baselines": False,
+    "tensorboard": False,
+    "progress": False,
+    "device": "cpu",
+}
+
+
+def tiny_args(**changes):
+    return replace(Args(), **{**TINY, **changes})
+
+
+def tiny_run(**changes):
+    return prepare(tiny_args(**changes))
+
+
+def random_batch(run, size=5, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = {name: array.shape[1:] for name, array in run.replay.arrays.items()}
+    return {
+        name: torch.from_numpy(rng.uniform(-1, 1, (size, *shape)).astype(np.float32)) for name, shape in shapes.items()
+    }

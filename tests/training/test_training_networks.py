@@ -1,0 +1,46 @@
+"""Actors and critics: what they do not depend on, and what their size is."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
+    pytest.importorskip(needed, reason="needs the extra 'train'")
+from tiny_training import random_batch, tiny_run  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_deepsets_are_equivariant_in_users_and_irss(share):
+    run = tiny_run(share_actor=share, actor_init=1.0)
+    actor, codec = run.learner.nets["actor"], run.env.observation_codec
+    obs = torch.from_numpy(run.obs).transpose(0, 1).contiguous()
+    named = codec.decode(obs)
+    users, irs = torch.tensor([2, 0, 3, 1]), torch.tensor([1, 0])
+    permuted = {
+        "own_user": named["own_user"][..., users],
+        "direct_gain": named["direct_gain"][..., users],
+        "irs_gain": named["irs_gain"][..., irs, :][..., users],
+        "held": named["held"][..., irs],
+        "rho": named["rho"][..., irs],
+    }
+    layout = run.env.action_codec.layout
+    plain = {k: layout.take(actor(obs)[0], k) for k in layout.shapes}
+    moved = {k: layout.take(actor(codec.encode(permuted))[0], k) for k in layout.shapes}
+    assert torch.allclose(moved["bids"], plain["bids"][..., irs], atol=1e-5)
+    assert torch.allclose(moved["powers"], plain["powers"][..., users], atol=1e-5)
+    assert torch.allclose(moved["focus"], plain["focus"][..., irs, :][..., users], atol=1e-5)
+    assert torch.allclose(moved["regularizer"], plain["regularizer"], atol=1e-5)
+
+
+@pytest.mark.parametrize("net", ["deepsets", "mlp"])
+def test_a_shared_critic_values_every_bs_alike(net):
+    run = tiny_run(net=net, share_critic=True)
+    batch = random_batch(run)
+    obs, action = batch["obs"].transpose(0, 1), batch["action"].transpose(0, 1)
+    q = run.learner.nets["critic"](obs, action)
+    assert torch.allclose(run.learner.nets["critic"](obs.flip(0), action.flip(0)), q.flip(0), atol=1e-6)
+    alone = tiny_run(net=net).learner.nets["critic"]
+    assert not torch.allclose(alone(obs.flip(0), action.flip(0)), alone(obs, action).flip(0), atol=1e-3)
+    per_bs = sum(p.numel() for p in alone.parameters()) // 2
+    assert sum(p.numel() for p in run.learner.nets["critic"].parameters()) == per_bs

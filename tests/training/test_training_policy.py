@@ -1,0 +1,160 @@
+"""Trained policies: in evaluate, in one's own loop, in other processes, and from a file."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
+    pytest.importorskip(needed, reason="needs the extra 'train'")
+from safetensors.torch import save_file  # noqa: E402
+from tiny_training import tiny_run  # noqa: E402
+
+from examples.maddpg import advance  # noqa: E402
+from irs_marl_env import evaluate, get_scenario, load_policy, make_env, make_vec_env  # noqa: E402
+from irs_marl_env.training.checkpoint import read_tensors, write_tensors  # noqa: E402
+from irs_marl_env.training.policy import FixedAssociation, save_policy  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def trained(path, **changes):
+    """A run after one update of its actors, and its policy from a file."""
+    run = tiny_run(**{"critic_warmup": 0, "actor_init": 1.0, **changes})
+    advance(run)
+    save_policy(run.policy(), path)
+    return run, load_policy(path)
+
+
+def rates(policy, scenario, **options):
+    return evaluate(policy, scenario, 3, 7, slots=2, progress=False, **options).rates
+
+
+def test_a_policy_from_a_file_acts_as_the_run_did(tmp_path):
+    run, policy = trained(tmp_path / "p.safetensors", seed=3)
+    assert np.array_equal(policy(run.obs), run.learner.act(run.obs))
+    assert policy.name == "mdlbi-s3"
+    assert policy.scenario == run.env.scenario
+    assert np.array_equal(rates(policy, policy.scenario), rates(run.policy(), run.env.scenario))
+
+
+def test_a_checkpoint_is_a_policy_too_and_eval_network_chooses_its_actor(tmp_path):
+    for network in ("online", "target"):
+        run = tiny_run(critic_warmup=0, actor_init=1.0, tau=0.5, eval_network=network)
+        advance(run)
+        run.save(tmp_path / "c.safetensors")
+        nets = run.learner.nets if network == "online" else run.learner.targets
+        loaded = load_policy(tmp_path / "c.safetensors").actor.state_dict()
+        assert all(torch.equal(loaded[name], value) for name, value in nets["actor"].state_dict().items())
+
+
+def test_processes_do_not_change_the_rates(tmp_path):
+    _, policy = trained(tmp_path / "p.safetensors")
+    many = {"episodes": 17, "seed": 7, "slots": 1, "progress": False}  # two batches
+    one = evaluate(policy, policy.scenario, **many)
+    assert np.array_equal(one.rates, evaluate(policy, policy.scenario, processes=2, **many).rates)
+
+
+def test_a_policy_pickles_without_torch_tensors(tmp_path):
+    run, policy = trained(tmp_path / "p.safetensors")
+    again = pickle.loads(pickle.dumps(policy))
+    assert np.array_equal(again(run.obs), policy(run.obs))
+    assert (again.name, again.scenario, again.args) == (policy.name, policy.scenario, policy.args)
+    assert b"torch._utils" not in pickle.dumps(policy)
+
+
+def test_a_scenario_id_is_given_the_spaces_of_the_training(tmp_path):
+    _, policy = trained(tmp_path / "p.safetensors", algo="ddpg")
+    adapted = policy.adapt(get_scenario("mdlbi-small-v0"))
+    assert (adapted.action, adapted.observation, adapted.rho) == ("structured", "large_scale", "none")
+    assert adapted.reward == get_scenario("mdlbi-small-v0").reward
+    assert np.array_equal(rates(policy, "mdlbi-small-v0"), rates(policy, policy.scenario))
+    with pytest.raises(ValueError, match=r"policy 'ddpg-s1' needs action='structured', not 'raw'"):
+        policy.bind(make_vec_env("mdlbi-small-v0", 1))
+
+
+def test_dicts_of_a_parallel_env_are_answered_with_dicts(tmp_path):
+    _, policy = trained(tmp_path / "p.safetensors")
+    env = make_env(policy.scenario)
+    observations, _ = env.reset(seed=5)
+    actions = policy.bind(env, 5)(observations)
+    rows = policy(np.stack([observations[agent] for agent in env.agents])[None])[0]
+    assert all(np.array_equal(actions[agent], row) for agent, row in zip(env.agents, rows, strict=True))
+    env.step(actions)
+
+
+def test_other_sizes_are_served_where_the_networks_allow(tmp_path):
+    path = tmp_path / "p.safetensors"
+    _, policy = trained(path)
+    large = {"num_users": 6, "num_irs": 3}
+    assert rates(policy, "mdlbi-small-v0", **large).shape == (3, 2, 2)
+    resized = load_policy(path, **large)
+    assert (resized.scenario.num_users, resized.sizes.num_irs) == (6, 3)
+    assert np.array_equal(rates(policy, "mdlbi-small-v0", **large), rates(resized, resized.scenario))
+    with pytest.raises(ValueError, match=r"policy 'mdlbi-s1': the networks do not fit num_bs=3"):
+        rates(policy, "mdlbi-small-v0", num_bs=3)
+    with pytest.raises(ValueError, match=r"p.safetensors: the networks do not fit num_bs=3"):
+        load_policy(path, num_bs=3)
+    _, shared = trained(path, share_actor=True)
+    assert rates(shared, "mdlbi-small-v0", num_bs=3).shape == (3, 2, 3)
+
+
+def test_observations_of_another_shape_are_refused(tmp_path):
+    run, policy = trained(tmp_path / "p.safetensors")
+    with pytest.raises(ValueError, match=r"observations of shape .*: must be \(E, 2, "):
+        policy(run.obs[..., 1:])
+    with pytest.raises(ValueError, match=r"observations of shape"):
+        policy(run.obs[0])
+
+
+def test_a_fixed_association_needs_the_environment(tmp_path):
+    run, policy = trained(tmp_path / "p.safetensors", algo="fixed", set=("horizon=6",))
+    with pytest.raises(ValueError, match=r"bind\(env, seed\)"):
+        policy(run.obs)
+    env = make_vec_env(policy.scenario, 3)
+    observations, _ = env.reset(seed=2)
+    act, held, owners = policy.bind(env, 2), FixedAssociation(env, 2), []
+    for _ in range(5):
+        bids = slice(0, policy.scenario.num_irs)
+        action = act(observations)
+        assert np.array_equal(action[..., bids], held.impose(action)[..., bids])
+        observations, _, _, _, infos = env.step(action)
+        owners.append(infos["owner"])
+    assert all(np.array_equal(owner, owners[0]) for owner in owners)
+
+
+def test_a_policy_trained_on_a_scenario_file_outlives_the_file(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(get_scenario("mdlbi-small-v0", num_users=3).to_json())
+    run, _ = trained(tmp_path / "p.safetensors", scenario=str(path))
+    path.unlink()
+    policy = load_policy(tmp_path / "p.safetensors", horizon=9)
+    assert policy.scenario == run.env.scenario.replace(horizon=9)
+
+
+def test_what_is_no_policy_is_refused_by_name(tmp_path):
+    path = tmp_path / "p.safetensors"
+    trained(path)
+    tensors, plain = read_tensors(path)
+    write_tensors(tmp_path / "empty.safetensors", {}, plain)
+    write_tensors(tmp_path / "bare.safetensors", tensors, {})
+    write_tensors(tmp_path / "later.safetensors", tensors, {"args": {**plain["args"], "optimizer": "adam"}})
+    save_file({"weight": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    for name in ("empty", "bare", "foreign"):
+        with pytest.raises(ValueError, match=rf"{name}.safetensors: not a checkpoint or policy of this trainer"):
+            load_policy(tmp_path / f"{name}.safetensors")
+    with pytest.raises(ValueError, match=r"later.safetensors: this version of the trainer has no setting optimizer"):
+        load_policy(tmp_path / "later.safetensors")
+
+
+def test_without_the_extra_the_error_names_it():
+    code = (
+        "import sys; sys.modules['torch'] = None; import irs_marl_env\n"
+        "try: irs_marl_env.load_policy('x')\n"
+        "except ImportError as error: print(error)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "load_policy needs torch: pip install 'irs-marl-env[train]'"

@@ -1,0 +1,111 @@
+"""Settings: how a command line is read, which values are refused, and settings of earlier versions."""
+
+from dataclasses import asdict, replace
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
+    pytest.importorskip(needed, reason="needs the extra 'train'")
+from tiny_training import tiny_args, tiny_run  # noqa: E402
+
+from irs_marl_env import get_scenario  # noqa: E402
+from irs_marl_env.training.settings import (  # noqa: E402
+    QUICK,
+    Args,
+    check,
+    discount,
+    overrides,
+    parse,
+    restored_args,
+    scenario_of,
+)
+
+
+@pytest.mark.parametrize(("delay", "given", "used"), [(0, None, 0.0), (1, None, 0.9), (1, 0.0, 0.0), (0, 0.5, 0.5)])
+def test_discount_follows_the_delay(delay, given, used):
+    assert discount(tiny_args(gamma=given), delay) == used
+
+
+def test_presets_change_defaults_and_flags_override_presets():
+    paper = parse(["--preset", "paper", "--scenario", "mdlbi-small-v0"])
+    assert (paper.gamma, paper.actor_lr, paper.critic_lr, paper.tau) == (0.99, 1e-4, 1e-3, 1e-3)  # Table I
+    assert (paper.buffer, paper.batch, paper.layer_norm) == (10_000, 64, False)
+    assert paper.scenario == "mdlbi-small-v0"
+    stabilised = parse(["--preset=paper", "--stabilised", "--tau", "0.5"])
+    assert (stabilised.layer_norm, stabilised.tau, stabilised.batch) == (True, 0.5, 128)
+    assert parse(["--quick"]) == replace(Args(), quick=True, **QUICK)
+    assert parse(["--quick", "--batch", "7"]).batch == 7
+    assert parse([]) == Args()
+
+
+@pytest.mark.parametrize(
+    ("flag", "wanted"), [("--baselines", True), ("--no-baselines", False), ("--no-yardsticks", False)]
+)
+def test_baselines_also_answer_to_their_former_flag(flag, wanted):
+    assert parse([flag]).baselines is wanted
+
+
+def test_set_wins_over_algorithm_and_preset():
+    args = tiny_args(algo="ddpg", set=("reward=mixed", "num_irs=1", "irs_noise=None", "a=[1, 2]", "b=true", "b=True"))
+    assert overrides(args) == {
+        "action": "structured",
+        "observation": "large_scale",
+        "reward": "mixed",
+        "rho": "none",
+        "num_irs": 1,
+        "irs_noise": None,
+        "a": [1, 2],
+        "b": True,
+    }
+    assert overrides(replace(args, set=("rho=bids",)))["rho"] == "bids"
+
+
+def test_a_scenario_file_does_what_an_id_does(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(get_scenario("mdlbi-small-v0", num_users=3).to_json())
+    scenario = scenario_of(tiny_args(scenario=str(path), set=("num_irs=1",)))
+    assert scenario == get_scenario(
+        "mdlbi-small-v0", num_users=3, num_irs=1, action="structured", observation="large_scale", reward="team"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"set": ("num_irs",)}, "FIELD=VALUE"),
+        ({"set": ("num_irss=1",)}, "num_irs"),
+        ({"set": ("observation=csi",)}, "deepsets"),
+        ({"set": ("num_irs=0",)}, "num_irs=0"),
+        ({"buffer": 8}, "buffer=8"),
+        ({"gamma": 1.0}, "gamma=1.0"),
+        ({"num_envs": 0}, "num_envs=0"),
+        ({"algo": "ppo"}, "algo='ppo': must be one of 'mdlbi'"),
+        ({"net": "cnn"}, "net='cnn'"),
+        ({"tau": 1.5}, r"tau=1.5: must be in \[0, 1\]"),
+        ({"depth": -1}, "depth=-1: must be at least 0"),
+        ({"noise_start": float("nan")}, "noise_start=nan"),
+        ({"actor_lr": -1e-3}, "actor_lr=-0.001"),
+        ({"reward_scale": 0.0}, "reward_scale=0.0: must be positive"),
+        ({"eval_sweeps": (2, -1)}, "eval_sweeps"),
+        ({"seed": -1}, "seed=-1"),
+        ({"device": "gpu"}, "device='gpu'"),
+    ],
+)
+def test_impossible_settings_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_run(**changes)
+
+
+def test_settings_of_an_earlier_version_are_read_and_unknown_ones_refused():
+    stored = asdict(tiny_args(eval_sweeps=(5, 10)))
+    stored["eval_sweeps"], stored["set"] = [5, 10], []
+    stored["yardsticks"] = stored.pop("baselines")
+    del stored["decoder_scale"]  # did not exist yet
+    assert restored_args(stored, "args.json") == tiny_args(eval_sweeps=(5, 10))
+    with pytest.raises(ValueError, match=r"runs/x/args.json: this version of the trainer has no setting optimizer"):
+        restored_args({**stored, "optimizer": "adam"}, "runs/x/args.json")
+
+
+def test_the_defaults_pass_their_own_check():
+    check(Args())
