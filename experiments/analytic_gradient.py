@@ -83,7 +83,8 @@ def cell_channels(view: View, owner: np.ndarray) -> Cells:
     """Every BS's own users and, of the IRSs, those it owns: ``H, G, h`` with axes ``(E, M, ...)``."""
     held = owner[:, None] == np.arange(view.scenario.num_bs)[:, None]  # (E, M, L)
     usable = held[..., None, None] & view.own_user[:, :, None, :, None]
-    return view.csi.H * view.own_user[..., None], view.csi.G, view.csi.h[:, None] * usable
+    # G too as a copy: what a view shows cannot be written into, and torch warns of such memory
+    return view.csi.H * view.own_user[..., None], view.csi.G.copy(), view.csi.h[:, None] * usable
 
 
 def mean_rate(H: Any, G: Any, h: Any, w: Any, phi: Any, noise: float) -> Any:

@@ -229,7 +229,7 @@ def _scenarios(args: argparse.Namespace) -> None:
 
 def _render_arguments(parser: argparse.ArgumentParser) -> None:
     _scenario_arguments(parser)
-    parser.add_argument("--policy", default="proximity-ao", help="who acts (%(default)s)")
+    parser.add_argument("--policy", default="local-gain-ao", help="who acts (%(default)s)")
     parser.add_argument("--slots", type=int, default=50, help="frames after the first (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fps", type=float, default=5.0, help="frames per second (%(default)s)")

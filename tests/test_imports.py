@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"units", "arrays", "checks", "rawdata"},
     {"scenario"},
-    {"philox"},
+    {"scenario_text", "philox"},
     {"streams"},
     {"physics"},
     {"link", "solvers", "spaces", "rewards"},

@@ -13,6 +13,7 @@ for needed in ("tyro", "tqdm", "safetensors", "matplotlib"):
 
 from experiments import analytic_gradient, unfolded_decoder  # noqa: E402
 from irs_marl_env import evaluate, link, make_vec_env, solvers  # noqa: E402
+from irs_marl_env.physics import radio  # noqa: E402
 from irs_marl_env.solvers import decode_structured  # noqa: E402
 from irs_marl_env.solvers.beamforming import _receivers  # noqa: E402
 from irs_marl_env.solvers.phases import _beams_at_irs, _field_and_curvature  # noqa: E402
@@ -128,7 +129,7 @@ def test_the_field_is_the_gradient_of_the_rate_with_interference_scaled(interfer
     ]
     gradient = torch.autograd.grad(rates[0] + interference * rates[1], phi)[0] / 2  # torch's is twice d / d conj
     fixed = fixed.numpy()
-    reached = h.numpy(), link.abs2(h.numpy()), _beams_at_irs(G.numpy(), w.numpy())
+    reached = h.numpy(), radio.abs2(h.numpy()), _beams_at_irs(G.numpy(), w.numpy())
     field, _ = _field_and_curvature(fixed, *reached, *_receivers(fixed, None), interference=interference)
     assert np.allclose(field / np.log(2), gradient.numpy())
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import baseline_figures, baseline_readings, baseline_runs, baselines, prototype, training
-from irs_marl_env import evaluate, make_vec_env, rawdata, solvers
+from irs_marl_env import evaluate, make_vec_env, rawdata
+from irs_marl_env.policies import POLICIES
 
 RESULTS = baseline_runs.ROOT / "results"
 
@@ -91,7 +92,7 @@ def test_plain_bound_is_above_the_bound_and_stale_owners_below_the_best(monkeypa
 
 
 def test_sum_zero_beams_add_up_to_zero_at_full_power():
-    policy = solvers.POLICIES["random-wmmse"]
+    policy = POLICIES["random-wmmse"]
     env = make_vec_env(policy.adapt(baseline_readings.get_scenario("mdlbi-small-v0")), 5)
     env.reset(seed=0)
     view = env.view()
