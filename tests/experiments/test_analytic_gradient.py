@@ -148,7 +148,7 @@ def test_cells_are_those_of_the_environment():
         assert np.array_equal(H[e, m, k], view.csi.H[e, m, k] * mine)
         for irs in range(2):
             assert np.array_equal(h[e, m, irs, k], view.csi.h[e, irs, k] * (mine and owner[e, irs] == m))
-    assert G is view.csi.G
+    np.testing.assert_array_equal(G, view.csi.G)
 
 
 def test_channels_are_new_in_every_draw_and_the_same_for_a_seed():
