@@ -1,6 +1,8 @@
 """First steps, in a few seconds: an episode, a batch of environments, and policies compared on the same draws.
 
-python examples/quickstart.py
+    python examples/quickstart.py
+
+It needs the base install alone.
 """
 
 import numpy as np
@@ -21,7 +23,7 @@ print(f"random actions: {total / 20:.2f} bit/s/Hz per slot; owners in the last o
 structured = get_scenario("mdlbi-small-v0", action="structured", observation="large_scale")
 vec = make_vec_env(structured, num_envs=64)
 batch, _ = vec.reset(seed=0)  # (64, 2, D_o)
-batch, team, *_ = vec.step(np.zeros((64, 2, vec.action_size), np.float32))
+batch, team = vec.step(np.zeros((64, 2, vec.action_size), np.float32))[:2]
 print(f"64 environments: observations {batch.shape}, mean reward {team.mean():.2f} bit/s/Hz")
 
 
