@@ -10,7 +10,6 @@ Quality is the share of AO-30 (alternating optimisation, 30 iterations) on commo
 """
 
 import itertools
-import json
 import math
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from matplotlib import pyplot
 from torch import nn
 from tqdm import tqdm
 
+from experiments import rawdata
 from irs_marl_env import View, get_scenario, link, make_vec_env, solvers
 from irs_marl_env.scenario_text import parse_assignments
 from irs_marl_env.solvers import decode_structured
@@ -318,7 +318,7 @@ def main(args: Args) -> dict[str, Any]:
     Path(args.out).mkdir(parents=True, exist_ok=True)
     result = {"config": asdict(args), "versions": provenance(), "ao_30": rate}
     result |= {"shares": shares, "times_us": times, "runs": runs}
-    Path(args.out, "result.json").write_text(json.dumps(result, indent=1))
+    Path(args.out, "result.json").write_text(rawdata.dumps(result))
     plot(Path(args.out, "quality.png"), shares, times)
     return result
 

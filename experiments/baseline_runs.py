@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from experiments import rawdata
 from irs_marl_env import Result, evaluate
-from irs_marl_env.cli import dump, load
+from irs_marl_env.cli import load
 from irs_marl_env.evaluation import Estimate
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +43,7 @@ class Runs:
             path.parent.mkdir(parents=True, exist_ok=True)
             before = time.process_time()
             results = run()
-            path.write_text(dump(results))
+            path.write_text(rawdata.dumps({"results": [result.to_dict() for result in results]}))
             spent = time.process_time() - before
             means = ", ".join(f"{r.policy} {r.mean:.2f}" for r in results)
             print(f"{name}: {means} ({spent:.0f} s)", flush=True)

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env import evaluate, get_scenario, rawdata
+from experiments import rawdata
+from irs_marl_env import evaluate, get_scenario
 
 ROOT = Path(__file__).parents[1]
 RAW = ROOT / "results" / "training"

@@ -26,6 +26,7 @@ import tyro
 from tqdm import tqdm
 
 from examples.maddpg import advance, prepare
+from experiments import rawdata
 from experiments.analytic_gradient import Solver, ao
 from experiments.unfolded_decoder import DecodedPolicy
 from irs_marl_env import evaluate, load_policy, make_vec_env
@@ -198,7 +199,7 @@ def main(args: Args) -> dict[str, Any]:
             mean = f"{row['mean']:8.3f} +- {row['standard_error']:.3f}"
             print(f"{name:26} {mean} {row['share_of_greedy_ao']:13.3f} {gain:>20}")
         print("CPU ms per slot: " + ", ".join(f"{name} {ms:.2f}" for name, ms in report["ms_per_slot"].items()))
-        (folder / "result.json").write_text(json.dumps(result, indent=1))
+        (folder / "result.json").write_text(rawdata.dumps(result))
     return result
 
 

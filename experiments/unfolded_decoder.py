@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from experiments import rawdata
 from experiments.analytic_gradient import Solver, ao, cell_channels, sweeps, unfolding
 from irs_marl_env import evaluate, solvers
 from irs_marl_env.policies.cells import Cells
@@ -111,7 +112,7 @@ def main(args: Args) -> dict[str, Any]:
                   f"{gain.mean:+.4f} +- {gain.standard_error:.4f}", flush=True)  # fmt: skip
     report = {"config": asdict(args), "training_seed": run["seed"], "versions": provenance(), "table": table}
     Path(args.out).mkdir(parents=True, exist_ok=True)
-    (Path(args.out) / "result.json").write_text(json.dumps(report, indent=1))
+    (Path(args.out) / "result.json").write_text(rawdata.dumps(report))
     return report
 
 

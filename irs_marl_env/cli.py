@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from irs_marl_env import rawdata
 from irs_marl_env.evaluation import BOUND, Estimate, Result, evaluate
 from irs_marl_env.parallel_env import MdlbiParallelEnv
 from irs_marl_env.policies import POLICIES
@@ -144,7 +143,7 @@ def _results(args: argparse.Namespace) -> None:
 
 def dump(results: Sequence[Result]) -> str:
     """JSON of several results, with one line per episode of each."""
-    return rawdata.dumps({"results": [result.to_dict() for result in results]})
+    return '{"results": [\n' + ",\n".join(result.to_json() for result in results) + "\n]}\n"
 
 
 def load(text: str) -> list[Result]:

@@ -132,9 +132,11 @@ class Result:
             "rates": self.rates.tolist(),
         }
 
-    def to_json(self, indent: int | None = None) -> str:
-        """JSON object; :meth:`from_json` restores an equal result."""
-        return json.dumps(self.to_dict(), indent=indent, allow_nan=False)
+    def to_json(self) -> str:
+        """JSON object, with the rates of each episode on a line of their own; :meth:`from_json` restores the result."""
+        values = self.to_dict()
+        episodes = ",\n".join(json.dumps(episode, allow_nan=False) for episode in values.pop("rates"))
+        return f'{json.dumps(values, allow_nan=False)[:-1]}, "rates": [\n{episodes}\n]}}'
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Result:

@@ -16,7 +16,7 @@ LAZY = {"render", "kernels", "training", "compiled"}  # imported where used only
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module those of the layers before its own, and its neighbours inside a folder
 LAYERS = (
-    {"units", "arrays", "checks", "rawdata"},
+    {"units", "arrays", "checks"},
     {"scenario"},
     {"scenario_text", "philox"},
     {"streams"},

@@ -134,8 +134,8 @@ def draw(plan: Plan, found: dict[tuple[str, str], np.ndarray]) -> None:
         top.set(title=f"{scenario}: {TITLES.get(scenario, '')}", ylabel="system sum rate [bit/s/Hz]")
         for a, b, color, label in (
             ("mdlbi", "fixed", "#c1272d", "MDLBI - fixed, both trained"),
-            ("structured-local-gain", "structured-fixed", "#e08214", "auction - fixed, both untrained"),
-            ("local-gain-ao", "fixed-ao", "#555555", "auction - fixed, both AO"),
+            ("structured-local-gain", "structured-fixed", "#e08214", "local-gain rule - fixed, both untrained"),
+            ("local-gain-ao", "fixed-ao", "#555555", "local-gain rule - fixed, both AO"),
         ):
             if (scenario, a) in found and (scenario, b) in found:
                 gap = found[scenario, a].mean(0) - found[scenario, b].mean(0)

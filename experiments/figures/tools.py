@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments import rawdata
 from irs_marl_env import get_scenario, make_vec_env
 from irs_marl_env.policies import POLICIES
 from irs_marl_env.training.report import provenance
@@ -104,7 +105,7 @@ def once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     spent = {"cpu_seconds": round(time.process_time() - cpu, 1), "seconds": round(time.perf_counter() - wall, 1)}
     content = rounded({**content, **spent, "versions": provenance()})
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content) + "\n")
+    partial.write_text(rawdata.dumps(content))
     partial.replace(path)
     print(f"{path.name}: {spent['cpu_seconds']} s of one core, {spent['seconds']} s", flush=True)
     return content

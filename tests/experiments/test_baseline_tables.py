@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments import baseline_figures, baseline_readings, baseline_runs, baselines, prototype, training
-from irs_marl_env import evaluate, make_vec_env, rawdata
+from experiments import baseline_figures, baseline_readings, baseline_runs, baselines, prototype, rawdata, training
+from irs_marl_env import evaluate, make_vec_env
 from irs_marl_env.policies import POLICIES
 
 RESULTS = baseline_runs.ROOT / "results"
