@@ -68,8 +68,8 @@ class Viewer:
         self._plan = _plan(scenario)
         self._colours = _rgb([BS_COLOURS[m % len(BS_COLOURS)] for m in range(scenario.num_bs)])
         self._irs_colours = np.concatenate([self._colours, _rgb([IDLE])])  # owner -1 takes the last
-        self._bs = self._plan.place(deployment.bs_positions(scenario)[:, :2])
-        self._irs = self._plan.place(deployment.irs_positions(scenario)[:, :2])
+        self._bs = self._plan.to_map(deployment.bs_positions(scenario)[:, :2])
+        self._irs = self._plan.to_map(deployment.irs_positions(scenario)[:, :2])
         self._rates: deque[tuple[int, np.ndarray]] = deque(maxlen=HISTORY)
         self._trail: deque[np.ndarray] = deque(maxlen=TRAIL)
         self._last_slot = -1
@@ -247,7 +247,7 @@ class Viewer:
         """
         if self._window is not None and self._window.gone:
             return None  # the user closed it: go on without
-        position = self._plan.place(np.asarray(state.motion["position"][0]))
+        position = self._plan.to_map(np.asarray(state.motion["position"][0]))
         rates = np.zeros(len(position)) if outcome is None else np.asarray(outcome.rates[0])
         owner = np.asarray(state.owner[0] if outcome is None else outcome.owner[0])
         sums = np.zeros(self._scenario.num_bs) if outcome is None else np.asarray(outcome.sum_rate[0])
@@ -392,7 +392,7 @@ class _Plan(NamedTuple):
     area_m: tuple[float, float]  # horizontal and vertical extent of the map
     axes: tuple[str, str]  # their names
 
-    def place(self, position: np.ndarray) -> np.ndarray:
+    def to_map(self, position: np.ndarray) -> np.ndarray:
         """Positions ``(..., 2)`` in m as the map has them: a long street lies on its side."""
         return position if self.axes[0] == "x" else position[..., ::-1]
 

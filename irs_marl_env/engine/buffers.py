@@ -27,7 +27,7 @@ class Pool:
         self._buffers: list[Buffer] = []
 
     def take(self, shape: tuple[int, ...], nothing: Callable[[], Any]) -> Buffer:
-        """A buffer that nobody sees. Hand out views of its array, never the array itself.
+        """A buffer with no outside reference. Hand out views of its array, never the array itself.
 
         Args:
             shape: of the array.
