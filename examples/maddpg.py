@@ -29,11 +29,12 @@ import torch
 from torch import nn
 
 from irs_marl_env import load_policy
+from irs_marl_env.training.bank import on_bank
 from irs_marl_env.training.checkpoint import CHECKPOINT, POLICY, folder_of, keep_settings
 from irs_marl_env.training.loop import Diverged, Run, training_device, training_env
 from irs_marl_env.training.networks import Actor, Critic, Sizes
 from irs_marl_env.training.policy import save_policy
-from irs_marl_env.training.report import baselines, on_bank, report, table
+from irs_marl_env.training.report import baselines, report, table
 from irs_marl_env.training.session import Session
 from irs_marl_env.training.settings import Args, discount, parse, parse_assignments
 

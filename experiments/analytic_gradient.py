@@ -29,7 +29,7 @@ from irs_marl_env import View, get_scenario, link, make_vec_env, solvers
 from irs_marl_env.scenario_text import parse_assignments
 from irs_marl_env.solvers import decode_structured
 from irs_marl_env.solvers._cells import unit_phase
-from irs_marl_env.training.report import provenance
+from irs_marl_env.training.checkpoint import provenance
 
 Cells = tuple[Any, Any, Any]  # H (B, K, Nb), G (B, L, N, Nb), h (B, L, K, N), with any axes in place of B
 Solver = Callable[..., tuple[Any, Any]]  # H, G, h, power, noise power -> w, phi; so are the networks called

@@ -26,7 +26,7 @@ from irs_marl_env import evaluate, solvers
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.rules import RULES, Memory
 from irs_marl_env.spaces.actions import StructuredActionCodec
-from irs_marl_env.training.report import provenance
+from irs_marl_env.training.checkpoint import provenance
 
 
 @dataclass

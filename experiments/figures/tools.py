@@ -14,7 +14,7 @@ import numpy as np
 from experiments import rawdata
 from irs_marl_env import get_scenario, make_vec_env
 from irs_marl_env.policies import POLICIES
-from irs_marl_env.training.report import provenance
+from irs_marl_env.training.checkpoint import provenance
 
 ROOT = Path(__file__).parents[2]
 RAW = ROOT / "results" / "figures"  # raw data, committed

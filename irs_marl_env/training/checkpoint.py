@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
+import subprocess
 import time
 from dataclasses import asdict, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +160,24 @@ def keep_settings(args: Args, folder: Path) -> None:
     if names_a_file(args.scenario):
         shutil.copyfile(args.scenario, folder / SCENARIO)
     write_json(folder / ARGS, asdict(args))
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of what decides the numbers, and the commit this ran on (``None`` outside a repository)."""
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        commit = None
+    packages: dict[str, str | None] = {}
+    for name in ("irs-marl-env", "torch", "numpy", "gymnasium", "pettingzoo", "numba"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:  # numba: its kernels round otherwise, and trainings amplify that
+            packages[name] = None
+    return {"commit": commit, "python": platform.python_version(), **packages}

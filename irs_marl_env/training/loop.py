@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from irs_marl_env.training.bank import LAST, on_bank
 from irs_marl_env.training.checkpoint import (
     learner_tensors,
     plain_state,
@@ -27,7 +28,6 @@ from irs_marl_env.training.checkpoint import (
 )
 from irs_marl_env.training.policy import FixedAssociation, TrainedPolicy
 from irs_marl_env.training.replay import Replay
-from irs_marl_env.training.report import LAST, on_bank
 from irs_marl_env.training.settings import Args, check, scenario_of
 from irs_marl_env.vector_env import MdlbiVectorEnv
 

@@ -16,9 +16,8 @@ from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.rules import RULES, Memory
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.scenario_text import names_a_file
-from irs_marl_env.training.checkpoint import read_tensors, under, write_tensors
+from irs_marl_env.training.checkpoint import provenance, read_tensors, under, write_tensors
 from irs_marl_env.training.networks import Actor, Sizes
-from irs_marl_env.training.report import provenance
 from irs_marl_env.training.settings import Args, restored_args, scenario_of
 from irs_marl_env.vector_env import MdlbiVectorEnv
 

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-import platform
-import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from irs_marl_env.evaluation import Result, evaluate
+from irs_marl_env.evaluation import Result
 from irs_marl_env.policies.rules import MAX_CELLS
 from irs_marl_env.scenario import Scenario
-from irs_marl_env.training.checkpoint import CHECKPOINT, CURVE, POLICY, RESULT, write_json
+from irs_marl_env.training.bank import LAST, on_bank
+from irs_marl_env.training.checkpoint import CHECKPOINT, CURVE, POLICY, RESULT, provenance, write_json
+from irs_marl_env.training.loop import Run
 from irs_marl_env.training.settings import Args
-
-if TYPE_CHECKING:
-    from irs_marl_env.training.loop import Run
-
-LAST = 3  # evaluations averaged into the score of a run
 
 # baselines: policies of the package, by name; they run in this order
 DECODED = ("structured-fixed", "structured-random", "structured-local-gain")  # where actions are structured
@@ -41,13 +35,6 @@ MEANING = {
     "greedy-ao": "greedy association + alternating optimisation",
     "exhaustive-ao": "best association + alternating optimisation",
 }
-
-
-def on_bank(policy: Any, args: Args, scenario: Scenario) -> Result:
-    """A policy on the evaluation bank, which has the same draws for every policy."""
-    every = max(1, scenario.horizon // args.eval_slots)
-    slots = min(args.eval_slots, scenario.horizon)
-    return evaluate(policy, scenario, args.eval_episodes, args.eval_seed, slots=slots, every=every, progress=False)
 
 
 def baselines(args: Args, scenario: Scenario) -> dict[str, Result]:
@@ -95,27 +82,6 @@ def plot(path: Path, curve: list[dict[str, Any]], others: dict[str, Result], tit
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=120)
     plt.close(figure)
-
-
-def provenance() -> dict[str, Any]:
-    """Versions of what decides the numbers, and the commit this ran on (``None`` outside a repository)."""
-    try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = None
-    packages: dict[str, str | None] = {}
-    for name in ("irs-marl-env", "torch", "numpy", "gymnasium", "pettingzoo", "numba"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:  # numba: its kernels round otherwise, and trainings amplify that
-            packages[name] = None
-    return {"commit": commit, "python": platform.python_version(), **packages}
 
 
 def headline(curve: list[dict[str, Any]]) -> float:

@@ -23,6 +23,7 @@ from tiny_training import random_batch, tiny_args, tiny_run  # noqa: E402
 from examples import maddpg  # noqa: E402
 from examples.maddpg import advance, prepare, train  # noqa: E402
 from irs_marl_env import get_scenario, load_policy, make_vec_env  # noqa: E402
+from irs_marl_env.training.bank import on_bank  # noqa: E402
 from irs_marl_env.training.checkpoint import (  # noqa: E402
     ARGS,
     CHECKPOINT,
@@ -33,7 +34,6 @@ from irs_marl_env.training.checkpoint import (  # noqa: E402
     write_tensors,
 )
 from irs_marl_env.training.loop import Diverged  # noqa: E402
-from irs_marl_env.training.report import on_bank  # noqa: E402
 from irs_marl_env.training.settings import overrides, parse  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")

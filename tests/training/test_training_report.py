@@ -13,15 +13,15 @@ for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
 from tiny_training import tiny_args  # noqa: E402
 
 from irs_marl_env.policies import POLICIES  # noqa: E402
-from irs_marl_env.training import report  # noqa: E402
+from irs_marl_env.training import bank, checkpoint, report  # noqa: E402
 from irs_marl_env.training.settings import scenario_of  # noqa: E402
 
 
 def test_the_bank_is_spread_over_an_episode():
     scenario = scenario_of(tiny_args())
-    result = report.on_bank("random", tiny_args(eval_slots=4, eval_episodes=3, eval_seed=9), scenario)
+    result = bank.on_bank("random", tiny_args(eval_slots=4, eval_episodes=3, eval_seed=9), scenario)
     assert (len(result.rates), result.rates.shape[1], result.every, result.seed) == (3, 4, 25, 9)
-    short = report.on_bank("random", tiny_args(eval_slots=40), scenario.replace(horizon=30))
+    short = bank.on_bank("random", tiny_args(eval_slots=40), scenario.replace(horizon=30))
     assert (short.rates.shape[1], short.every) == (30, 1)
 
 
@@ -74,10 +74,10 @@ def test_the_score_is_the_mean_of_the_last_three_evaluations():
 
 
 def test_versions_say_what_decides_the_numbers(monkeypatch):
-    found = report.provenance()
+    found = checkpoint.provenance()
     assert found["torch"] == torch.__version__
     assert found["numpy"] == np.__version__
     assert (found["numba"] is not None) == (importlib.util.find_spec("numba") is not None)
     assert found.keys() == {"commit", "python", "irs-marl-env", "torch", "numpy", "gymnasium", "pettingzoo", "numba"}
     monkeypatch.setenv("PATH", "")  # no git
-    assert report.provenance()["commit"] is None
+    assert checkpoint.provenance()["commit"] is None
