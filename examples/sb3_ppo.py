@@ -40,6 +40,8 @@ class Args:
     """an id of irs_marl_env.scenario_ids(), or a JSON file of a scenario"""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """a scenario field, FIELD=VALUE; may be repeated"""
+    trusted: bool = False
+    """import the modules of parts that --scenario or --set gives as module:name"""
     association_delay: int | None = None
     """1: the bids of a slot decide the owners of the next; give --gamma 0.9 with it. None: as the scenario has it"""
     seed: int = 1
@@ -128,7 +130,7 @@ def scenario_of(args: Args) -> Scenario:
     fields: dict[str, Any] = {"action": "structured", "observation": "large_scale", "reward": "team"}
     if args.association_delay is not None:
         fields["association_delay"] = args.association_delay
-    return scenario_named(args.scenario, **{**fields, **parse_assignments(args.set)})
+    return scenario_named(args.scenario, args.trusted, **{**fields, **parse_assignments(args.set)})
 
 
 def train(args: Args) -> dict[str, Result]:

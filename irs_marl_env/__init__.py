@@ -86,7 +86,7 @@ def make_vec_env(
     )
 
 
-def load_policy(path: str | PathLike[str], **fields: Any) -> TrainedPolicy:
+def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any) -> TrainedPolicy:
     """A trained policy from a file, for :func:`evaluate` and for one's own loop.
 
     ``policy(observations)`` gives actions ``(E, M, D_a)`` for observations ``(E, M, D_o)`` of ``policy.scenario``, and
@@ -97,6 +97,7 @@ def load_policy(path: str | PathLike[str], **fields: Any) -> TrainedPolicy:
 
     Args:
         path: a policy file or a checkpoint that ``examples/maddpg.py`` wrote.
+        trusted: import the modules of parts of one's own (mobility, reward ...) that the training had.
         **fields: scenario fields in which ``policy.scenario`` shall differ from the scenario of the training; the
             number of users, IRSs or base stations too where the networks allow.
 
@@ -109,7 +110,7 @@ def load_policy(path: str | PathLike[str], **fields: Any) -> TrainedPolicy:
         from irs_marl_env.training import policy
     except ModuleNotFoundError as error:
         raise ImportError(f"load_policy needs {error.name}: pip install 'irs-marl-env[train]'") from error
-    return policy.load_policy(path, **fields)
+    return policy.load_policy(path, trusted, **fields)
 
 
 register_presets()

@@ -41,6 +41,11 @@ def backend(name: str, device: Any) -> tuple[Any, Any]:
     return xp, torch.device("cpu" if device is None else device)
 
 
+def is_numpy(xp: Any) -> bool:
+    """Whether an array namespace is numpy's."""
+    return xp is np
+
+
 def namespace(x: Array) -> Any:
     """Array namespace of ``x``: numpy itself (2.x follows the standard), or array-api-compat's for the others."""
     return np if type(x) is np.ndarray else array_namespace(x)

@@ -202,14 +202,18 @@ def reference_to(value: Any, portable: bool = True) -> str:
             nobody could find the value again.
     """
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    if not isinstance(name, str):  # neither a function nor a class: some name that a module has for it
-        places = ((m, n) for m, loaded in list(sys.modules.items()) for n, x in _names(loaded) if x is value)
-        module, name = next(places, (None, None))
+    if not isinstance(name, str):  # neither a function nor a class: a name that some module has for it
+        found = [(m, n) for m, loaded in list(sys.modules.items()) for n, x in _names(loaded) if x is value]
+        # the script that runs may have imported it, so its own names come last
+        module, name = min(found, key=lambda place: place[0] in ("__main__", "__mp_main__"), default=(None, None))
     if module is not None and name is not None and _finds(f"{module}:{name}", value):
         if module != "__main__" or not portable:
             return f"{module}:{name}"
         raise ValueError(f"{name!r} stands in the script that runs: move it to a module that can be imported elsewhere")
-    raise ValueError(f"{value!r} has no name by which it could be found again: define it at the top level of a module")
+    raise ValueError(
+        f"{value!r} has no name by which it could be found again: define it at the top level of a module (an object "
+        "made there needs a name, too; a class has one)"
+    )
 
 
 def _names(module: Any) -> list[tuple[str, Any]]:

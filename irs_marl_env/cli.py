@@ -63,10 +63,11 @@ def _scenario_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="FIELD=VALUE", help="override a field; repeat"
     )
+    parser.add_argument("--trusted", action="store_true", help="import the modules of parts given as MODULE:NAME")
 
 
 def _scenario(args: argparse.Namespace) -> Scenario:
-    return scenario_named(args.scenario, **parse_assignments(args.overrides))
+    return scenario_named(args.scenario, args.trusted, **parse_assignments(args.overrides))
 
 
 def _check_out(path: Path) -> None:
@@ -77,14 +78,23 @@ def _check_out(path: Path) -> None:
 
 
 def _policy(name: str) -> Any:
-    """A policy's name, or the object behind ``module:attribute``."""
+    """A policy's name, trained agents in a file, or the object behind ``module:attribute``, of a class an object."""
+    if name.endswith(".safetensors"):
+        from irs_marl_env.training.policy import load_policy
+
+        return load_policy(name)
     module, colon, attribute = name.partition(":")
     if not colon:
         return name
     found = getattr(importlib.import_module(module), attribute, None)
     if not callable(found) and not hasattr(found, "bind"):
         raise ValueError(f"--policy {name}: module {module!r} has no policy {attribute!r}")
-    return found
+    if not isinstance(found, type):
+        return found
+    try:
+        return found()
+    except TypeError as error:
+        raise ValueError(f"--policy {name}: the class cannot be made without arguments ({error})") from None
 
 
 # --- evaluate, results -----------------------------------------------------------------------------------------
@@ -93,7 +103,10 @@ def _policy(name: str) -> Any:
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     known = ", ".join((*POLICIES, BOUND))
     parser.add_argument(
-        "--policy", action="append", required=True, help=f"repeat; one of {known}, or MODULE:CALLABLE of your own"
+        "--policy",
+        action="append",
+        required=True,
+        help=f"repeat; one of {known}, MODULE:NAME of your own (a function, a class or an object), or a policy file",
     )
     _scenario_arguments(parser)
     parser.add_argument("--episodes", type=int, default=20, help="number of episodes (%(default)s)")
@@ -205,6 +218,7 @@ def _scenarios_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="FIELD=VALUE", help="override a field; repeat"
     )
+    parser.add_argument("--trusted", action="store_true", help="import the modules of parts given as MODULE:NAME")
 
 
 def _scenarios(args: argparse.Namespace) -> None:

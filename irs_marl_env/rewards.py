@@ -59,7 +59,10 @@ def _checked(reward: Reward, outcome: Any, state: Any) -> Array:
     if tuple(getattr(paid, "shape", ())) != expected:
         found = getattr(paid, "shape", type(paid).__name__)
         raise ValueError(f"the reward {reward!r} returned {found}: must be an array of shape {expected}, (E, M)")
-    return namespace(paid).astype(paid, outcome.sum_rate.dtype)
+    xp = namespace(paid)
+    if not xp.all(xp.isfinite(paid)):
+        raise ValueError(f"the reward {reward!r} returned numbers that are not finite: {paid}")
+    return xp.astype(paid, outcome.sum_rate.dtype)
 
 
 def _less_bids(reward: Reward, bid_cost: float, outcome: Any, state: Any) -> Array:

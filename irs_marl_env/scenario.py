@@ -296,13 +296,17 @@ class Scenario:
             plain[field.name] = value
         return plain
 
-    def to_json(self, indent: int | None = None) -> str:
+    def to_json(self, indent: int | None = None, portable: bool = True) -> str:
         """JSON object of all fields, keys sorted; :meth:`from_json` restores an equal scenario.
+
+        Args:
+            indent: spaces of each level; ``None`` writes one line.
+            portable: refuse objects that stand in the script that runs, which another program would not find.
 
         Raises:
             ScenarioError: an object that could not be found again by a name in a module.
         """
-        return json.dumps(self.to_dict(), sort_keys=True, indent=indent, allow_nan=False)
+        return json.dumps(self._plain(portable), sort_keys=True, indent=indent, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, trusted: bool = False) -> Scenario:
@@ -323,7 +327,7 @@ class Scenario:
         if not isinstance(values, dict):
             raise ScenarioError(f"a scenario in JSON is an object, not {type(values).__name__}")
         _check_names(values)
-        return cls(**{name: _from_plain(name, value, trusted) for name, value in values.items()})
+        return cls(**from_plain(values, trusted))
 
     @property
     def digest(self) -> str:
@@ -332,25 +336,34 @@ class Scenario:
         Raises:
             ScenarioError: an object without a name in a module, of which two could not be told apart.
         """
-        text = json.dumps(self._plain(portable=False), sort_keys=True, allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(self.to_json(portable=False).encode()).hexdigest()[:16]
 
 
-def _from_plain(name: str, value: Any, trusted: bool) -> Any:
-    """A field's value from JSON: an object of one's own from its ``"module:name"``, all else as it is."""
-    check = Scenario.__dataclass_fields__[name].metadata["check"]
-    is_reference = isinstance(check, checks.Strategy) and check.methods and isinstance(value, str) and ":" in value
-    if not is_reference:
-        return value
-    if not trusted:
-        raise ScenarioError(
-            f"{name}={value!r} would import a module, which runs its code: Scenario.from_json(text, trusted=True) does "
-            "so if you trust the file"
-        )
-    try:
-        return checks.look_up(value)
-    except ValueError as error:
-        raise ScenarioError(f"{name}: {error}") from None
+def from_plain(values: dict[str, Any], trusted: bool = False) -> dict[str, Any]:
+    """Scenario fields with the objects of one's own that ``"module:name"`` stands for; all else as it is.
+
+    Args:
+        values: fields by name, as in JSON.
+        trusted: import the modules.
+
+    Raises:
+        ScenarioError: a reference without trust, or to nothing.
+    """
+    fields = dict(values)
+    for name, value in values.items():
+        check = getattr(Scenario.__dataclass_fields__.get(name), "metadata", {}).get("check")
+        if not (isinstance(check, checks.Strategy) and check.methods and isinstance(value, str) and ":" in value):
+            continue
+        if not trusted:
+            raise ScenarioError(
+                f"{name}={value!r} would import a module, which runs its code: say trusted=True (--trusted on the "
+                "command line) if you trust where it comes from"
+            )
+        try:
+            fields[name] = checks.look_up(value)
+        except ValueError as error:
+            raise ScenarioError(f"{name}: {error}") from None
+    return fields
 
 
 def _check_names(values: dict[str, Any]) -> None:

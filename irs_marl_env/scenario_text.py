@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from irs_marl_env.scenario import Scenario, get_scenario
+from irs_marl_env.scenario import Scenario, from_plain, get_scenario
 
 _PYTHON_CONSTANTS = {"None": None, "True": True, "False": False}  # as well as JSON's null, true, false
 
@@ -20,23 +20,25 @@ def names_a_file(text: str) -> bool:
     return Path(text).suffix == ".json"
 
 
-def scenario_named(text: str, **overrides: Any) -> Scenario:
+def scenario_named(text: str, trusted: bool = False, **overrides: Any) -> Scenario:
     """The scenario that a text names.
 
     Args:
         text: an id of :func:`irs_marl_env.scenario_ids`, or the path of a JSON file (its name ends in ``.json``) as
             ``Scenario.to_json`` and ``python -m irs_marl_env scenarios --scenario ID`` write it.
+        trusted: import the modules of parts that the file or an override names as ``"module:name"``.
         **overrides: scenario fields.
 
     Raises:
         ValueError: there is no such id, the file holds no scenario, or a field is unknown or impossible.
         OSError: the file cannot be read.
     """
+    overrides = from_plain(overrides, trusted)
     if not names_a_file(text):
         return get_scenario(text, **overrides)
     content = Path(text).read_text()
     try:
-        scenario = Scenario.from_json(content)
+        scenario = Scenario.from_json(content, trusted)
     except ValueError as error:
         raise ValueError(f"{text}: {error}") from None
     return scenario.replace(**overrides)

@@ -169,6 +169,8 @@ class Streams:
         return arrays.constant(values, None, self.xp, self._device)
 
     def _take(self, cause: str, shape: tuple[int, ...], kind: str) -> Array:
+        if cause not in self.keys:
+            raise ValueError(f"no random stream {cause!r}: must be one of {', '.join(map(repr, CAUSES))}")
         keys, index, count = self.keys[cause], self.index[cause], math.prod(shape)
         values: Array
         if self.on_device:

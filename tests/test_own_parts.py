@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import subprocess
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -263,3 +266,72 @@ def test_the_cost_of_bids_holds_for_any_reward() -> None:
         env.reset(seed=0)
         rewards.append(env.step(action)[1]["bs_0"])
     assert rewards[0] == pytest.approx(rewards[1] - 0.5 * 2)
+
+
+class Parade(East):
+    """The same walk as a class that needs nothing to be made."""
+
+    def __init__(self) -> None:
+        super().__init__(3.0)
+
+
+def test_a_class_makes_its_mobility_model_and_has_a_name() -> None:
+    scenario = Scenario(**SMALL, mobility=Parade)
+    a, b = make_env(scenario), make_env(Scenario(**SMALL, mobility=EAST))
+    for env in (a, b):
+        env.reset(seed=0)
+        env.step({agent: np.zeros(env.action_codec.size, np.float32) for agent in env.agents})
+    np.testing.assert_array_equal(a.view().position, b.view().position)
+    assert Scenario.from_json(scenario.to_json(), trusted=True) == scenario
+    with pytest.raises(ScenarioError, match="an object made there needs a name, too"):
+        Scenario(**SMALL, mobility=Parade()).to_json()
+
+
+def test_a_script_may_import_its_parts_by_name(tmp_path: Path) -> None:
+    """Then the object has a name in the script, too; its module's is the one that is written."""
+    (tmp_path / "parts.py").write_text("from test_own_parts import East\nWALK = East(2.0)\n")
+    script = (
+        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(Path(__file__).parent)!r}]\n"
+        "from parts import WALK\nfrom irs_marl_env import Scenario\n"
+        "text = Scenario(mobility=WALK).to_json()\n"
+        "assert Scenario.from_json(text, trusted=True).mobility is WALK\nprint('parts:WALK' in text)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+class Astray(East):
+    """Users leave the area, or are nowhere."""
+
+    def __init__(self, position: Any) -> None:
+        self.position = position
+
+    def advance(self, constants: Any, motion: dict[str, Any], streams: Any) -> Any:
+        return {"position": np.broadcast_to(self.position, np.shape(motion["position"]))} if self.position else {}
+
+
+WRONG: list[tuple[str, Any, str]] = [
+    ("mobility", Astray([90.0, 10.0]), r"outside the area: must be inside \[0, 80\] x \[0, 80\] m"),
+    ("mobility", Astray([math.nan, 10.0]), "outside the area"),
+    ("mobility", Astray(None), r"positions of shape None: must be a dict, 'position' \(1, 4, 2\)"),
+    ("contention", lambda bids, tie: bids.argmax(-2) + 7, r"owners that are none: must be in \[-1, 1\]"),
+    ("contention", lambda bids, tie: bids.max(-2), r"must be integers of shape \(1, 3\)"),
+    ("contention", lambda bids, tie: bids.argmax(-1), r"of int64: must be integers of shape \(1, 3\)"),
+    ("reward", lambda outcome, state: outcome.sum_rate * math.nan, "not finite"),
+]
+
+
+@pytest.mark.parametrize(("field", "part", "message"), WRONG, ids=[f"{x[0]}-{i}" for i, x in enumerate(WRONG)])
+def test_what_a_part_returns_is_checked(field: str, part: Any, message: str) -> None:
+    env = make_env(Scenario(**{**SMALL, "num_irs": 3}, **{field: part}))  # L differs from M
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        env.step({agent: np.full(env.action_codec.size, 0.1, np.float32) for agent in env.agents})
+
+
+@pytest.mark.parametrize("fast", [False, None])
+def test_a_stream_that_is_none_is_named(fast: bool | None) -> None:
+    vec = make_vec_env(Scenario(**SMALL), 1, fast=fast)
+    vec.reset(seed=0)
+    with pytest.raises(ValueError, match=r"no random stream 'mine': must be one of 'layout', 'mobility'"):
+        vec._streams.uniform("mine", 2)

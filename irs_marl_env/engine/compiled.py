@@ -17,14 +17,14 @@ from irs_marl_env.engine import kernels, observe, slot
 from irs_marl_env.engine.buffers import SMALL, Pool
 from irs_marl_env.engine.plain import observer as plain_observer
 from irs_marl_env.engine.state import State
-from irs_marl_env.physics import channel
+from irs_marl_env.physics import channel, mobility
 from irs_marl_env.physics.channel import Gains
 from irs_marl_env.physics.mobility import MOBILITY, Mobility, MobilityConstants, Motion
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.spaces.layout import CSI_LIMIT
 from irs_marl_env.spaces.observations import CsiObservationCodec
 
-__all__ = ["ChannelModel", "Slot", "Streams", "mobility", "observer"]
+__all__ = ["ChannelModel", "Slot", "Streams", "mobility_model", "observer"]
 
 Array = Any
 LARGE_SYSTEM = 64  # users and antennas from which BLAS solves a single cell quicker (docs/performance.md)
@@ -204,12 +204,12 @@ def _waypoint_advance(constants: MobilityConstants, motion: Motion, streams: str
 _ADVANCE = {"group": _group_advance, "random_waypoint": _waypoint_advance}
 
 
-def mobility(scenario: Scenario) -> Any:
+def mobility_model(scenario: Scenario) -> Mobility:
     """The mobility model of a scenario; the kernel walks by random waypoint."""
     name = scenario.mobility
     if isinstance(name, str) and name in _ADVANCE:
         return Mobility(MOBILITY[name].start, _ADVANCE[name])
-    return scenario.strategy("mobility")
+    return mobility.mobility_model(scenario)
 
 
 # --- random numbers -------------------------------------------------------------------------------------------------
@@ -245,6 +245,8 @@ class Streams(streams.Streams):
         return out.view(np.complex64).reshape(*amplitude.shape, *shape)
 
     def _take(self, cause: str, shape: tuple[int, ...], kind: str) -> Array:
+        if cause not in self.keys:
+            return super()._take(cause, shape, kind)  # which says what there is
         bits = np.empty((self.num_envs, math.prod(shape)), np.uint64)
         kernels.random_bits(self.keys[cause], self.index[cause], bits)
         return philox.CONVERT[kind](bits).reshape(self.num_envs, *shape)

@@ -58,7 +58,7 @@ class Core:
         self.slot = parts.Slot(scenario)
         self.observer = parts.observer(scenario, xp, device, read_only)
         self.model = parts.ChannelModel(scenario, xp, device)
-        self.mobility = parts.mobility(scenario)
+        self.mobility = parts.mobility_model(scenario)
         self.reward = rewards.reward_function(scenario)
         self.action_codec, self.observation_codec = self.slot.action_codec, self.observer.codec
         self.state_encoder = self.observer.state_encoder
@@ -219,8 +219,8 @@ def _compiled() -> Any:
 
 def _use_kernels(xp: Any, fast: bool | None) -> bool:
     installed = importlib.util.find_spec("numba") is not None
-    if fast and xp is not np:
+    if fast and not arrays.is_numpy(xp):
         raise ValueError("fast=True: the compiled kernels work on numpy arrays alone; must be None or False here")
     if fast and not installed:
         raise ImportError("fast=True needs numba: pip install 'irs-marl-env[fast]'")
-    return xp is np and installed and fast is not False
+    return arrays.is_numpy(xp) and installed and fast is not False

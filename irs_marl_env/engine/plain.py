@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
+from irs_marl_env.arrays import is_numpy
 from irs_marl_env.engine import observe
 from irs_marl_env.engine.buffers import SMALL, Pool
 from irs_marl_env.engine.slot import Slot
 from irs_marl_env.physics.channel import ChannelModel
+from irs_marl_env.physics.mobility import mobility_model
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.streams import Streams
 
-__all__ = ["ChannelModel", "Slot", "Streams", "mobility", "observer"]
+__all__ = ["ChannelModel", "Slot", "Streams", "mobility_model", "observer"]
 
 Array = Any
 
@@ -34,10 +34,5 @@ class _ReusingObserver(observe.Observer):
 
 def observer(scenario: Scenario, xp: Any, device: Any, read_only: bool) -> observe.Observer:
     """The observer of an array namespace."""
-    kind = _ReusingObserver if xp is np else observe.Observer
+    kind = _ReusingObserver if is_numpy(xp) else observe.Observer
     return kind(scenario, xp, device, read_only)
-
-
-def mobility(scenario: Scenario) -> Any:
-    """The mobility model of a scenario."""
-    return scenario.strategy("mobility")

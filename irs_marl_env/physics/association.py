@@ -60,8 +60,9 @@ def assign(bids: Array, contention: str | Contention, tie_break: TieBreak) -> Ar
     Args:
         bids: ``(..., M, L)`` real.
         contention: a name in :data:`CONTENTION`, or a rule of one's own with the same signature.
-        tie_break: called with ``(...)`` bool, where an auction is tied (numpy: only if one is; elsewhere always, since
-            looking would wait for the device); returns ``(..., M, L)`` non-negative keys, the largest of which decides.
+        tie_break: a function that draws keys for ties: called with ``(...)`` bool, where an auction is tied (numpy:
+            only if one is; elsewhere always, since looking would wait for the device), it returns ``(..., M, L)``
+            non-negative keys, the largest of which decides.
 
     Returns:
         ``(..., L)`` integer owner, -1 for none.
@@ -71,8 +72,17 @@ def assign(bids: Array, contention: str | Contention, tie_break: TieBreak) -> Ar
         >>> assign(np.array([[0.2, -0.1], [0.5, -0.3]]), "auction", np.zeros_like).tolist()
         [1, 0]
     """
-    decide = CONTENTION[contention] if isinstance(contention, str) else contention
-    return decide(bids, tie_break)
+    if isinstance(contention, str):
+        return CONTENTION[contention](bids, tie_break)
+    owner = contention(bids, tie_break)
+    xp, (*lead, num_bs, num_irs) = namespace(bids), bids.shape
+    found = getattr(owner, "shape", type(owner).__name__)
+    if found != (*lead, num_irs) or not xp.isdtype(owner.dtype, "signed integer"):
+        found = f"{found} of {getattr(owner, 'dtype', 'no type')}"
+        raise ValueError(f"contention {contention!r} returned {found}: must be integers of shape {(*lead, num_irs)}")
+    if not xp.all((owner >= IDLE) & (owner < num_bs)):
+        raise ValueError(f"contention {contention!r} returned owners that are none: must be in [-1, {num_bs - 1}]")
+    return xp.astype(owner, xp.int64)
 
 
 # --- who owns, who is served --------------------------------------------------------------------------------------

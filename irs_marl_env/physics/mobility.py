@@ -8,7 +8,8 @@ an object with two methods, of which :data:`MOBILITY` has the built-in ones by n
 
 A motion is a dict of arrays with the environment as leading axis; ``"position" (E, K, 2)`` is one of them. Draw from
 the streams ``"mobility"`` (uniform numbers) and ``"velocity"`` (normal ones), as many in every slot whatever happens,
-and keep the users inside the area.
+and keep the users inside the area: ``streams.uniform("mobility", K, 2)`` is ``(E, K, 2)`` in [0, 1), and
+``streams.complex_normal("velocity", K)`` is ``(E, K)`` with two normal numbers of variance 1/2 in each entry.
 """
 
 from __future__ import annotations
@@ -209,6 +210,38 @@ MOBILITY: dict[str, Mobility] = {
     "static": Mobility(_static_start, _static_advance),
     "trace": Mobility(_trace_start, _trace_advance),
 }
+
+
+def mobility_model(scenario: Scenario) -> Mobility:
+    """The mobility model of a scenario; what one of one's own (an object, or a class that makes it) returns is checked.
+
+    Raises:
+        ValueError: (later) a motion without users, or with users that are not inside the area.
+    """
+    chosen = scenario.strategy("mobility")
+    if isinstance(scenario.mobility, str):
+        return chosen
+    model = chosen() if isinstance(chosen, type) else chosen
+
+    def start(constants: MobilityConstants, streams: Streams, position: Array | None) -> Motion:
+        return _checked(model, model.start(constants, streams, position), constants, streams.num_envs)
+
+    def advance(constants: MobilityConstants, motion: Motion, streams: Streams) -> Motion:
+        return _checked(model, model.advance(constants, motion, streams), constants, streams.num_envs)
+
+    return Mobility(start, advance)
+
+
+def _checked(model: Any, motion: Motion, constants: MobilityConstants, num_envs: int) -> Motion:
+    """The motion that somebody else's model made, if it is one."""
+    position = motion.get("position") if isinstance(motion, dict) else None
+    shape, found = (num_envs, constants.scenario.num_users, 2), getattr(position, "shape", None)
+    if position is None or found is None or tuple(found) != shape:
+        raise ValueError(f"mobility {model!r} returned positions of shape {found}: must be a dict, 'position' {shape}")
+    if not namespace(position).all((position >= 0) & (position <= constants.area)):  # NaN is nowhere
+        sides = " x ".join(f"[0, {side:g}]" for side in constants.scenario.area_m)
+        raise ValueError(f"mobility {model!r} put users outside the area: must be inside {sides} m")
+    return motion
 
 
 def load_trace(scenario: Scenario) -> np.ndarray | None:

@@ -107,6 +107,7 @@ def training_env(args: Args, env: Any = None) -> Any:
     check(args)
     env = MdlbiVectorEnv(scenario_of(args), args.num_envs) if env is None else env
     check(args, env.scenario)
+    _ = env.scenario.digest  # parts that no checkpoint could name are refused now, not after the training
     return env
 
 
@@ -214,7 +215,7 @@ class Run:
             tensors["fixed.held"] = torch.from_numpy(self.fixed.memory.held)
         plain = {
             "args": asdict(self.args),
-            "scenario": json.loads(self.env.scenario.to_json()),
+            "scenario": json.loads(self.env.scenario.to_json(portable=False)),
             "updates": self.learner.updates,
             "replay": [self.replay.size, self.replay.next],
             "generators": {name: plain_state(g) for name, g in self.generators.items()},

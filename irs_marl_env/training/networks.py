@@ -103,8 +103,10 @@ class Sizes:
     def of(cls, env: Any) -> Sizes:
         """Sizes and layouts of an environment, a batched or a single one."""
         s = env.scenario
-        layouts = (env.observation_codec.layout, env.action_codec.layout, env.state_encoder.layout)
-        return cls(s.num_bs, s.num_users, s.num_irs, *layouts)
+        seen = getattr(env.observation_codec, "layout", None)
+        if seen is None:  # an observation of one's own without named blocks
+            seen = Layout({"observation": (env.observation_codec.size,)})
+        return cls(s.num_bs, s.num_users, s.num_irs, seen, env.action_codec.layout, env.state_encoder.layout)
 
     def own_pairs(self, obs: torch.Tensor) -> list[torch.Tensor]:
         """Features ``(A, B, L, K, .)`` of an agent's pairs of IRS and user, from observations ``(A, B, D_o)``."""

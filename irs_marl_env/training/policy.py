@@ -14,8 +14,7 @@ import torch
 
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.rules import RULES, Memory
-from irs_marl_env.scenario import Scenario
-from irs_marl_env.scenario_text import names_a_file
+from irs_marl_env.scenario import Scenario, from_plain
 from irs_marl_env.training.checkpoint import provenance, read_tensors, under, write_tensors
 from irs_marl_env.training.networks import Actor, Sizes
 from irs_marl_env.training.settings import Args, restored_args, scenario_of
@@ -137,15 +136,16 @@ class TrainedPolicy:
 def save_policy(policy: TrainedPolicy, path: Path) -> None:
     """Write the actors alone, with what is needed to rebuild them."""
     tensors = {f"nets.actor.{name}": value for name, value in policy.actor.state_dict().items()}
-    scenario = json.loads(policy.scenario.to_json())
+    scenario = json.loads(policy.scenario.to_json(portable=False))
     write_tensors(path, tensors, {"args": asdict(policy.args), "scenario": scenario, "versions": provenance()})
 
 
-def load_policy(path: str | PathLike[str], **fields: Any) -> TrainedPolicy:
+def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any) -> TrainedPolicy:
     """The trained actors in a policy file or a checkpoint.
 
     Args:
         path: the file.
+        trusted: import the modules of parts of one's own that the scenario of the training had.
         **fields: scenario fields in which :attr:`TrainedPolicy.scenario` shall differ from the scenario of the
             training, where the networks fit.
 
@@ -159,10 +159,9 @@ def load_policy(path: str | PathLike[str], **fields: Any) -> TrainedPolicy:
     if "args" not in plain or not weights:
         raise ValueError(f"{path}: not a checkpoint or policy of this trainer (no actor in it)")
     args = restored_args(plain["args"], path)
-    if names_a_file(args.scenario) and "scenario" in plain:  # that file may be gone, or another one
-        scenario = Scenario.from_json(json.dumps(plain["scenario"])).replace(**fields)
-    else:
-        scenario = scenario_of(args).replace(**fields)
+    stored = plain.get("scenario")  # missing in files of earlier versions
+    scenario = scenario_of(args) if stored is None else Scenario.from_json(json.dumps(stored), trusted)
+    scenario = scenario.replace(**from_plain(fields, trusted))
     sizes = Sizes.of(MdlbiVectorEnv(scenario, 1))
     return TrainedPolicy(_actor(sizes, args, weights, path), args, scenario, f"{args.algo}-s{args.seed}")
 

@@ -100,7 +100,7 @@ def report(run: Run, folder: Path) -> dict[str, Any]:
     others = baselines(args, scenario) if args.baselines else {}
     result: dict[str, Any] = {
         "config": asdict(args),
-        "scenario": json.loads(scenario.to_json()),
+        "scenario": json.loads(scenario.to_json(portable=False)),
         "gamma": run.learner.gamma,
         "seeds": {
             "training": args.seed,

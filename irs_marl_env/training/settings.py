@@ -34,6 +34,8 @@ class Args:
     """an id of irs_marl_env.scenario_ids(), or a JSON file; the preset sets its action, observation and reward"""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """a scenario field, FIELD=VALUE, which overrides the preset; may be repeated"""
+    trusted: bool = False
+    """import the modules of parts that --scenario or --set gives as module:name"""
     seed: int = 1
     """of networks, exploration, replay and training environments"""
     updates: int = 4000
@@ -165,7 +167,7 @@ def scenario_of(args: Args) -> Scenario:
     Raises:
         ValueError: the scenario or a field is unknown, or a value impossible.
     """
-    return scenario_named(args.scenario, **overrides(args))
+    return scenario_named(args.scenario, args.trusted, **overrides(args))
 
 
 def discount(args: Args, association_delay: int) -> float:

@@ -50,7 +50,7 @@ def test_users_walk_as_without_kernels(mobility: str) -> None:
     """Fast users, so that they arrive often; whole episodes, so that an error would grow."""
     s = Scenario(mobility=mobility, speed_mps=20.0, num_users=9)
     constants, arrived = mobility_constants(s, np), 0
-    models = [parts.mobility(s) for parts in (plain, compiled)]
+    models = [parts.mobility_model(s) for parts in (plain, compiled)]
     assert models[0].advance is not models[1].advance
     streams = [parts.Streams.from_seed(1, 3, np) for parts in (plain, compiled)]
     motions = [model.start(constants, stream, None) for model, stream in zip(models, streams, strict=True)]
