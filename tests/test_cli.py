@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from irs_marl_env import Scenario, evaluate
@@ -135,3 +136,41 @@ def test_as_a_module():
     bad = subprocess.run([sys.executable, "-m", "irs_marl_env", "results", "nope"], capture_output=True, text=True)
     assert bad.returncode == 2
     assert "Traceback" not in bad.stderr
+
+
+def test_policies_and_parts_of_ones_own(capsys):
+    own = ("--set", "action=structured", "--set", "reward=test_own_parts:worst_user")
+    policies = ("--policy", "examples.own_policy:NearestUsers", "--policy", "test_cli:zeros")
+    assert main(["evaluate", *policies, *SMALL, *own, "--trusted"]) == 0
+    printed = capsys.readouterr().out
+    assert "examples.own_policy:NearestUsers" in printed
+    assert "test_cli:zeros" in printed
+    assert "--trusted on the command line" in refused(capsys, "evaluate", *policies, *SMALL, *own)
+    assert "cannot be made without arguments" in refused(capsys, "evaluate", "--policy", "test_cli:Needy", *SMALL)
+
+
+def test_trained_agents_in_a_file_are_a_policy(capsys):
+    pytest.importorskip("safetensors", reason="needs the extra 'train'")
+    path = "examples/checkpoints/mdlbi-blocked-small-v0.safetensors"
+    arguments = ["--policy", path, "--policy", "structured-random", "--scenario", "mdlbi-blocked-small-v0"]
+    bank = ["--episodes", "20", "--slots", "3", "--every", "20"]
+    assert main(["evaluate", *arguments, "--set", "action=structured", *bank]) == 0
+    rows = {line.split()[0]: float(line.split()[1]) for line in capsys.readouterr().out.splitlines()[2:4]}
+    assert rows[path] > rows["structured-random"]
+    missing = refused(capsys, "evaluate", "--policy", "nothing.safetensors", *SMALL)
+    assert "nothing.safetensors" in missing
+
+
+def zeros(observations):
+    """A policy that does nothing, for structured actions of ``mdlbi-small-v0``."""
+    return np.zeros((*observations.shape[:2], 2 + 8 + 4 + 1), np.float32)
+
+
+class Needy:
+    """A policy that cannot be made without an argument."""
+
+    def __init__(self, something):
+        self.something = something
+
+    def bind(self, env, seed):
+        """Never called."""

@@ -11,12 +11,13 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
     pytest.importorskip(needed, reason="needs the extra 'train'")
 from safetensors.torch import save_file  # noqa: E402
-from tiny_training import tiny_run  # noqa: E402
+from tiny_training import tiny_args, tiny_run  # noqa: E402
 
-from examples.maddpg import advance  # noqa: E402
+from examples.maddpg import advance, prepare  # noqa: E402
 from irs_marl_env import evaluate, get_scenario, load_policy, make_env, make_vec_env  # noqa: E402
 from irs_marl_env.training.checkpoint import read_tensors, write_tensors  # noqa: E402
 from irs_marl_env.training.policy import FixedAssociation, save_policy  # noqa: E402
+from irs_marl_env.training.settings import scenario_of  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -158,3 +159,51 @@ def test_without_the_extra_the_error_names_it():
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "load_policy needs torch: pip install 'irs-marl-env[train]'"
+
+
+# --- parts of one's own ------------------------------------------------------------------------------------------
+
+
+def test_a_policy_remembers_the_scenario_it_was_trained_in(tmp_path):
+    """Also where the environment was handed over and the settings name another one; parts need trust."""
+    from test_own_parts import EAST, worst_user
+
+    scenario = get_scenario(
+        "mdlbi-small-v0", action="structured", observation="large_scale", mobility=EAST, reward=worst_user, horizon=9
+    )
+    args = tiny_args(critic_warmup=0, actor_init=1.0)
+    run = prepare(args, make_vec_env(scenario, args.num_envs))
+    advance(run)
+    save_policy(run.policy(), tmp_path / "p.safetensors")
+    with pytest.raises(ValueError, match=r"mobility='test_own_parts:EAST' would import a module.*trusted"):
+        load_policy(tmp_path / "p.safetensors")
+    policy = load_policy(tmp_path / "p.safetensors", trusted=True)
+    assert policy.scenario == scenario
+    assert load_policy(tmp_path / "p.safetensors", True, num_irs=3).scenario == scenario.replace(num_irs=3)
+
+
+def test_a_part_that_no_file_could_name_is_refused_before_the_training():
+    scenario = get_scenario("mdlbi-small-v0", reward=lambda outcome, state: outcome.sum_rate)
+    with pytest.raises(ValueError, match=r"reward: .*define it at the top level of a module"):
+        prepare(tiny_args(net="mlp"), make_vec_env(scenario, 4))
+
+
+def test_an_observation_of_ones_own_without_blocks_trains(tmp_path):
+    from test_own_parts import OwnersAlone
+
+    scenario = get_scenario("mdlbi-small-v0", action="structured", observation=OwnersAlone)
+    args = tiny_args(critic_warmup=0, net="mlp")
+    run = prepare(args, make_vec_env(scenario, args.num_envs))
+    advance(run)
+    save_policy(run.policy(), tmp_path / "p.safetensors")
+    policy = load_policy(tmp_path / "p.safetensors", trusted=True)
+    assert np.array_equal(policy(run.obs), run.learner.act(run.obs))
+
+
+def test_settings_take_parts_with_trust():
+    from test_own_parts import worst_user
+
+    flags = {"set": ("reward=test_own_parts:worst_user",)}
+    assert scenario_of(tiny_args(trusted=True, **flags)).reward is worst_user
+    with pytest.raises(ValueError, match=r"--trusted on the command line"):
+        scenario_of(tiny_args(**flags))
