@@ -72,10 +72,10 @@ def is_long(words: list[str]) -> bool:
 
 
 def target(words: list[str]) -> str:
-    """The script of a command, or its module of experiments/; nothing for another module."""
+    """The script of a command, or its module of experiments/ or examples/; nothing for another module."""
     if words[1] != "-m":
         return words[1]
-    return words[2] if words[2].startswith("experiments.") else ""
+    return words[2] if words[2].startswith(("experiments.", "examples.")) else ""
 
 
 def commands() -> list[tuple[str, list[str]]]:

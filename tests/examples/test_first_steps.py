@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import runpy
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from examples import own_policy
+from examples import own_parts, own_policy
 from irs_marl_env import evaluate, make_vec_env
 
 
@@ -46,3 +47,20 @@ def test_own_policy_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None
     rates = [float(line.split()[1]) for line in lines]
     assert [line.split()[0] for line in lines][:3] == ["structured-fixed", "nearest-users", "best-user-gain"]
     assert rates[-1] == max(rates)
+
+
+def test_own_parts_are_those_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "own-parts.md").read_text()
+    shown = re.search(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    assert shown is not None
+    source = inspect.getsource(own_parts)
+    for part in (own_parts.WalkEast, own_parts.worst_user, own_parts.modest, own_parts.OwnGains):
+        assert inspect.getsource(part) in source
+        assert inspect.getsource(part) in shown[1]
+    own_parts.main()
+    assert float(capsys.readouterr().out.splitlines()[-1]) > 0
+
+
+def test_the_modest_bid_wins() -> None:
+    bids = np.array([[[0.5, -0.1, 0.0], [0.2, -0.2, 0.9]]])
+    assert own_parts.modest(bids, None).tolist() == [[1, -1, 1]]
