@@ -107,11 +107,6 @@ def index_grid(xp: Any, rows: int, columns: int, device: Any) -> tuple[Array, Ar
     return xp.arange(rows, device=device)[:, None], xp.arange(columns, device=device)
 
 
-def row_index(x: Array) -> Array:
-    """``(E, 1)`` integers that address the rows of ``x (E, ...)`` in integer-array indexing."""
-    return index_grid(namespace(x), x.shape[0], 1, x.device)[0]
-
-
 def same_in_all_rows(x: Array, num_rows: int) -> Array:
     """``x (...)`` as ``(num_rows, ...)`` without copying it; :func:`is_same_in_all_rows` recognises the result."""
     return namespace(x).broadcast_to(x, (num_rows, *x.shape))
@@ -134,6 +129,26 @@ def with_rows(x: Array, rows: np.ndarray, new: Array) -> Array:
         out[rows] = new
         return out
     return x.index_copy(0, namespace(x).asarray(rows, device=x.device), new)
+
+
+def read_only(x: Any) -> Any:
+    """Arrays, and dicts and tuples of arrays, as views that cannot be written into; a tensor as it is."""
+    if isinstance(x, dict):
+        return {name: read_only(value) for name, value in x.items()}
+    if isinstance(x, tuple):
+        return type(x)(*map(read_only, x))
+    if not isinstance(x, np.ndarray):
+        return x
+    view = x.view()
+    view.flags.writeable = False
+    return view
+
+
+def of_ones_own(x: Array) -> Array:
+    """``x`` if it has memory of its own for every row, that may be written into; else a copy that has."""
+    if isinstance(x, np.ndarray):
+        return x.copy() if is_same_in_all_rows(x) or not x.flags.writeable else x
+    return x.clone() if is_same_in_all_rows(x) else x
 
 
 # --- elementwise, each the quickest way that numpy has --------------------------------------------------------------

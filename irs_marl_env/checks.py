@@ -161,8 +161,11 @@ class Strategy(Kind):
         return f"{text}, or {able}"
 
     def accept(self, value: Any) -> Any:
+        built_in = look_up(self.table)
+        if self.methods and not isinstance(value, str):  # a built-in strategy goes by its name
+            value = next((name for name, strategy in built_in.items() if strategy is value), value)
         able = self.methods and all(callable(getattr(value, method, None)) for method in self.methods)
-        if value not in look_up(self.table) if isinstance(value, str) else not able:
+        if value not in built_in if isinstance(value, str) else not able:
             raise ValueError
         return value
 
@@ -203,9 +206,9 @@ def reference_to(value: Any, portable: bool = True) -> str:
     """
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(name, str):  # neither a function nor a class: a name that some module has for it
-        found = [(m, n) for m, loaded in list(sys.modules.items()) for n, x in _names(loaded) if x is value]
-        # the script that runs may have imported it, so its own names come last
-        module, name = min(found, key=lambda place: place[0] in ("__main__", "__mp_main__"), default=(None, None))
+        found = ((m, n) for m, loaded in list(sys.modules.items()) for n, x in _names(loaded) if x is value)
+        # in the script that runs a name may be a loop variable, which stands for another object soon
+        module, name = next((p for p in found if p[0] not in ("__main__", "__mp_main__")), (None, None))
     if module is not None and name is not None and _finds(f"{module}:{name}", value):
         if module != "__main__" or not portable:
             return f"{module}:{name}"
@@ -214,6 +217,25 @@ def reference_to(value: Any, portable: bool = True) -> str:
         f"{value!r} has no name by which it could be found again: define it at the top level of a module (an object "
         "made there needs a name, too; a class has one)"
     )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What stands for an object in a pickle."""
+
+    name: str
+
+    @classmethod
+    def to(cls, value: Any) -> Any:
+        """A reference to an object; a string, and an object without a name, as they are."""
+        try:
+            return value if isinstance(value, str) else cls(reference_to(value, portable=False))
+        except ValueError:
+            return value
+
+    def found(self) -> Any:
+        """The object."""
+        return look_up(self.name)
 
 
 def _names(module: Any) -> list[tuple[str, Any]]:

@@ -143,12 +143,13 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _results_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, help="JSON files written by evaluate")
+    parser.add_argument("--trusted", action="store_true", help="import the modules of parts given as MODULE:NAME")
 
 
 def _results(args: argparse.Namespace) -> None:
     for path in args.files:
         try:
-            results = load(path.read_text())
+            results = load(path.read_text(), args.trusted)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
         print(f"{path}\n{table(results)}")
@@ -159,7 +160,7 @@ def dump(results: Sequence[Result]) -> str:
     return '{"results": [\n' + ",\n".join(result.to_json() for result in results) + "\n]}\n"
 
 
-def load(text: str) -> list[Result]:
+def load(text: str, trusted: bool = False) -> list[Result]:
     """Results from :func:`dump`, in this or any other layout of the same JSON.
 
     Raises:
@@ -168,7 +169,7 @@ def load(text: str) -> list[Result]:
     values = json.loads(text)
     if not isinstance(values, dict) or not isinstance(values.get("results"), list):
         raise ValueError('not a file of results: no list "results"')
-    return [Result.from_dict(one) for one in values["results"]]
+    return [Result.from_dict(one, trusted) for one in values["results"]]
 
 
 def table(results: Sequence[Result]) -> str:

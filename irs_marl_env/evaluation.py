@@ -139,8 +139,10 @@ class Result:
         return f'{json.dumps(values, allow_nan=False)[:-1]}, "rates": [\n{episodes}\n]}}'
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Result:
+    def from_dict(cls, values: dict[str, Any], trusted: bool = False) -> Result:
         """Result from :meth:`to_dict`; the summary is computed anew.
+
+        With ``trusted`` the modules of parts of one's own in its scenario are imported.
 
         Raises:
             ValueError: keys missing, or rates that are not ``(episodes, slots, M)`` numbers.
@@ -151,17 +153,17 @@ class Result:
         rates = np.asarray(values["rates"], dtype=np.float64)
         if rates.ndim != 3:
             raise ValueError(f"rates of shape {rates.shape}: must be (episodes, slots, BSs)")
-        scenario = Scenario.from_json(json.dumps(values["scenario"]))
+        scenario = Scenario.from_json(json.dumps(values["scenario"]), trusted)
         return cls(values["policy"], scenario, values["seed"], rates, values.get("every", 1), values.get("first", 0))
 
     @classmethod
-    def from_json(cls, text: str) -> Result:
+    def from_json(cls, text: str, trusted: bool = False) -> Result:
         """Result from :meth:`to_json`.
 
         Raises:
             ValueError: not JSON, or not a result.
         """
-        return cls.from_dict(json.loads(text))
+        return cls.from_dict(json.loads(text), trusted)
 
 
 def evaluate(

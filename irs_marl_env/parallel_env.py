@@ -138,6 +138,7 @@ class MdlbiParallelEnv(ParallelEnv):
         if self._state is not None:
             core.check_trace_length(self._state)
         self._core = core
+        self.close()  # a picture says how long the episode is
 
     def observation_space(self, agent: str) -> spaces.Box:
         """The agent's observation space."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from irs_marl_env.arrays import namespace
+from irs_marl_env.arrays import namespace, read_only
 from irs_marl_env.scenario import Scenario
 
 Array = Any
@@ -55,7 +55,7 @@ def reward_function(scenario: Scenario) -> Reward:
 
 def _checked(reward: Reward, outcome: Any, state: Any) -> Array:
     """The reward of somebody else's function, which must be one number for each BS of each environment."""
-    paid, expected = reward(outcome, state), tuple(outcome.sum_rate.shape)
+    paid, expected = reward(read_only(outcome), read_only(state)), tuple(outcome.sum_rate.shape)
     if tuple(getattr(paid, "shape", ())) != expected:
         found = getattr(paid, "shape", type(paid).__name__)
         raise ValueError(f"the reward {reward!r} returned {found}: must be an array of shape {expected}, (E, M)")

@@ -193,6 +193,18 @@ class Scenario:
         check: checks.Strategy = self.__dataclass_fields__[name].metadata["check"]
         return check.chosen(getattr(self, name))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Objects of one's own by reference where they have a name, so that the copy has the very same ones."""
+        state = dict(self.__dict__)
+        for name, value in state.items():
+            if isinstance(self.__dataclass_fields__[name].metadata["check"], checks.Strategy):
+                state[name] = checks.Reference.to(value)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value.found() if isinstance(value, checks.Reference) else value)
+
     # --- derived quantities, linear SI ---------------------------------------------------------------------
 
     @property

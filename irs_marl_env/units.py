@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 
 def db_to_linear(value_db: float) -> float:
     """Power ratio of a level in dB, ``10^(x/10)``."""
     return 10.0 ** (value_db / 10.0)
-
-
-def linear_to_db(ratio: float) -> float:
-    """Level in dB of a power ratio, ``10 log10(x)``."""
-    return 10.0 * math.log10(ratio)
 
 
 def dbm_to_watt(level_dbm: float) -> float:

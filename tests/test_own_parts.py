@@ -23,7 +23,7 @@ from irs_marl_env.physics.radio import INTERFERENCE, POWER
 from irs_marl_env.rewards import REWARDS
 from irs_marl_env.scenario import ScenarioError
 from irs_marl_env.spaces.actions import ACTIONS
-from irs_marl_env.spaces.observations import OBSERVATIONS
+from irs_marl_env.spaces.observations import OBSERVATIONS, CsiObservationCodec
 
 HERE = __name__
 SMALL = {"num_users": 4, "num_irs": 2, "num_antennas": 2, "num_elements": 4, "horizon": 4, "group_radius_m": 5.0}
@@ -335,3 +335,179 @@ def test_a_stream_that_is_none_is_named(fast: bool | None) -> None:
     vec.reset(seed=0)
     with pytest.raises(ValueError, match=r"no random stream 'mine': must be one of 'layout', 'mobility'"):
         vec._streams.uniform("mine", 2)
+
+
+# --- what the environment keeps to itself -------------------------------------------------------------------------
+
+
+class Half(CsiObservationCodec):
+    """The CSI observation, halved: a subclass that no kernel may take for its parent."""
+
+    def observe(self, known: Any) -> Any:
+        return 0.5 * super().observe(known)
+
+
+@pytest.mark.parametrize("fast", [False, None], ids=["plain", "as installed"])
+def test_a_subclass_of_a_built_in_part_is_heard(fast: bool | None) -> None:
+    half, whole = (make_vec_env(Scenario(**SMALL, observation=o), 2, fast=fast) for o in (Half, "csi"))
+    np.testing.assert_allclose(half.reset(seed=0)[0], 0.5 * whole.reset(seed=0)[0], rtol=1e-6)
+
+
+def test_a_built_in_part_goes_by_its_name() -> None:
+    assert Scenario(reward=REWARDS["mixed"], team_weight=0.9) == Scenario(reward="mixed", team_weight=0.9)
+    assert Scenario(observation=OBSERVATIONS["csi"], mobility=MOBILITY["static"]).mobility == "static"
+
+
+def spoil(arrays: Any) -> None:
+    for array in arrays:
+        if isinstance(array, np.ndarray):
+            with pytest.raises(ValueError, match="read-only"):
+                array[...] = 0
+
+
+def nosy_reward(outcome: Any, state: Any) -> Any:
+    spoil([*outcome, *state.channels, state.owner, *state.motion.values()])
+    return outcome.sum_rate
+
+
+def nosy_contention(bids: Any, tie_break: Any) -> Any:
+    spoil([bids])
+    return bids.argmax(-2)
+
+
+class Nosy(East):
+    def advance(self, constants: Any, motion: dict[str, Any], streams: Any) -> dict[str, Any]:
+        spoil(motion.values())
+        return motion
+
+
+class NosyObservation(OwnersAlone):
+    def observe(self, known: Any) -> Any:
+        spoil([*known.csi, known.position, known.bids, known.own_user])
+        return super().observe(known)
+
+
+def test_parts_cannot_write_into_what_they_are_shown() -> None:
+    parts = {"reward": nosy_reward, "contention": nosy_contention, "mobility": Nosy(0.0)}
+    env = make_env(Scenario(**SMALL, **parts, observation=NosyObservation))
+    env.reset(seed=0)
+    infos = env.step({agent: np.full(env.action_codec.size, 0.3, np.float32) for agent in env.agents})[4]
+    assert infos["bs_0"]["sum_rate"] > 0
+
+
+class EpisodeNumber(East):
+    """Users stand at x = 1 m times the number of episodes begun, the same memory for all rows."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def start(self, constants: Any, streams: Any, position: Any) -> dict[str, Any]:
+        self.begun += 1
+        users = np.full((constants.scenario.num_users, 2), float(self.begun))
+        return {"position": np.broadcast_to(users, (streams.num_envs, *users.shape))}
+
+    def advance(self, constants: Any, motion: dict[str, Any], streams: Any) -> dict[str, Any]:
+        return motion
+
+
+def test_rows_that_begin_anew_get_the_new_motion() -> None:
+    """Whatever memory a mobility model shares between rows."""
+    vec = make_vec_env(Scenario(**SMALL, mobility=EpisodeNumber()), 2, stagger=True)  # rows end at slots 4 and 2
+    vec.reset(seed=0)
+    for _ in range(2):
+        vec.step(np.zeros((2, 2, vec.action_size), np.float32))
+    np.testing.assert_array_equal(vec.view().position[:, 0, 0], [1.0, 2.0])
+
+
+def test_an_idle_irs_has_its_elements_at_phase_zero() -> None:
+    """Under a contention of one's own too: what the bids ask of phases that nobody may set changes nothing."""
+    rates = []
+    for theta in (0.1, 0.9):
+        env = make_env(Scenario(**SMALL, contention=nobody, reflection="all"))
+        env.reset(seed=0)
+        named = env.action_codec.decode(np.full(env.action_codec.size, 0.3, np.float32))
+        named["theta"] = np.full_like(named["theta"], theta)
+        action = env.action_codec.encode(named).astype(np.float32)
+        rates.append(env.step(dict.fromkeys(env.agents, action))[4]["bs_0"]["sum_rate"])
+    assert rates[0] == pytest.approx(rates[1], rel=1e-6)
+
+
+def nobody(bids: Any, tie_break: Any) -> Any:
+    """No IRS has an owner."""
+    return bids.argmax(-2) * 0 - 1
+
+
+# --- references ---------------------------------------------------------------------------------------------------
+
+
+def test_a_copy_has_the_very_same_objects() -> None:
+    scenario = Scenario(**SMALL, mobility=EAST)
+    env = make_env(scenario)
+    env.reset(seed=0)
+    twin = pickle.loads(pickle.dumps(env))
+    assert twin.scenario == scenario
+    assert twin.scenario.mobility is EAST
+    assert twin.scenario.digest == scenario.digest
+
+
+def test_a_loop_variable_of_the_script_is_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    import __main__
+
+    for step in (1.0, 2.0):
+        monkeypatch.setattr(__main__, "walk", East(step), raising=False)
+        with pytest.raises(ScenarioError, match="no name by which it could be found again"):
+            _ = Scenario(**SMALL, mobility=__main__.walk).digest  # type: ignore[attr-defined]
+
+
+def test_two_objects_of_a_class_have_names_of_their_own() -> None:
+    digests = {Scenario(**SMALL, mobility=m).digest for m in (EAST, EAST_OF_FUNCTIONS, FAR_EAST, Parade)}
+    assert len(digests) == 4
+    assert Scenario(**SMALL, mobility=FAR_EAST).to_dict()["mobility"] == f"{HERE}:FAR_EAST"
+
+
+FAR_EAST = East(9.0)
+
+
+class HalfAModel:
+    """It can start and cannot go on."""
+
+    def start(self, constants: Any, streams: Any, position: Any) -> Any:
+        """Never called."""
+
+
+def test_an_object_needs_all_methods() -> None:
+    with pytest.raises(ScenarioError, match="an object with start, advance"):
+        Scenario(mobility=HalfAModel())
+
+
+def test_a_name_with_a_colon_is_a_reference_in_open_fields_alone() -> None:
+    with pytest.raises(ScenarioError, match=r"^sinr='json:loads': must be one of"):
+        Scenario.from_json('{"sinr": "json:loads"}', trusted=True)
+
+
+def test_results_with_parts_are_read_with_trust() -> None:
+    result = evaluate("random", Scenario(**SMALL, reward=worst_user), 2, slots=1)
+    with pytest.raises(ScenarioError, match="trusted"):
+        type(result).from_json(result.to_json())
+    assert type(result).from_json(result.to_json(), trusted=True).scenario == result.scenario
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_kinds_of_numbers_are_the_environments(way: dict[str, Any]) -> None:
+    """Rewards and observations are float32 whatever a part computes in."""
+    vec = make_vec_env(Scenario(**SMALL, reward=in_double, observation=InDouble), 2, **way)
+    observations, _ = vec.reset(seed=0)
+    rewards = vec.step(np.full((2, 2, vec.action_size), 0.2, np.float32))[1]
+    assert str(observations.dtype).endswith("float32")
+    assert str(rewards.dtype).endswith("float32")
+
+
+def in_double(outcome: Any, state: Any) -> Any:
+    xp = namespace(outcome.sum_rate)
+    return xp.astype(outcome.sum_rate, xp.float64)
+
+
+class InDouble(OwnersAlone):
+    def observe(self, known: Any) -> Any:
+        xp = namespace(known.held)
+        return xp.astype(super().observe(known), xp.float64)

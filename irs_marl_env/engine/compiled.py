@@ -58,7 +58,7 @@ class Slot(slot.Slot):
         bids = np.empty((len(action), s.num_bs, s.num_irs), np.float32)
         owner = np.empty((len(action), s.num_irs), np.int64)
         tied = kernels.auction(action, self.action_codec.layout.slices["bids"].start, bids, owner)
-        if tied or s.contention != "auction":
+        if tied or not self._by_auction:
             owner = self._decide(bids, streams)
         return bids, owner
 
@@ -152,7 +152,7 @@ class _CsiObserver(observe.Observer):
 def observer(scenario: Scenario, xp: Any, device: Any, read_only: bool) -> observe.Observer:
     """The observer of a scenario; the kernel writes CSI of IRSs that are all of one size."""
     plain = plain_observer(scenario, xp, device, read_only)
-    covered = isinstance(plain.codec, CsiObservationCodec) and not plain.codec.padded
+    covered = type(plain.codec) is CsiObservationCodec and not plain.codec.padded  # not one that overrides it
     return _CsiObserver(scenario, xp, device, read_only) if covered else plain
 
 

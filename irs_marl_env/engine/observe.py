@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env.arrays import constant, limit, namespace, on_host
+from irs_marl_env.arrays import constant, limit, namespace, on_host, read_only
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import association
 from irs_marl_env.physics.channel import Channels
@@ -100,9 +100,10 @@ class Observer:
 
     def observe(self, state: State) -> Array:
         """Observations of all BSs ``(E, M, D_o)`` float32, a fresh array inside the bounds."""
-        observation = self.codec.observe(Known(state, self))
-        if self._bounds is not None:  # somebody else's, who may have forgotten them
-            observation = self._inside(observation, state)
+        if self._bounds is None:
+            observation = self.codec.observe(Known(state, self))
+        else:  # somebody else's, who may write into what is known and forget the bounds
+            observation = self._inside(self.codec.observe(Known(read_only(state), self)), state)
         if self.read_only and on_host(observation):
             observation.flags.writeable = False
         return observation

@@ -30,8 +30,9 @@ class Slot:
         self.scenario = scenario
         self.action_codec = ACTIONS[scenario.action](scenario)
         self._contention = scenario.strategy("contention")
+        self._by_auction = isinstance(scenario.contention, str) and scenario.contention == "auction"
         begins_idle = scenario.association_delay == 1 and scenario.initial_owner == "none"
-        self._may_idle = scenario.contention != "auction" or begins_idle
+        self._may_idle = begins_idle or not self._by_auction
 
     def finite(self, action: Array) -> bool:
         """Whether all entries of an action, float32, are finite."""

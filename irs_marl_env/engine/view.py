@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env.arrays import to_numpy
+from irs_marl_env.arrays import read_only, to_numpy
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics.channel import Channels, Gains
 from irs_marl_env.scenario import Scenario
@@ -53,7 +53,7 @@ class View:
     @cached_property
     def own_user(self) -> np.ndarray:
         """``(E, M, K)`` bool, the same as a mask."""
-        return self.cell[:, None] == np.arange(self.scenario.num_bs)[:, None]
+        return read_only(self.cell[:, None] == np.arange(self.scenario.num_bs)[:, None])
 
     @cached_property
     def owner(self) -> np.ndarray:
@@ -79,11 +79,9 @@ class View:
     def irs_gain(self) -> np.ndarray:
         """``(E, M, L, K)`` path gain BS-IRS-user, linear power, float64."""
         amplitude = self.gains.bs_irs[..., None] * self.gains.irs_user[:, None]
-        return amplitude.astype(np.float64) ** 2
+        return read_only(amplitude.astype(np.float64) ** 2)
 
 
 def _shown(x: Array) -> np.ndarray:
     """The array on the host, to be read and not to be written."""
-    view = to_numpy(x).view()
-    view.flags.writeable = False
-    return view
+    return read_only(to_numpy(x))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from irs_marl_env.arrays import index_grid, namespace, on_host
+from irs_marl_env.arrays import index_grid, namespace, on_host, read_only
 
 Array = Any
 TieBreak = Callable[[Array], Array]
@@ -74,7 +74,7 @@ def assign(bids: Array, contention: str | Contention, tie_break: TieBreak) -> Ar
     """
     if isinstance(contention, str):
         return CONTENTION[contention](bids, tie_break)
-    owner = contention(bids, tie_break)
+    owner = contention(read_only(bids), tie_break)
     xp, (*lead, num_bs, num_irs) = namespace(bids), bids.shape
     found = getattr(owner, "shape", type(owner).__name__)
     if found != (*lead, num_irs) or not xp.isdtype(owner.dtype, "signed integer"):

@@ -227,7 +227,8 @@ def mobility_model(scenario: Scenario) -> Mobility:
         return _checked(model, model.start(constants, streams, position), constants, streams.num_envs)
 
     def advance(constants: MobilityConstants, motion: Motion, streams: Streams) -> Motion:
-        return _checked(model, model.advance(constants, motion, streams), constants, streams.num_envs)
+        moved = model.advance(constants, arrays.read_only(motion), streams)
+        return _checked(model, moved, constants, streams.num_envs)
 
     return Mobility(start, advance)
 
@@ -241,7 +242,7 @@ def _checked(model: Any, motion: Motion, constants: MobilityConstants, num_envs:
     if not namespace(position).all((position >= 0) & (position <= constants.area)):  # NaN is nowhere
         sides = " x ".join(f"[0, {side:g}]" for side in constants.scenario.area_m)
         raise ValueError(f"mobility {model!r} put users outside the area: must be inside {sides} m")
-    return motion
+    return {name: arrays.of_ones_own(x) if hasattr(x, "shape") else x for name, x in motion.items()}
 
 
 def load_trace(scenario: Scenario) -> np.ndarray | None:
