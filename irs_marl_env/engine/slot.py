@@ -5,7 +5,7 @@ Plain arrays, numpy and torch alike: this is the definition of the model (docs/m
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from irs_marl_env.arrays import limit, namespace
 from irs_marl_env.engine.state import State
@@ -29,7 +29,6 @@ class Slot:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.action_codec = ACTIONS[scenario.action](scenario)
-        self._contention = scenario.strategy("contention")
         self._by_auction = isinstance(scenario.contention, str) and scenario.contention == "auction"
         begins_idle = scenario.association_delay == 1 and scenario.initial_owner == "none"
         self._may_idle = begins_idle or not self._by_auction
@@ -47,13 +46,13 @@ class Slot:
         return bids, self._decide(bids, streams)
 
     def _decide(self, bids: Array, streams: Streams) -> Array:
-        s = self.scenario
+        s, rule = self.scenario, cast(Any, self.scenario.contention)  # a name, or a rule of one's own
 
         def tie_break(tied: Array) -> Array:
             # only environments with a tie draw, so that rows stay independent
             return streams.uniform_where(tied, "association", s.num_bs, s.num_irs)
 
-        return association.assign(bids, self._contention, tie_break)
+        return association.assign(bids, rule, tie_break)
 
     def held(self, owner: Array) -> Array:
         """``(E, M, L)`` float32, 1 where BS m owns IRS l."""
