@@ -4,7 +4,8 @@
     python benchmarks/against.py 8dca1bf --scenarios mdlbi-small-v0 --repeats 31
 
 The package of the earlier commit is checked out beside this one. Each row is timed in two processes, one a package,
-which run in turns, so that a busy neighbour hits both; the ratio is the median over the pairs. The benchmark itself
+which run in turns, so that a busy neighbour hits both. The first ratio is the median over the pairs, the second that of
+the least times, which a neighbour can only make worse. The benchmark itself
 is today's on both sides. The first step of the earlier package compiles its kernels, which takes half a minute.
 """
 
@@ -117,12 +118,16 @@ def main(args: Args) -> None:
                         cells = []
                         for scenario in args.scenarios:
                             then, now, ratio = compare(earlier, kind, label, scenario, args)
-                            cells.append(f"{duration(then)} / {duration(now)} ({ratio:.2f})")
+                            cells.append(f"{duration(then)} / {duration(now)} ({ratio:.2f}, {now / then:.2f})")
                         rows.append([f"{label} ({kind})", *cells])
                         print(*rows[-1], sep="; ", file=sys.stderr, flush=True)
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(earlier)], cwd=ROOT, check=True)
-    text = table([f"at {args.commit} / now (ratio)", *args.scenarios], rows) + "\nLeast times, median ratio. " + stamp
+    text = (
+        table([f"at {args.commit} / now (ratios)", *args.scenarios], rows)
+        + "\nLeast times; median of the ratios, ratio of the least. "
+        + stamp
+    )
     print(text)
     if args.write:
         write_between(PAGE, "against", text)
