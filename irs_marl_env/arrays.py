@@ -90,12 +90,13 @@ def detached(x: Array) -> Array:
 
 
 def real_and_imag(x: Array) -> Array:
-    """Real and imaginary parts of a complex array ``(...)`` as a view ``(..., 2)``."""
+    """Real and imaginary parts of complex64 ``(E, M, ...)`` as a view ``(E, M, 2, ...)``."""
+    axes = (0, 1, x.ndim, *range(2, x.ndim))
     if type(x) is np.ndarray:
-        return x.view(np.float32).reshape(*x.shape, 2)
+        return x.view(np.float32).reshape(*x.shape, 2).transpose(axes)
     import torch
 
-    return torch.view_as_real(x)
+    return torch.view_as_real(x).permute(axes)
 
 
 # --- rows: the leading axis, one environment each -------------------------------------------------------------------

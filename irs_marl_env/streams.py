@@ -71,6 +71,7 @@ class Streams:
         self.keys, self.index = keys, index
         self.num_envs = len(keys[CAUSES[0]])
         self._prefetched = {cause: philox.Prefetched() for cause in CAUSES}
+        self._made: dict[str, Callable[[np.ndarray], Array]] = {}
 
     @classmethod
     def from_sequences(cls, seeds: Sequence[np.random.SeedSequence], xp: Any, *args: Any, **kwargs: Any) -> Streams:
@@ -178,10 +179,13 @@ class Streams:
             values = make(keys, index, count)
             index += count
         else:
-            values = self._prefetched[cause].take(keys, index, count, self._made(kind))
+            if kind not in self._made:
+                self._made[kind] = self._maker(kind)
+            values = self._prefetched[cause].take(keys, index, count, self._made[kind])
         return values.reshape(self.num_envs, *shape)
 
-    def _made(self, kind: str) -> Callable[[np.ndarray], Array]:
+    def _maker(self, kind: str) -> Callable[[np.ndarray], Array]:
+        """A function from random bits to numbers, in the namespace of what is returned."""
         convert, xp, device = philox.CONVERT[kind], self.xp, self._device
         return lambda bits: arrays.constant(convert(bits), None, xp, device)
 

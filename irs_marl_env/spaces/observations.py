@@ -79,10 +79,9 @@ class CsiObservationCodec:
         if self._held_alone:
             factor_G = known.held[:, :, None, :, None, None] * factor_G
             factor_h = known.held[:, :, None, :, None, None] * factor_h
-        parts_first = namespace(out).permute_dims
-        self._write(out, "H", parts_first(real_and_imag(csi.H), (0, 1, 4, 2, 3)), factor_H)
-        self._write(out, "G", parts_first(real_and_imag(csi.G), (0, 1, 5, 2, 3, 4)), factor_G)
-        self._write(out, "h", parts_first(real_and_imag(csi.h[:, None]), (0, 1, 5, 2, 3, 4)), factor_h)
+        self._write(out, "H", real_and_imag(csi.H), factor_H)  # (E, M, 2, K, Nb)
+        self._write(out, "G", real_and_imag(csi.G), factor_G)  # (E, M, 2, L, N, Nb)
+        self._write(out, "h", real_and_imag(csi.h[:, None]), factor_h)  # (E, 1, 2, L, K, N)
         out[..., self.layout.slices["rho"]] = known.rho.reshape(*out.shape[:-1], -1)
         # values beyond the limit are rare: where looking is cheap, it is cheaper than clipping everything
         if not on_host(out) or any(
