@@ -5,8 +5,8 @@
 
 The package of the earlier commit is checked out beside this one. Each row is timed in two processes, one a package,
 which run in turns, so that a busy neighbour hits both. The first ratio is the median over the pairs, the second that of
-the least times, which a neighbour can only make worse. The benchmark itself
-is today's on both sides. The first step of the earlier package compiles its kernels, which takes half a minute.
+the least times. The benchmark itself is today's on both sides. The first step of the earlier package compiles its
+kernels, which takes half a minute.
 """
 
 from __future__ import annotations
@@ -135,6 +135,7 @@ def main(args: Args) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        work(*sys.argv[2:5], sample_s=float(sys.argv[5]))  # type: ignore[misc]
+        kind, label, scenario, sample_s = sys.argv[2:]
+        work(kind, label, scenario, float(sample_s))
     else:
         main(tyro.cli(Args, description=__doc__))

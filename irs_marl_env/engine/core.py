@@ -79,6 +79,7 @@ class Core:
         return {"scenario": self.scenario, "xp": self.xp.__name__, **setting}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        # all else follows from these; mypy forbids the call because a subclass could have another __init__
         self.__init__(**{**state, "xp": importlib.import_module(state["xp"])})  # type: ignore[misc]
 
     def with_horizon(self, slots: int) -> Core:
