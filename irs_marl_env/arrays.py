@@ -41,6 +41,11 @@ def backend(name: str, device: Any) -> tuple[Any, Any]:
     return xp, torch.device("cpu" if device is None else device)
 
 
+def name_of(xp: Any) -> str:
+    """The name of a backend by its array namespace; modules themselves cannot be pickled."""
+    return "numpy" if xp is np else "torch"
+
+
 def is_numpy(xp: Any) -> bool:
     """Whether an array namespace is numpy's."""
     return xp is np
@@ -73,10 +78,15 @@ def to_numpy(x: Array) -> np.ndarray:
 def as_float32(x: Any, xp: Any, device: Any = None) -> Array:
     """``x`` as a contiguous float32 array of a namespace; a tensor keeps its graph."""
     if xp is np:
-        return np.ascontiguousarray(x, dtype=np.float32)
+        return writable(np.ascontiguousarray(x, dtype=np.float32))
     if hasattr(x, "requires_grad"):
         return x.to(device=device, dtype=xp.float32)
     return xp.asarray(x, dtype=xp.float32, device=device)
+
+
+def writable(x: np.ndarray) -> np.ndarray:
+    """``x``, or a copy of it where it is read-only or not aligned, for which a kernel would be compiled anew."""
+    return x if x.flags.writeable and x.flags.aligned else x.copy()
 
 
 def copy(x: Array) -> Array:

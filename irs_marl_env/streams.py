@@ -9,7 +9,6 @@ with its seed.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -214,11 +213,11 @@ class Streams:
 
     def __getstate__(self) -> dict[str, Any]:
         # by name: modules cannot be pickled; what was prefetched follows from where the streams stand
-        setting = {"xp": self.xp.__name__, "_device": self._device, "on_device": self.on_device}
+        setting = {"xp": arrays.name_of(self.xp), "_device": self._device, "on_device": self.on_device}
         return {**setting, "num_envs": self.num_envs, "state": self.get_state()}
 
     def __setstate__(self, pickled: dict[str, Any]) -> None:
         state = pickled.pop("state")
         self.__dict__.update(pickled)
-        self.xp = importlib.import_module(pickled["xp"])
+        self.xp, _ = arrays.backend(pickled["xp"], pickled["_device"])
         self.set_state(state)

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env import philox, streams
+from irs_marl_env.arrays import writable
 from irs_marl_env.engine import kernels, observe, slot
 from irs_marl_env.engine.buffers import SMALL, Pool
+from irs_marl_env.engine.compilation import restored_streams
 from irs_marl_env.engine.plain import observer as plain_observer
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import channel, mobility
@@ -28,6 +30,14 @@ __all__ = ["ChannelModel", "Slot", "Streams", "mobility_model", "observer"]
 
 Array = Any
 LARGE_SYSTEM = 64  # users and antennas from which BLAS solves a single cell quicker (docs/performance.md)
+
+
+def for_kernel(x: np.ndarray) -> np.ndarray:
+    """``x``, copied where it is not one block of memory that may be written into.
+
+    Numba takes such an array for another type: it would compile the kernel again, in the middle of a run.
+    """
+    return writable(np.ascontiguousarray(x))
 
 
 # --- a slot ---------------------------------------------------------------------------------------------------------
@@ -64,7 +74,7 @@ class Slot(slot.Slot):
 
     def owned_gains(self, gains: Gains, own_user: Array, owner: Array, cell: Array) -> Gains:
         owned = Gains(*(np.empty(gain.shape, np.float32) for gain in gains))
-        kernels.owned_gains(*gains, owner, cell, *owned)
+        kernels.owned_gains(*map(for_kernel, gains), owner, cell, *owned)
         return owned
 
     def rates(self, state: State, action: Array, owner: Array) -> tuple[Array, Array, Array]:
@@ -91,7 +101,7 @@ class Slot(slot.Slot):
         phi = np.ones((*owner.shape, s.max_elements), np.complex64)
         results = w, phi, *self._empty_results(len(owner))
         weights = named["focus"], named["powers"], named["regularizer"]
-        cells = *state.csi, owner, state.cell, reach, self._elements
+        cells = *state.csi, owner, state.cell, for_kernel(reach), self._elements
         kernels.structured_slot(*weights, *cells, s.tx_power_w, s.noise_power_w, s.sweeps, *results)
         return results
 
@@ -172,7 +182,7 @@ class ChannelModel(channel.ChannelModel):
         cell = np.empty((num_envs, num_users), np.int64)
         own_user = np.empty((num_envs, self.scenario.num_bs, num_users), np.float32)
         amplitude = np.empty((num_envs, len(self._site), num_users), np.float32)
-        kernels.large_scale(position, self._site, *self._per_site, cell, own_user, amplitude)
+        kernels.large_scale(for_kernel(position), self._site, *self._per_site, cell, own_user, amplitude)
         return cell, own_user, amplitude
 
 
@@ -233,7 +243,7 @@ class Streams(streams.Streams):
     def scaled_normal(self, cause: str, amplitude: Array, *shape: int) -> Array:
         if cause not in _COMPILED_CAUSES:
             return super().scaled_normal(cause, amplitude, *shape)
-        flat = np.ascontiguousarray(amplitude.reshape(self.num_envs, math.prod(amplitude.shape[1:])))
+        flat = for_kernel(amplitude.reshape(self.num_envs, math.prod(amplitude.shape[1:])))
         full = (*flat.shape, 2 * math.prod(shape))
         if math.prod(full) <= SMALL:
             out, holds = np.zeros(full, np.float32), flat  # blocks of amplitude zero hold zeros already
@@ -243,6 +253,9 @@ class Streams(streams.Streams):
             buffer.holds = flat
         kernels.scaled_normals(self.keys[cause], self.index[cause], flat, holds, out)
         return out.view(np.complex64).reshape(*amplitude.shape, *shape)
+
+    def __reduce__(self) -> Any:
+        return restored_streams, (self.__getstate__(),)  # which may have to do without kernels
 
     def _take(self, cause: str, shape: tuple[int, ...], kind: str) -> Array:
         if cause not in self.keys:

@@ -7,14 +7,13 @@ t decide the owners of slot t + 1, and w, Phi act on the owners decided before.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from typing import Any
 
 import numpy as np
 
 from irs_marl_env import arrays, checks, rewards
 from irs_marl_env.engine import plain
+from irs_marl_env.engine.compilation import obstacle
 from irs_marl_env.engine.state import Outcome, State
 from irs_marl_env.engine.view import View
 from irs_marl_env.physics.association import IDLE
@@ -39,7 +38,7 @@ class Core:
         read_only: observations of numpy are read-only arrays, of which the kernels write only what changed.
 
     Raises:
-        ImportError: ``fast=True`` without numba.
+        ImportError: ``fast=True`` where kernels cannot be compiled.
         ValueError: ``fast=True`` with another namespace than numpy.
     """
 
@@ -52,7 +51,7 @@ class Core:
         read_only: bool = False,
     ) -> None:
         self.scenario, self.xp, self.device, self.read_only = scenario, xp, device, read_only
-        self.fast = _use_kernels(xp, fast)
+        self._wanted, self.fast = fast, _use_kernels(xp, fast)
         parts: Any = _compiled() if self.fast else plain
         self._parts = parts
         self.slot = parts.Slot(scenario)
@@ -75,17 +74,19 @@ class Core:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        setting = {"device": self.device, "fast": self.fast, "read_only": self.read_only}
-        return {"scenario": self.scenario, "xp": self.xp.__name__, **setting}
+        # what was wanted, not what was found: the copy may wake up where there are other extras
+        setting = {"device": self.device, "fast": self._wanted, "read_only": self.read_only}
+        return {"scenario": self.scenario, "xp": arrays.name_of(self.xp), **setting}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # all else follows from these; mypy forbids the call because a subclass could have another __init__
-        self.__init__(**{**state, "xp": importlib.import_module(state["xp"])})  # type: ignore[misc]
+        xp, _ = arrays.backend(state["xp"], state["device"])
+        self.__init__(**{**state, "xp": xp})  # type: ignore[misc]
 
     def with_horizon(self, slots: int) -> Core:
         """The same dynamics with episodes of another length."""
         scenario = self.scenario.replace(horizon=slots)
-        return Core(scenario, self.xp, self.device, self.fast, self.read_only)
+        return Core(scenario, self.xp, self.device, self._wanted, self.read_only)
 
     def streams(self, seed: int | None, num_envs: int, on_device: bool | None = None) -> Streams:
         """Streams of environments seeded ``seed, seed + 1, ...`` (``None``: fresh entropy)."""
@@ -219,9 +220,13 @@ def _compiled() -> Any:
 
 
 def _use_kernels(xp: Any, fast: bool | None) -> bool:
-    installed = importlib.util.find_spec("numba") is not None
+    if fast is not None and not isinstance(fast, bool):
+        raise checks.refusal("fast", fast, "True, False or None")
     if fast and not arrays.is_numpy(xp):
         raise ValueError("fast=True: the compiled kernels work on numpy arrays alone; must be None or False here")
-    if fast and not installed:
-        raise ImportError("fast=True needs numba: pip install 'irs-marl-env[fast]'")
-    return arrays.is_numpy(xp) and installed and fast is not False
+    if fast is False or not arrays.is_numpy(xp):
+        return False
+    missing = obstacle()
+    if fast and missing:
+        raise ImportError(f"fast=True {missing}")
+    return not missing

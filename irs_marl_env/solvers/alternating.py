@@ -44,10 +44,11 @@ def refine(
     overshoot (:func:`alternating_optimization` ascends).
 
     Args:
-        H: ``(..., K, Nb)`` BS-user row channels.
+        H: ``(..., K, Nb)`` BS-user row channels; its precision, which may be above that of ``G`` and ``h``, is that of
+            all that runs over users and antennas.
         G: ``(..., L, N, Nb)`` BS-IRS channels.
         h: ``(..., L, K, N)`` IRS-user row channels, zero for IRSs the cell does not own.
-        w: ``(..., K, Nb)`` beamformers to start from, sqrt(W).
+        w: ``(..., K, Nb)`` beamformers to start from, sqrt(W), in the precision of ``H``.
         phi: ``(..., L, N)`` phase shifts to start from.
         power: Pmax, W.
         noise_power: sigma^2, W.
@@ -72,7 +73,8 @@ def refine(
         if G.shape[-3] == 0:
             continue
         products = radio.beam_products(channel, beams)
-        at_irs, receivers = _beams_at_irs(G_flat, beams), _receivers(products, weights)
+        at_irs = _beams_at_irs(G_flat, xp.astype(beams, G_flat.dtype, copy=False))
+        receivers = _receivers(products, weights)
         shifts = _parallel_sweep(products, h_flat, energy, at_irs, shifts, *receivers, 1.0)
         channel = channel_of(H_scaled, G_flat, h_flat, shifts)
     beams = _wmmse_step(channel, radio.beam_products(channel, beams), weights)

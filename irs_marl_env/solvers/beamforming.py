@@ -59,6 +59,18 @@ def rzf(
     Returns:
         ``(..., K, Nb)`` beamformers, sqrt(W); powers are split as in :func:`mrt`.
     """
+    return _rzf(h_eff, power, noise_power, weights, regularizer, namespace(h_eff).finfo(h_eff.dtype).eps)
+
+
+def _rzf(
+    h_eff: Array,
+    power: float,
+    noise_power: float,
+    weights: Array | None,
+    regularizer: Array | float | None,
+    eps: float,
+) -> Array:
+    """:func:`rzf` whose floor is that of numbers with a rounding error ``eps``, whatever they are computed in."""
     xp = namespace(h_eff)
     scaled = unit_noise(h_eff, power, noise_power)
     gram = scaled @ xp.conj(xp.matrix_transpose(scaled))
@@ -66,7 +78,7 @@ def rzf(
     alpha = xp.sum(xp.astype(energy > 0, energy.dtype), axis=-1)
     if regularizer is not None:
         alpha = alpha * regularizer
-    floor = 64 * xp.finfo(energy.dtype).eps * xp.sum(energy, axis=-1)
+    floor = 64 * eps * xp.sum(energy, axis=-1)
     alpha = xp.where(alpha > floor, alpha, floor)
     alpha = xp.where(alpha > 0, alpha, xp.ones_like(alpha))  # a cell without users
     eye = eye_like(gram)

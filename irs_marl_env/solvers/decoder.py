@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from irs_marl_env.arrays import namespace
 from irs_marl_env.physics import radio
 from irs_marl_env.solvers.alternating import refine
-from irs_marl_env.solvers.beamforming import rzf
+from irs_marl_env.solvers.beamforming import _rzf
 from irs_marl_env.solvers.phases import align_phases
 
 Array = Any
@@ -23,6 +24,10 @@ def decode_structured(
 
     Weighted coherent alignment of the phases with the focus weights, regularised zero-forcing with the user powers
     and the regulariser on the resulting channel, then ``sweeps`` rounds of {WMMSE step, parallel phase sweep}.
+
+    What runs over the elements is computed in the precision of the channels, what runs over users and antennas in
+    double precision: with more users than antennas, or users in one direction, the systems of equations are badly
+    conditioned, and single precision would leave other beams to every order of the same sums.
 
     Args:
         named: of :class:`irs_marl_env.spaces.actions.StructuredActionCodec`, leading axes ``...``.
@@ -37,6 +42,9 @@ def decode_structured(
         ``w (..., K, Nb)`` sqrt(W) and ``phi (..., L, N)``.
     """
     phi = align_phases(H, G, h, named["focus"])
-    h_eff = radio.cell_channel(H, G, h, phi)
-    w = rzf(h_eff, power, noise_power, named["powers"], named["regularizer"])
-    return refine(H, G, h, w, phi, power, noise_power, sweeps=sweeps)
+    xp = namespace(H)
+    precise = xp.astype(H, xp.complex128)
+    h_eff = radio.cell_channel(precise, G, h, phi)
+    w = _rzf(h_eff, power, noise_power, named["powers"], named["regularizer"], xp.finfo(H.dtype).eps)
+    w, phi = refine(precise, G, h, w, phi, power, noise_power, sweeps=sweeps)
+    return xp.astype(w, H.dtype), phi

@@ -175,7 +175,9 @@ def _field_and_curvature(
     coupling = cost[..., :, None] * products
     if not (isinstance(interference, float) and interference == 1.0):
         coupling = coupling * (interference + (1.0 - interference) * xp.real(eye))
-    residual = eye * gain[..., None, :] - coupling
+    # users' sums may be of double precision, what runs over the elements is of that of their channels
+    residual = xp.astype(eye * gain[..., None, :] - coupling, h.dtype, copy=False)
+    cost = xp.astype(cost, energy.dtype, copy=False)
     # conj(h) and conj(beams) are never formed: both are large, the sum over users is not
     field = xp.conj(xp.sum(h * (xp.conj(residual) @ xp.matrix_transpose(beams)), axis=-2))
     return field, (cost[..., None, :] @ energy)[..., 0, :] * xp.vecdot(beams, beams).real

@@ -19,13 +19,13 @@ _TINY = float(np.finfo(np.float32).tiny)
 _FLOOR = 64.0 * float(np.finfo(np.float32).eps)  # of beamforming.rzf
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def abs2(x: Any) -> Any:
     """``radio.abs2`` of one number."""
     return x.real * x.real + x.imag * x.imag
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract", "reassoc"})
+@njit(forceinline=True, fastmath={"contract", "reassoc"})
 def row_energy(rows: C128, i: Int) -> Any:
     """Squared norm of a row."""
     total = 0.0
@@ -34,7 +34,7 @@ def row_energy(rows: C128, i: Int) -> Any:
     return total
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract", "reassoc"})
+@njit(forceinline=True, fastmath={"contract", "reassoc"})
 def set_gram(channel: C128, users: Int, gram: C128) -> None:
     for i in range(users):
         for j in range(i + 1):
@@ -44,7 +44,7 @@ def set_gram(channel: C128, users: Int, gram: C128) -> None:
             gram[i, j], gram[j, i] = total, total.conjugate()
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract", "reassoc"})
+@njit(forceinline=True, fastmath={"contract", "reassoc"})
 def set_products(channel: C128, beams: C128, users: Int, products: C128) -> None:
     """``radio.beam_products``."""
     for i in range(users):
@@ -55,7 +55,7 @@ def set_products(channel: C128, beams: C128, users: Int, products: C128) -> None
             products[i, j] = total
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract"}, error_model="numpy")
+@njit(forceinline=True, fastmath={"contract"}, error_model="numpy")
 def _solve(matrix: C128, right: C128, size: Int, width: Int, least: Float) -> None:
     """``right <- matrix^-1 right`` by Gaussian elimination; the matrix is overwritten.
 
@@ -90,7 +90,7 @@ def _solve(matrix: C128, right: C128, size: Int, width: Int, least: Float) -> No
                 right[r, q] -= factor * right[p, q]
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract"})
+@njit(forceinline=True, fastmath={"contract"})
 def _set_filters(u: UserScratch, users: Int, alpha: Float) -> None:
     """``beams[k] <- (sum_j share_j h_j^H h_j + alpha I)^-1 h_k^H``, over users or over antennas, whichever are fewer.
 
@@ -127,7 +127,7 @@ def _set_filters(u: UserScratch, users: Int, alpha: Float) -> None:
             u.beams[i, b] = right[b, i]
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def start_beams(u: UserScratch, powers: F32, regularizer: F32, users: Int) -> None:
     """``beamforming.rzf`` with relative powers of the users, and the products of its beams."""
     energy = present = total = 0.0
@@ -148,7 +148,7 @@ def start_beams(u: UserScratch, powers: F32, regularizer: F32, users: Int) -> No
     set_products(u.channel, u.beams, users, u.products)
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def set_receivers(products: C128, users: Int, gain: C128, cost: F64) -> None:
     """``beamforming._receivers`` without weights."""
     for i in range(users):
@@ -158,7 +158,7 @@ def set_receivers(products: C128, users: Int, gain: C128, cost: F64) -> None:
         cost[i] = signal / (disturbance * (disturbance + signal))
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract", "reassoc"})
+@njit(forceinline=True, fastmath={"contract", "reassoc"})
 def interference_at(products: C128, i: Int, users: Int) -> Any:
     """Power of the others' beams at user i, of ``radio.received_power``."""
     total = 0.0
@@ -169,7 +169,7 @@ def interference_at(products: C128, i: Int, users: Int) -> Any:
     return total
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def step_beams(u: UserScratch, users: Int) -> None:
     """``beamforming._wmmse_step`` from the present products, and those of the new beams."""
     set_receivers(u.products, users, u.gain, u.cost)

@@ -20,13 +20,13 @@ _NONE, _ONE, _TWO = np.float32(0.0), np.float32(1.0), np.uint64(2)
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-@njit(cache=True, forceinline=True)
+@njit(forceinline=True)
 def clear_row(rows: F32, start: Int, end: Int) -> None:
     for n in range(np.uint64(start), np.uint64(end)):
         rows[n] = _NONE
 
 
-@njit(cache=True, forceinline=True)
+@njit(forceinline=True)
 def put_row(rows: F32, at: Int, size: Int, values: C64, count: Int) -> None:
     """``count`` complex values into a row, from ``at`` on."""
     at, size = np.uint64(at), np.uint64(size)
@@ -35,7 +35,7 @@ def put_row(rows: F32, at: Int, size: Int, values: C64, count: Int) -> None:
         rows[at + size + n] = values[n].imag
 
 
-@njit(cache=True, forceinline=True)
+@njit(forceinline=True)
 def _multiply(left: F32, count: Int, rows: F32, size: Int, product: F32) -> None:
     """``left[:count] @ rows (count, S)``, in the two parts that :func:`_entry` puts together."""
     clear_row(product[0], 0, 2 * size)
@@ -43,13 +43,13 @@ def _multiply(left: F32, count: Int, rows: F32, size: Int, product: F32) -> None
     row_product(left[0], left[1], count, rows, np.uint64(0), np.uint64(2 * size), product[0], product[1])
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _entry(product: F32, size: Int, s: Int) -> Any:
     """Real and imaginary part of an entry of :func:`_multiply`."""
     return product[0, s] - product[1, size + s], product[0, size + s] + product[1, s]
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract"})
+@njit(forceinline=True, fastmath={"contract"})
 def _add_matched(product: F32, h: F32, first: Int, size: Int, weight: Float, begin: Int, end: Int, field: F32) -> None:
     """Add ``weight h product`` to the field of some elements; the user's row of h begins at ``first``."""
     for s in range(np.uint64(begin), np.uint64(end)):
@@ -59,7 +59,7 @@ def _add_matched(product: F32, h: F32, first: Int, size: Int, weight: Float, beg
         field[1, s] += weight * (h_real * imag + h_imag * real)
 
 
-@njit(cache=True, forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def _turn(field: F32, curvature: F32, phi: F32, size: Int) -> None:
     """``phi <- _cells.unit_phase(conj(field) + curvature phi)``."""
     for s in range(np.uint64(size)):
@@ -71,7 +71,7 @@ def _turn(field: F32, curvature: F32, phi: F32, size: Int) -> None:
         phi[1, s] = _NONE if lost else np.float32(y / modulus)
 
 
-@njit(cache=True, forceinline=True)
+@njit(forceinline=True)
 def align_phases(x: ElementScratch, direct: C128, focus: F32, begin: Int, users: Int) -> None:
     """``phases.align_phases`` of channels in their own units.
 
@@ -96,7 +96,7 @@ def align_phases(x: ElementScratch, direct: C128, focus: F32, begin: Int, users:
     _turn(x.field, x.curvature, x.phi, size)
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract"})
+@njit(forceinline=True, fastmath={"contract"})
 def _arrive(x: ElementScratch, beams: C128, users: Int, size: Int) -> None:
     """``phases._beams_at_irs``, and in ``path[0]`` the energy of all beams at each element."""
     energy, product, at_irs = x.path[0], x.product, x.at_irs
@@ -112,7 +112,7 @@ def _arrive(x: ElementScratch, beams: C128, users: Int, size: Int) -> None:
             energy[s] += real * real + imag * imag
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract"})
+@njit(forceinline=True, fastmath={"contract"})
 def _add_curvature(h: F32, first: Int, size: Int, cost: Float, curvature: F32) -> None:
     """Add ``cost |h|^2`` of one user."""
     for s in range(size):
@@ -120,7 +120,7 @@ def _add_curvature(h: F32, first: Int, size: Int, cost: Float, curvature: F32) -
         curvature[s] += cost * (real * real + imag * imag)
 
 
-@njit(cache=True, forceinline=True)
+@njit(forceinline=True)
 def sweep_phases(x: ElementScratch, u: UserScratch, users: Int, size: Int) -> None:
     """``phases._parallel_sweep`` from the present products, with damping one."""
     size = np.uint64(size)
@@ -141,7 +141,7 @@ def sweep_phases(x: ElementScratch, u: UserScratch, users: Int, size: Int) -> No
     _turn(x.field, x.curvature, x.phi, size)
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract", "reassoc"})
+@njit(forceinline=True, fastmath={"contract", "reassoc"})
 def _reflected(path: F32, G: F32, first: Int, size: Int) -> Any:
     """``sum_s path[s] G[b, s]`` for the antenna whose row of G begins at ``first``."""
     real = imag = _NONE
@@ -153,7 +153,7 @@ def _reflected(path: F32, G: F32, first: Int, size: Int) -> Any:
     return complex(real, imag)
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract"})
+@njit(forceinline=True, fastmath={"contract"})
 def _follow(h: F32, first: Int, size: Int, phi: F32, path: F32) -> None:
     """``h phi`` of a user."""
     for s in range(size):
@@ -162,7 +162,7 @@ def _follow(h: F32, first: Int, size: Int, phi: F32, path: F32) -> None:
         path[1, s] = real * phi[1, s] + imag * phi[0, s]
 
 
-@njit(cache=True, forceinline=True)
+@njit(forceinline=True)
 def set_channel(x: ElementScratch, u: UserScratch, users: Int, size: Int) -> None:
     """``radio.cell_channel``, and the Gram matrix where filters need it."""
     num_antennas, size = u.direct.shape[1], np.uint64(size)

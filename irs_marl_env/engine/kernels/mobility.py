@@ -7,25 +7,26 @@ import math
 import numpy as np
 from numba import njit
 
+from irs_marl_env.engine.compilation import kernel
 from irs_marl_env.engine.kernels.random_numbers import bits_at
 from irs_marl_env.engine.kernels.types import F32, F64, I64, U64, Bits, Float, Int
 
 _TWO_PI = 2.0 * math.pi
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _uniform(index: Bits, key0: Bits, key1: Bits) -> Float:
     """``philox.to_uniform`` of the random bits at an index."""
     return np.float64(bits_at(index, key0, key1) >> np.uint64(11)) * 2.0**-53
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _fold(x: Float, side: Float) -> Float:
     """``mobility._fold`` of one coordinate."""
     return side - abs(side - x % (2.0 * side))
 
 
-@njit(cache=True)
+@kernel()
 def walk(
     keys: U64,
     index: U64,
@@ -90,7 +91,7 @@ def walk(
                 position[e, k, i] = _fold(around, area[i])
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def large_scale(position: F64, site: F64, unit: F32, slope: F32, cell: I64, own_user: F32, amplitude: F32) -> None:
     """``channel.ChannelModel._cells_and_amplitudes``.
 
@@ -118,7 +119,7 @@ def large_scale(position: F64, site: F64, unit: F32, slope: F32, cell: I64, own_
                 own_user[e, m, k] = np.float32(cell[e, k] == m)
 
 
-@njit(cache=True)
+@kernel()
 def owned_gains(
     direct: F32, bs_irs: F32, irs_user: F32, owner: I64, cell: I64, own_direct: F32, own_bs_irs: F32, own_irs_user: F32
 ) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from irs_marl_env.engine.compilation import kernel
 from irs_marl_env.engine.kernels.types import C64, F32, I64, Float, Int
 
 
-@njit(cache=True)
+@njit
 def _put(out: F32, real: Int, imag: Int, parts: F32, first: Int, count: Int, scale: Float, limit: Float) -> None:
     """``count`` interleaved complex values from ``first``, scaled and clipped, to two places of flat ``out``."""
     for i in range(count):
@@ -17,7 +18,7 @@ def _put(out: F32, real: Int, imag: Int, parts: F32, first: Int, count: Int, sca
         out[imag + np.uint64(i)] = min(max(y, -limit), limit)
 
 
-@njit(cache=True)
+@njit
 def _clear(out: F32, real: Int, imag: Int, count: Int) -> None:
     for i in range(count):
         out[real + np.uint64(i)] = np.float32(0.0)
@@ -25,7 +26,7 @@ def _clear(out: F32, real: Int, imag: Int, count: Int) -> None:
         out[imag + np.uint64(i)] = np.float32(0.0)
 
 
-@njit(cache=True)
+@kernel()
 def write_csi(
     out: F32,
     H: C64,

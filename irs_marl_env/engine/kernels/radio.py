@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
+from irs_marl_env.engine.compilation import kernel
 from irs_marl_env.engine.kernels.random_numbers import cosine_sine
 from irs_marl_env.engine.kernels.types import C64, F32, I64, Float, Int
 
@@ -14,19 +15,19 @@ _NONE = np.float32(0.0)
 _PER_BIT = np.float32(1.0 / math.log(2.0))
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _limited(x: Float) -> Float:
     """``arrays.limit`` to [-1, 1]."""
     return min(max(x, np.float32(-1.0)), np.float32(1.0))
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _parts(x: C64) -> F32:
     """Real and imaginary parts in turn, flat."""
     return x.reshape(-1).view(np.float32)
 
 
-@njit(cache=True, fastmath={"reassoc"})
+@kernel(fastmath={"reassoc"})
 def finite(x: F32) -> bool:
     """``numpy.isfinite(x).all()`` of float32."""
     flat = x.reshape(-1)
@@ -36,7 +37,7 @@ def finite(x: F32) -> bool:
     return total == _NONE
 
 
-@njit(cache=True)
+@kernel()
 def auction(action: F32, start: Int, bids: F32, owner: I64) -> bool:
     """Bids of actions, limited, and ``association.assign`` where no auction is tied.
 
@@ -65,7 +66,7 @@ def auction(action: F32, start: Int, bids: F32, owner: I64) -> bool:
     return tied
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract"})
+@njit(forceinline=True, fastmath={"contract"})
 def row_product(
     path_real: F32, path_imag: F32, count: Int, parts: F32, at: Int, width: Int, by_real: F32, by_imag: F32
 ) -> None:
@@ -95,7 +96,7 @@ def row_product(
         n += 1
 
 
-@njit(cache=True, forceinline=True, fastmath={"contract"})
+@njit(forceinline=True, fastmath={"contract"})
 def _paths(h: F32, first: Int, count: Int, phi_real: F32, phi_imag: F32, path_real: F32, path_imag: F32) -> None:
     """``h[n] phi[n]`` from interleaved h, real and imaginary parts apart."""
     for n in range(count):
@@ -104,7 +105,7 @@ def _paths(h: F32, first: Int, count: Int, phi_real: F32, phi_imag: F32, path_re
         path_imag[n] = real * phi_imag[n] + imag * phi_real[n]
 
 
-@njit(cache=True)
+@kernel()
 def owned_channel(H: C64, G: C64, h: C64, phi: C64, owner: I64, cell: I64, out: C64) -> None:
     """``radio.cell_channel`` of every user over the IRSs its serving BS owns, without touching any other channel.
 
@@ -144,7 +145,7 @@ def owned_channel(H: C64, G: C64, h: C64, phi: C64, owner: I64, cell: I64, out: 
                     out[e, k, b] += complex(by_real[2 * b] - by_imag[2 * b + 1], by_real[2 * b + 1] + by_imag[2 * b])
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@kernel(fastmath={"contract"}, error_model="numpy")
 def raw_slot(
     action: F32,
     H: C64,

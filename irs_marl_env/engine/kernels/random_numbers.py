@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from irs_marl_env.engine.compilation import kernel
 from irs_marl_env.engine.kernels.types import F32, U64, Bits, Int
 
 # Philox4x64-10, Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011
@@ -36,7 +37,7 @@ def _product(typing_context: Any, a: Any, b: Any) -> Any:
 product: Any = _product  # called with the context numba adds
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def philox(counter: Bits, key0: Bits, key1: Bits) -> Any:
     """The four 64-bit words of one value of the counter (whose upper three words are zero)."""
     a, b, c, d = counter, _ZERO, _ZERO, _ZERO
@@ -49,7 +50,7 @@ def philox(counter: Bits, key0: Bits, key1: Bits) -> Any:
     return a, b, c, d
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def _philox_pair(counter: Bits, key0: Bits, key1: Bits) -> Any:
     """:func:`philox` of a value and the next: two chains of multiplications that the processor overlaps."""
     a, b, c, d = counter, _ZERO, _ZERO, _ZERO
@@ -66,7 +67,7 @@ def _philox_pair(counter: Bits, key0: Bits, key1: Bits) -> Any:
     return a, b, c, d, e, f, g, h
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def bits_at(index: Bits, key0: Bits, key1: Bits) -> Bits:
     """The 64 random bits at one index of a stream."""
     # numpy's Philox increments before it generates: its first value has counter 1
@@ -77,7 +78,7 @@ def bits_at(index: Bits, key0: Bits, key1: Bits) -> Bits:
     return c if which == _TWO else d
 
 
-@njit(cache=True)
+@kernel()
 def random_bits(keys: U64, index: U64, out: U64) -> None:
     """The next random bits of every row; ``numpy.random.Philox.random_raw``, bit by bit.
 
@@ -92,7 +93,7 @@ def random_bits(keys: U64, index: U64, out: U64) -> None:
         index[row] += np.uint64(out.shape[1])
 
 
-@njit(cache=True)
+@njit
 def _draw(first: Bits, count: Bits, key0: Bits, key1: Bits, out: U64, at: Bits) -> None:
     """Numbers ``first .. first + count`` of a stream into ``out[at:]``."""
     counter, skip, end = (first >> _TWO) + _ONE, first & _THREE, at + count
@@ -111,7 +112,7 @@ def _draw(first: Bits, count: Bits, key0: Bits, key1: Bits, out: U64, at: Bits) 
         counter += _ONE
 
 
-@njit(cache=True)
+@njit
 def _draw_part(counter: Bits, skip: Bits, key0: Bits, key1: Bits, out: U64, at: Bits, end: Bits) -> Bits:
     """Words of one value of the counter, from ``skip`` on, into ``out[at:end]``; where they end."""
     a, b, c, d = philox(counter, key0, key1)
@@ -130,7 +131,7 @@ def _draw_part(counter: Bits, skip: Bits, key0: Bits, key1: Bits, out: U64, at: 
     return at
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def cosine_sine(turn: Any) -> Any:
     """Cosine and sine, float32, of an angle in 2^-32 turns (uint32), by polynomials (Cephes) that vectorise."""
     # quarter turns apart, the rest is within +-pi/4
@@ -154,7 +155,7 @@ def cosine_sine(turn: Any) -> Any:
     return (-x if negate_x else x), (-y if negate_y else y)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _box_muller(halves: Any, count: Int, scale: F32, radius: F32, turn: Any, real: F32, imag: F32) -> None:
     """``philox.to_normal`` of ``count`` numbers times ``scale``; the logarithm too by polynomials that vectorise.
 
@@ -193,7 +194,7 @@ def _box_muller(halves: Any, count: Int, scale: F32, radius: F32, turn: Any, rea
         imag[i] = radius[i] * y
 
 
-@njit(cache=True)
+@kernel()
 def scaled_normals(keys: U64, index: U64, amplitude: F32, holds: F32, out: F32) -> None:
     """Blocks of CN(0, a^2) from given indices of Philox streams.
 
@@ -245,7 +246,7 @@ def scaled_normals(keys: U64, index: U64, amplitude: F32, holds: F32, out: F32) 
     _interleave(flat, real, imag, pieces, begins, counts)
 
 
-@njit(cache=True)
+@njit
 def _spread(amplitude: F32, block: Int, size: Int, done: Int, count: Int, scale: F32, at: Int) -> None:
     """Amplitude of each of ``count`` numbers of a run of blocks, ``done`` numbers after the start of ``block``."""
     block, inside, end = block + done // size, done % size, at + count
@@ -256,7 +257,7 @@ def _spread(amplitude: F32, block: Int, size: Int, done: Int, count: Int, scale:
         block, inside, at = block + 1, 0, stop
 
 
-@njit(cache=True)
+@njit
 def _interleave(flat: F32, real: F32, imag: F32, pieces: Int, begins: U64, counts: U64) -> None:
     """Put gathered pieces where they belong, real and imaginary parts in turn."""
     at = _ZERO  # unsigned indices throughout: signed ones may be negative, which keeps loops from vectorising

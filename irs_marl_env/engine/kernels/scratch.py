@@ -43,7 +43,7 @@ class UserScratch(NamedTuple):
     share: F64  # (K,) of the load
 
 
-@njit(cache=True)
+@njit
 def scratch_memory(num_users: Int, num_antennas: Int, size: Int) -> Any:
     wide, small = max(num_users, num_antennas), min(num_users, num_antennas)
     elements = ElementScratch(

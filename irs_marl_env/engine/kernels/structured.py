@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
+from irs_marl_env.engine.compilation import kernel
 from irs_marl_env.engine.kernels.beams import abs2, interference_at, row_energy, set_products, start_beams, step_beams
 from irs_marl_env.engine.kernels.elements import align_phases, clear_row, put_row, set_channel, sweep_phases
 from irs_marl_env.engine.kernels.scratch import ElementScratch, UserScratch, scratch_memory
@@ -15,7 +16,7 @@ from irs_marl_env.engine.kernels.types import C64, F32, I64, Float, Int, Mask
 _PER_BIT = 1.0 / math.log(2.0)
 
 
-@njit(cache=True, forceinline=True)
+@njit(forceinline=True)
 def _decode(
     x: ElementScratch,
     u: UserScratch,
@@ -54,7 +55,7 @@ def _decode(
         step_beams(u, users)
 
 
-@njit(cache=True, forceinline=True)
+@njit(forceinline=True)
 def _find_users(cell: I64, m: Int, member: I64) -> Int:
     """The users of BS m into ``member``; how many."""
     count = 0
@@ -65,7 +66,7 @@ def _find_users(cell: I64, m: Int, member: I64) -> Int:
     return count
 
 
-@njit(cache=True, forceinline=True)
+@njit(forceinline=True)
 def _find_irss(owner: I64, m: Int, reach: Mask, elements: I64, served: I64, begin: I64) -> Int:
     """The IRSs of BS m that serve somebody into ``served``, and the first element of each into ``begin``; how many."""
     count = 0
@@ -80,7 +81,7 @@ def _find_irss(owner: I64, m: Int, reach: Mask, elements: I64, served: I64, begi
     return count
 
 
-@njit(cache=True, error_model="numpy")
+@kernel(error_model="numpy")
 def structured_slot(
     focus: F32,
     powers: F32,
