@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env import checks
+from irs_marl_env.link_budget import check_link_budget
 from irs_marl_env.units import db_to_linear, dbm_to_watt
 
 __all__ = ["Scenario", "get_scenario", "scenario_ids"]
@@ -180,6 +181,7 @@ class Scenario:
         if self.mobility == "group" and self.group_radius_m > min(self.area_m) / 2:
             allowed = f"at most half the smaller side of the area, {min(self.area_m) / 2:g}"
             raise checks.refusal("group_radius_m", self.group_radius_m, allowed)
+        check_link_budget(self)
         if isinstance(self.trace, tuple):
             self.check_positions("trace", np.asarray(self.trace), num_slots=self.horizon + 1)
 

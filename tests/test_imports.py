@@ -17,6 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module those of the layers before its own, and its neighbours inside a folder
 LAYERS = (
     {"units", "arrays", "checks"},
+    {"link_budget"},
     {"scenario"},
     {"scenario_text", "philox"},
     {"streams"},

@@ -34,7 +34,8 @@ def obstacle() -> str:
             f"numba is installed but cannot be imported, so steps run without compiled kernels: {error}", stacklevel=2
         )
         return f"needs numba, which cannot be imported: {error}"
-    return "needs a compiler, which NUMBA_DISABLE_JIT switches off" if getattr(numba.config, "DISABLE_JIT", False) else ""
+    switched_off = getattr(numba.config, "DISABLE_JIT", False)
+    return "needs a compiler, which NUMBA_DISABLE_JIT switches off" if switched_off else ""
 
 
 @cache

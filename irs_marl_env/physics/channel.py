@@ -13,6 +13,7 @@ import numpy as np
 
 from irs_marl_env import arrays
 from irs_marl_env.arrays import constant, namespace
+from irs_marl_env.link_budget import path_gain_at
 from irs_marl_env.physics import array_response, association, deployment
 from irs_marl_env.physics.radio import abs2
 from irs_marl_env.scenario import Scenario
@@ -50,13 +51,6 @@ def bessel_j0(x: float) -> float:
 def jakes_correlation(doppler_hz: float, lag_s: float) -> float:
     """Autocorrelation ``J0(2 pi f_D tau)`` of fading with uniformly distributed angles of arrival (Clarke, Jakes)."""
     return bessel_j0(2 * math.pi * doppler_hz * lag_s)
-
-
-def path_gain_at(scenario: Scenario, link: str, distance_m: float) -> float:
-    """Linear path gain of ``"direct"``, ``"bs_irs"`` or ``"irs_user"`` at a distance, blockage included."""
-    blockage = db_to_linear(-scenario.blockage_db) if link == "direct" else 1.0
-    exponent: float = getattr(scenario, f"{link}_exponent")
-    return scenario.reference_gain * blockage * distance_m**-exponent
 
 
 class ChannelModel:

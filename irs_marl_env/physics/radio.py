@@ -97,9 +97,11 @@ def _ball(power: Array, max_power: float) -> Array:
 
 
 def _sphere(power: Array, max_power: float) -> Array:
-    # beams of no power stay so, whatever the factor; the finite one keeps the gradient free of NaN
+    # beams of no power stay so, whatever the factor; the finite one keeps the gradient free of NaN, and the quotient of
+    # the two powers a number
     xp = namespace(power)
-    return xp.where(power > xp.finfo(power.dtype).smallest_normal, power, max_power)
+    least = float(xp.finfo(power.dtype).smallest_normal) * max(max_power, 1.0)
+    return xp.where(power > least, power, max_power)
 
 
 # the power that is scaled to Pmax: "ball" never scales up, "sphere" always radiates Pmax
@@ -119,8 +121,8 @@ def project_power(w: Array, max_power: float, mode: str = "ball") -> Array:
     Args:
         w: ``(..., K, Nb)`` complex beamformers, sqrt(W).
         max_power: Pmax, W.
-        mode: ``"ball"`` scales down only when over the limit; ``"sphere"`` always radiates Pmax
-            (beams that are all zero stay zero).
+        mode: ``"ball"`` scales down only when over the limit; ``"sphere"`` always radiates Pmax (beams that are
+            all zero stay zero, and so do, in effect, those whose power is below the normal numbers).
 
     Returns:
         ``(..., K, Nb)`` with transmit power at most Pmax (up to rounding).

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from irs_marl_env.engine.view import View
-from irs_marl_env.physics.channel import path_gain_at
+from irs_marl_env.link_budget import path_gain_at
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.scenario import Scenario
 

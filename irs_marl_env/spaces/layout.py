@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env.arrays import namespace
-from irs_marl_env.physics.channel import path_gain_at
+from irs_marl_env.link_budget import path_gain_at
 from irs_marl_env.scenario import Scenario
 
 Array = Any

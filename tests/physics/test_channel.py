@@ -13,7 +13,8 @@ import pytest
 from irs_marl_env import Scenario
 from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import State
-from irs_marl_env.physics.channel import bessel_j0, path_gain_at
+from irs_marl_env.link_budget import path_gain_at
+from irs_marl_env.physics.channel import bessel_j0
 from irs_marl_env.physics.deployment import bs_positions, irs_positions
 
 LINKS = ("H", "G", "h")

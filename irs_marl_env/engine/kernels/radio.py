@@ -192,6 +192,7 @@ def raw_slot(
     h_real, h_imag = np.empty(num_antennas, np.float32), np.empty(num_antennas, np.float32)
     at_real, at_imag = np.empty(2 * num_users, np.float32), np.empty(2 * num_users, np.float32)
     amplitude = np.sqrt(max_power)
+    least = np.float32(1.1754944e-38) * max(max_power, np.float32(1.0))  # of radio._sphere
     size_w = num_users * num_antennas
     for e in range(num_envs):
         for m in range(num_bs):
@@ -213,7 +214,7 @@ def raw_slot(
             total *= max_power
             reference = max(total, max_power)
             if sphere:
-                reference = total if total > np.float32(1.1754944e-38) else max_power
+                reference = total if total > least else max_power
             factor = np.sqrt(max_power / reference)
             power[e, m] = total * factor * factor
             scale = amplitude * factor
