@@ -6,13 +6,16 @@ All else in the package calls these functions, or the array namespace ``xp`` (``
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import lru_cache, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 from array_api_compat import array_namespace
 
 Array = Any  # a numpy array or a torch tensor
+Method = TypeVar("Method", bound=Callable[..., Any])
 BACKENDS = ("numpy", "torch")
 
 
@@ -38,7 +41,48 @@ def backend(name: str, device: Any) -> tuple[Any, Any]:
         import torch
     except ImportError as error:
         raise ImportError("backend='torch' needs PyTorch: pip install 'irs-marl-env[train]'") from error
+    while _apart:
+        cell = _apart.pop()
+        cell[0] = torch.compiler.disable(_without_modes(cell[0], torch))
     return xp, torch.device("cpu" if device is None else device)
+
+
+_apart: list[list[Any]] = []  # cells with one method each, until torch is imported
+
+
+def apart(method: Method) -> Method:
+    """A method that does the same whatever mode of torch it is called in.
+
+    ``torch.compile`` breaks the graph of the caller once, and leaves the method and all it calls as they are: it would
+    trace hundreds of short operations for minutes, and knows no unsigned integers. Under ``autocast`` the physics keeps
+    its precision, and what was made in ``inference_mode`` may be used outside of it.
+    """
+    cell = [method]
+    _apart.append(cell)
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return cell[0](*args, **kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+def _without_modes(method: Callable[..., Any], torch: Any) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        inference = torch.is_inference_mode_enabled()
+        autocast = [kind for kind in ("cpu", "cuda") if torch.is_autocast_enabled(kind)]
+        if not inference and not autocast:
+            return method(*args, **kwargs)
+        with ExitStack() as modes:
+            for kind in autocast:
+                modes.enter_context(torch.autocast(kind, enabled=False))
+            if inference:
+                modes.enter_context(torch.inference_mode(False))
+                modes.enter_context(torch.no_grad())
+            return method(*args, **kwargs)
+
+    return call
 
 
 def name_of(xp: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env import arrays, checks
-from irs_marl_env.arrays import copy
+from irs_marl_env.arrays import apart, copy
 from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import Outcome, State
 from irs_marl_env.engine.view import View
@@ -88,6 +88,7 @@ class MdlbiVectorEnv:
         """The scenario, completely."""
         return self._core.scenario
 
+    @apart
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Array]]:
         """Begin an episode in every environment.
 
@@ -110,6 +111,7 @@ class MdlbiVectorEnv:
         self._ends = horizon - rows * horizon // self.num_envs if self.stagger else np.full(self.num_envs, horizon)
         return self._core.observe(self._state), {}
 
+    @apart
     def step(self, action: Array) -> tuple[Array, Array, Array, Array, dict[str, Array]]:
         """One slot in every environment.
 
@@ -158,12 +160,14 @@ class MdlbiVectorEnv:
         self._streams.merge(rows, streams)
         return self._core.replace_rows(state, rows, fresh)
 
+    @apart
     def state(self) -> Array:
         """Global states ``(E, D_s)`` float32."""
         if self._state is None:
             raise RuntimeError("call reset() before state()")
         return self._core.global_state(self._state)
 
+    @apart
     def get_state(self) -> dict[str, Any]:
         """Everything the future depends on, flat: arrays (copies) by name, and JSON-able values.
 
@@ -178,6 +182,7 @@ class MdlbiVectorEnv:
                 saved[name] = copy(leaf)
         return saved
 
+    @apart
     def set_state(self, saved: dict[str, Any]) -> None:
         """Go on where :meth:`get_state` was called; instead of ``reset``.
 
@@ -209,6 +214,7 @@ class MdlbiVectorEnv:
         fields.setdefault("estimate", None)  # as where CSI has no errors
         self._state, self._streams, self._ends = State.from_fields(fields), streams, ends
 
+    @apart
     def view(self) -> View:
         """What a policy that does not learn may read of the present slot; see :class:`View`.
 
@@ -219,6 +225,7 @@ class MdlbiVectorEnv:
             raise RuntimeError("call reset() before view()")
         return self._core.view(self._state)
 
+    @apart
     def observe(self) -> Array:
         """Observations ``(E, M, D_o)`` of the present slot; what :meth:`reset` or :meth:`step` returned last."""
         if self._state is None:
