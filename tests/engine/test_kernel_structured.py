@@ -1,8 +1,8 @@
 """The compiled decoder of structured actions against ``decoder.decode_structured`` and the plain step.
 
-Tolerances: the plain decoder solves in single precision, where an error of one unit in the last place grows by the
-ratio of signal to noise, here below 1e4: 6e-8 x 1e4 = 6e-4. Over 1,500 random cells, some with ten times less noise,
-the largest difference was 4e-5 of the amplitude, 2e-5 of a phase and 1.4e-4 of a rate.
+Tolerances: both solve for the beams in double precision; sums over elements and the received powers are of single
+precision, in another order. Over 3,000 random cells with as little noise as here the largest difference was 7.5e-6 of
+the amplitude, 1e-5 of a phase and 6e-5 of (1 bit/s/Hz + the rate); all but a thousandth stayed below a tenth of that.
 """
 
 from __future__ import annotations
@@ -98,18 +98,18 @@ def plain(cells: Cells, noise_power: float, sweeps: int) -> tuple[Any, ...]:
 
 def check_alike(cells: Cells, noise_power: float, sweeps: int) -> tuple[Any, ...]:
     mine, its = compiled(cells, noise_power, sweeps), plain(cells, noise_power, sweeps)
-    np.testing.assert_allclose(mine[0], its[0], atol=6e-4 * POWER**0.5)
-    np.testing.assert_allclose(mine[1], its[1], atol=6e-4)
+    np.testing.assert_allclose(mine[0], its[0], atol=3e-5 * POWER**0.5)
+    np.testing.assert_allclose(mine[1], its[1], atol=3e-5)
     for result, expected in zip(mine[2:4], its[2:4], strict=True):
-        np.testing.assert_allclose(result, expected, rtol=6e-4, atol=6e-4)
+        np.testing.assert_allclose(result, expected, rtol=2e-4, atol=2e-4)
     np.testing.assert_allclose(mine[4], its[4], rtol=1e-5, atol=1e-12)
     return mine
 
 
-SIZES = st.tuples(*(st.integers(low, high) for low, high in ((1, 3), (1, 7), (0, 3), (1, 4))))
+SIZES = st.tuples(*(st.integers(low, high) for low, high in ((1, 3), (1, 9), (0, 3), (1, 6))))
 SWEEPS = st.integers(0, 3)
 SEEDS = st.integers(0, 2**32 - 1)
-NOISE = st.floats(-11.5, -9)  # log10 of W
+NOISE = st.floats(-15, -9)  # log10 of W
 
 
 @given(SIZES, SWEEPS, SEEDS, NOISE)
