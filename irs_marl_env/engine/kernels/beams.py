@@ -15,7 +15,7 @@ from numba import njit
 from irs_marl_env.engine.kernels.scratch import UserScratch
 from irs_marl_env.engine.kernels.types import C128, F32, F64, Float, Int
 
-_TINY = float(np.finfo(np.float32).tiny)
+_TINY = float(np.finfo(np.float64).tiny)
 _FLOOR = 64.0 * float(np.finfo(np.float32).eps)  # of beamforming.rzf
 
 
