@@ -66,6 +66,7 @@ def make_vec_env(
     stagger: bool = False,
     fast: bool | None = None,
     read_only: bool = False,
+    render_mode: str | None = None,
     **overrides: Any,
 ) -> MdlbiVectorEnv:
     """``num_envs`` environments stepped at once; see :class:`MdlbiVectorEnv`.
@@ -82,6 +83,7 @@ def make_vec_env(
         stagger=stagger,
         fast=fast,
         read_only=read_only,
+        render_mode=render_mode,
         **overrides,
     )
 

@@ -133,6 +133,13 @@ def writable(x: np.ndarray) -> np.ndarray:
     return x if x.flags.writeable and x.flags.aligned else x.copy()
 
 
+def is_real(x: Any) -> bool:
+    """Whether an array or a tensor holds real numbers, of any floating or integer type; a bool is none."""
+    if isinstance(x, np.ndarray):
+        return x.dtype.kind in "fiu"
+    return str(x.dtype).startswith(("torch.float", "torch.bfloat", "torch.int", "torch.uint"))
+
+
 def copy(x: Array) -> Array:
     """A copy with memory of its own; of a tensor with its graph."""
     return x.copy() if isinstance(x, np.ndarray) else x.clone()
@@ -184,6 +191,15 @@ def with_rows(x: Array, rows: np.ndarray, new: Array) -> Array:
         out[rows] = new
         return out
     return x.index_copy(0, namespace(x).asarray(rows, device=x.device), new)
+
+
+def row_on_host(x: Any, row: int) -> Any:
+    """One row, as a batch of one on the host, of arrays and of dicts and tuples of arrays."""
+    if isinstance(x, dict):
+        return {name: row_on_host(value, row) for name, value in x.items()}
+    if isinstance(x, tuple):
+        return type(x)(*(row_on_host(value, row) for value in x))
+    return to_numpy(x[row : row + 1]) if hasattr(x, "shape") else x
 
 
 def read_only(x: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,13 +29,27 @@ def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int
     return Whole(low, high)(name, value)
 
 
-def check_seed(seed: Any) -> int | None:
-    """A seed as ``reset`` takes it: ``None`` or a non-negative integer."""
+ONE_SEED = "None or a non-negative integer"
+
+
+def check_seed(seed: Any, name: str = "seed", allowed: str = ONE_SEED) -> int | None:
+    """A seed as ``reset`` takes it: ``None`` or a non-negative integer; a bool is none."""
     if seed is None:
         return None
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise refusal("seed", seed, "None or a non-negative integer")
+        raise refusal(name, seed, allowed)
     return int(seed)
+
+
+def check_seeds(seed: Any, num_envs: int) -> int | list[int | None] | None:
+    """Seeds as the ``reset`` of a batch takes them: one as :func:`check_seed`, or a list of one for each row."""
+    allowed = f"{ONE_SEED}, or a list of {num_envs} of them"
+    several = isinstance(seed, Sequence) and not isinstance(seed, (str, bytes))
+    if not several and not (isinstance(seed, np.ndarray) and seed.ndim):
+        return check_seed(seed, allowed=allowed)
+    if len(seed) != num_envs:
+        raise refusal("seed", seed, allowed)
+    return [check_seed(each, f"seed[{i}]") for i, each in enumerate(seed)]
 
 
 # --- kinds of values: each is called with a name and a value, and returns the value or raises ValueError ------------

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
 from irs_marl_env import checks
+from irs_marl_env.engine import snapshot
 from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import Outcome, State
 from irs_marl_env.engine.view import View
@@ -67,7 +68,7 @@ class MdlbiParallelEnv(ParallelEnv):
 
     ## Reset options
     ``positions (K, 2)``: initial user positions [m]. ``trace (slots, K, 2)``: with ``mobility="trace"``, the positions
-    of the episode. Unknown keys are ignored.
+    of the episode. An unknown key brings a warning and changes nothing.
 
     ## Version history
     * v0: first release.
@@ -102,9 +103,6 @@ class MdlbiParallelEnv(ParallelEnv):
             "render_fps": 10,
             "is_parallelizable": True,
         }
-        self.action_codec = self._core.action_codec
-        self.observation_codec = self._core.observation_codec
-        self.state_encoder = self._core.state_encoder
         self.possible_agents = [f"bs_{m}" for m in range(self.scenario.num_bs)]
         self.agents: list[str] = []
         codec = self.observation_codec
@@ -117,11 +115,37 @@ class MdlbiParallelEnv(ParallelEnv):
         self._state: State | None = None
         self._outcome: Outcome | None = None
         self._viewer: Any = None
+        self._np_random: np.random.Generator | None = None
 
     @property
     def scenario(self) -> Scenario:
         """The scenario, completely."""
         return self._core.scenario
+
+    @property
+    def action_codec(self) -> Any:
+        """Flat actions as named arrays, and back."""
+        return self._core.action_codec
+
+    @property
+    def observation_codec(self) -> Any:
+        """Flat observations as named arrays."""
+        return self._core.observation_codec
+
+    @property
+    def state_encoder(self) -> Any:
+        """Global states as named arrays."""
+        return self._core.state_encoder
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """A generator for wrappers that draw, SuperSuit's ``frame_skip_v0`` for one; ``reset(seed)`` begins it anew.
+
+        The environment never draws from it, so whoever does changes no random number of an episode.
+        """
+        if self._np_random is None:
+            self._np_random = np.random.default_rng()
+        return self._np_random
 
     @property
     def max_cycles(self) -> int:
@@ -170,6 +194,8 @@ class MdlbiParallelEnv(ParallelEnv):
         streams = self._streams
         if streams is None or seed is not None:
             streams = self._core.streams(seed, 1)
+        if seed is not None:
+            self._np_random = np.random.default_rng(seed)
         self._state = self._core.reset(streams, positions)
         self._streams = streams
         self._outcome = None
@@ -236,7 +262,7 @@ class MdlbiParallelEnv(ParallelEnv):
             row = np.asarray(actions[agent])
             if row.shape != shape:
                 raise ValueError(f"actions[{agent!r}] has shape {row.shape}: must be {shape}")
-            if row.dtype.kind not in "fiub":
+            if row.dtype.kind not in "fiu":
                 raise ValueError(f"actions[{agent!r}] has dtype {row.dtype}: must be castable to float32")
             action[0, m] = row
         if not self._core.finite(action):
@@ -279,6 +305,34 @@ class MdlbiParallelEnv(ParallelEnv):
             raise RuntimeError("call reset() before state()")
         return self._core.global_state(self._state)[0]
 
+    # --- state of an episode -------------------------------------------------------------------------------------
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything the future depends on, flat: arrays (copies) by name, and JSON-able values.
+
+        With :meth:`set_state` of an environment of the same scenario, or of a batch of one, the episode goes on, bit
+        for bit. What wrappers draw from ``np_random`` is theirs.
+
+        Raises:
+            RuntimeError: called before ``reset``, or after ``max_cycles`` was set to a slot that is over.
+        """
+        if self._state is None or self._streams is None:
+            raise RuntimeError("call reset() before get_state()")
+        if self.agents and self._state.slot[0] >= self.scenario.horizon:
+            raise RuntimeError("max_cycles is not above the slots that are done: step once before get_state()")
+        return snapshot.save(self._core, self._state, self._streams, np.array([self.scenario.horizon]))
+
+    def set_state(self, saved: dict[str, Any]) -> None:
+        """Go on where :meth:`get_state` was called; instead of ``reset``.
+
+        Raises:
+            ValueError: a state of another scenario or of several environments, or one with entries that are missing,
+                unknown or impossible; nothing has changed then.
+        """
+        self._state, self._streams, _ = snapshot.restore(self._core, saved, 1)
+        self._outcome = None
+        self.agents = list(self.possible_agents) if self._state.slot[0] < self.scenario.horizon else []
+
     # --- pictures ------------------------------------------------------------------------------------------------
 
     def render(self) -> np.ndarray | None:
@@ -311,4 +365,12 @@ class MdlbiParallelEnv(ParallelEnv):
             self._viewer = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_viewer": None}
+        # streams by where they stand: whoever loads this may have kernels or not
+        streams = None if self._streams is None else self._streams.get_state()
+        return {**self.__dict__, "_viewer": None, "_streams": streams}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if state["_streams"] is not None:
+            self._streams = self._core.streams(0, 1)
+            self._streams.set_state(state["_streams"])

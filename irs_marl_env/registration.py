@@ -10,9 +10,10 @@ NAMESPACE = "irs_marl_env"
 
 
 def register_presets() -> None:
-    """Make ``pettingzoo.make("parallel", "irs_marl_env/mdlbi-v0")`` work; does nothing without a registry."""
+    """Make ``pettingzoo.make("parallel", "irs_marl_env/mdlbi-v0")`` work, and ``"aec"``; nothing without a registry."""
     register = getattr(pettingzoo, "register", None)
     if register is None:
         return
     for name in scenario_ids():
-        register("parallel", f"{NAMESPACE}/{name}", "irs_marl_env.mdlbi_v0:parallel_env", kwargs={"scenario": name})
+        for kind, maker in (("parallel", "parallel_env"), ("aec", "env")):
+            register(kind, f"{NAMESPACE}/{name}", f"irs_marl_env.mdlbi_v0:{maker}", kwargs={"scenario": name})

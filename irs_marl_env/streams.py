@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env import arrays, philox
+from irs_marl_env import arrays, checks, philox
 
 Array = Any
 
@@ -83,17 +83,19 @@ class Streams:
     @classmethod
     def from_seed(
         cls,
-        seed: int | None,
+        seed: int | Sequence[int | None] | None,
         num_envs: int,
         xp: Any,
         device: Any = None,
         on_device: bool | None = None,
     ) -> Streams:
-        """Streams of environments seeded ``seed, seed + 1, ...`` (``None``: fresh entropy)."""
-        entropy = np.random.SeedSequence().entropy if seed is None else seed
-        assert isinstance(entropy, int)
-        sequences = [np.random.SeedSequence(entropy + i) for i in range(num_envs)]
-        return cls.from_sequences(sequences, xp, device, on_device)
+        """Streams of environments seeded ``seed, seed + 1, ...``, or each with its own; ``None``: fresh entropy."""
+        seeds = seed
+        if not isinstance(seeds, Sequence):
+            entropy = np.random.SeedSequence().entropy if seeds is None else seeds
+            assert isinstance(entropy, int)
+            seeds = [entropy + i for i in range(num_envs)]
+        return cls.from_sequences([np.random.SeedSequence(seed) for seed in seeds], xp, device, on_device)
 
     @classmethod
     def frozen(cls, seed: int, xp: Any, device: Any = None) -> Streams:
@@ -127,6 +129,15 @@ class Streams:
             if not self.on_device and not np.array_equal(self.index[cause][at], some.index[cause]):
                 self._prefetched[cause] = philox.Prefetched()  # made for other indices
             self.index[cause][at] = some.index[cause]
+
+    def put(self, rows: np.ndarray, some: Streams) -> None:
+        """Replace the streams of some environments by others, which may have other keys."""
+        self._catch_up()
+        some._catch_up()
+        at = philox.to_device(rows, self._device) if self.on_device else rows
+        for cause in CAUSES:
+            self.keys[cause][at], self.index[cause][at] = some.keys[cause], some.index[cause]
+            self._prefetched[cause] = philox.Prefetched()  # made with other keys
 
     # --- numbers -----------------------------------------------------------------------------------------------
 
@@ -203,12 +214,20 @@ class Streams:
         """Put every stream where :meth:`get_state` found it.
 
         Raises:
-            ValueError: a state of other causes or another number of environments; nothing has changed then.
+            ValueError: a state of other causes or another number of environments, or a key or a count that is none;
+                nothing has changed then.
         """
-        if set(state) != set(CAUSES) or any(len(rows) != self.num_envs for rows in state.values()):
+        if (
+            not isinstance(state, dict)
+            or set(state) != set(CAUSES)
+            or any(not isinstance(rows, (list, tuple)) or len(rows) != self.num_envs for rows in state.values())
+        ):
             raise ValueError(f"streams state must hold {', '.join(CAUSES)}, each of {self.num_envs} environments")
-        keys = {cause: np.array([row["key"] for row in state[cause]], np.uint64) for cause in CAUSES}
-        index = {cause: np.array([row["words"] for row in state[cause]], np.uint64) for cause in CAUSES}
+        keys, index = {}, {}
+        for cause in CAUSES:
+            stood = [_position(f"streams[{cause!r}][{i}]", row) for i, row in enumerate(state[cause])]
+            keys[cause] = np.array([key for key, _ in stood], np.uint64)
+            index[cause] = np.array([words for _, words in stood], np.uint64)
         self._set_position(self._to_device(keys), self._to_device(index))
 
     def __getstate__(self) -> dict[str, Any]:
@@ -221,3 +240,14 @@ class Streams:
         self.__dict__.update(pickled)
         self.xp, _ = arrays.backend(pickled["xp"], pickled["_device"])
         self.set_state(state)
+
+
+def _position(name: str, row: Any) -> tuple[list[int], int]:
+    """Key and index of one stream, from its entry in a state."""
+    allowed = "{'key': two integers, 'words': an integer}, all in [0, 2^64)"
+    if not isinstance(row, dict) or set(row) != {"key", "words"}:
+        raise checks.refusal(name, row, allowed)
+    if not isinstance(row["key"], (list, tuple)) or len(row["key"]) != 2:
+        raise checks.refusal(f"{name}['key']", row["key"], "two integers in [0, 2^64)")
+    key = [checks.check_whole(f"{name}['key']", word, 0, 2**64 - 1) for word in row["key"]]
+    return key, checks.check_whole(f"{name}['words']", row["words"], 0, 2**64 - 1)

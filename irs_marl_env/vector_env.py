@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from irs_marl_env import arrays, checks
 from irs_marl_env.arrays import apart, copy
+from irs_marl_env.engine import snapshot
 from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import Outcome, State
 from irs_marl_env.engine.view import View
 from irs_marl_env.scenario import Scenario, get_scenario
 from irs_marl_env.streams import Streams
+from irs_marl_env.vector_language import VectorLanguage, check_reset_mask, final_infos
 
 Array = Any
 
 
-class MdlbiVectorEnv:
+class MdlbiVectorEnv(VectorLanguage):
     """E environments of one scenario; row i is the single environment seeded with ``seed + i``.
 
     All rows begin and, without ``stagger``, end their episodes together. The step that truncates a row resets it at
     once: its observations are those of the next episode, and ``infos["final_observation"]``, ``infos["final_state"]``
     hold the true last ones.
+
+    It has what Gymnasium's vector environments have: spaces of a row, ``single_observation_space (M, D_o)`` and
+    ``single_action_space (M, D_a)``, and of the batch; ``metadata["autoreset_mode"]``; ``final_obs`` and
+    ``final_info``; lists of seeds; ``reset(options={"reset_mask": ...})``. It is no ``gymnasium.vector.VectorEnv``,
+    whose rewards and flags are ``(E,)``: a row here is M agents, and rewards and flags are ``(E, M)``.
 
     Args:
         scenario: preset name or scenario.
@@ -39,6 +46,7 @@ class MdlbiVectorEnv:
         read_only: hand out observations of numpy as read-only arrays. The memory of large ones is used again once
             nobody refers to it; if nobody can have written into it, the kernels write only what changed. Arrays that
             are kept stay as they are either way.
+        render_mode: ``None``, or ``"rgb_array"``: :meth:`render` draws every row (extra ``render``).
         **overrides: scenario fields.
 
     With ``backend="torch"`` a step fetches nothing from the device but whether the action is finite, and random numbers
@@ -62,8 +70,11 @@ class MdlbiVectorEnv:
         stagger: bool = False,
         fast: bool | None = None,
         read_only: bool = False,
+        render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise checks.refusal("render_mode", render_mode, "None or 'rgb_array'")
         self.num_envs = checks.check_whole("num_envs", num_envs, 1)
         self.backend = backend
         self.autoreset, self.stagger = autoreset, stagger
@@ -71,9 +82,7 @@ class MdlbiVectorEnv:
             raise ValueError("stagger=True needs autoreset=True: rows end at different steps")
         self._xp, self.device = arrays.backend(backend, device)
         self._core = Core(get_scenario(scenario, **overrides), self._xp, self.device, fast, read_only)
-        self.action_codec = self._core.action_codec
-        self.observation_codec = self._core.observation_codec
-        self.state_encoder = self._core.state_encoder
+        self.render_mode = render_mode
         self.agents = [f"bs_{m}" for m in range(self.scenario.num_bs)]
         self.action_size = self.action_codec.size
         self.observation_size = self.observation_codec.size
@@ -81,35 +90,78 @@ class MdlbiVectorEnv:
         self._streams: Streams | None = None
         self._state: State | None = None
         self._ends = np.zeros(0, np.int64)  # (E,) slot that ends the episode of each row
-        self._trace: np.ndarray | None = None  # given with reset; autoreset begins it again
+        self._outcome: Outcome | None = None  # of the last slot, kept for pictures alone
+        self._viewers: list[Any] = []
 
     @property
     def scenario(self) -> Scenario:
         """The scenario, completely."""
         return self._core.scenario
 
+    @property
+    def action_codec(self) -> Any:
+        """Flat actions as named arrays, and back."""
+        return self._core.action_codec
+
+    @property
+    def observation_codec(self) -> Any:
+        """Flat observations as named arrays."""
+        return self._core.observation_codec
+
+    @property
+    def state_encoder(self) -> Any:
+        """Global states as named arrays."""
+        return self._core.state_encoder
+
     @apart
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Array]]:
-        """Begin an episode in every environment.
+    def reset(
+        self, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Array]]:
+        """Begin an episode in every environment, or in some.
 
         Args:
-            seed: environment i is seeded with ``seed + i``; ``None`` continues the streams.
-            options: as for the single environment; positions hold for all rows.
+            seed: environment i is seeded with ``seed + i``, or with ``seed[i]`` of a list; ``None`` continues the
+                streams, of all or of a row.
+            options: as for the single environment; positions hold for all rows that begin. ``reset_mask (E,)`` bool
+                names the rows that begin, a whole episode each; the others go on as if nothing had happened.
 
         Returns:
             Observations ``(E, M, D_o)``, and infos, which are empty.
+
+        Raises:
+            ValueError: an impossible seed or option; nothing has changed then.
+            RuntimeError: a mask that leaves rows out before the first ``reset``.
         """
-        seed = checks.check_seed(seed)
-        positions = self._core.check_reset_options(options)
-        streams = self._streams
-        if streams is None or seed is not None:
-            streams = self._fresh_streams(seed)
-        self._state = self._core.reset(streams, positions)
-        self._streams = streams
-        self._trace = positions if self.scenario.mobility == "trace" else None
-        horizon, rows = self.scenario.horizon, np.arange(self.num_envs)
-        self._ends = horizon - rows * horizon // self.num_envs if self.stagger else np.full(self.num_envs, horizon)
+        seeds = checks.check_seeds(seed, self.num_envs)
+        positions = self._core.check_reset_options(options, ("reset_mask",))
+        rows = check_reset_mask(options, self.num_envs)
+        if self._state is None and rows is not None and len(rows) < self.num_envs:
+            raise RuntimeError("call reset() for all rows before options['reset_mask'] names some")
+        streams = self._seeded(seeds)
+        if self._state is None or self._streams is None or rows is None:
+            self._state = self._core.reset(streams, positions)
+            self._streams, self._outcome = streams, None
+            horizon, everyone = self.scenario.horizon, np.arange(self.num_envs)
+            self._ends = horizon - everyone * horizon // self.num_envs * self.stagger
+        else:
+            some = streams.rows(rows)
+            along = self._core.trace if positions is None else positions
+            self._state = self._core.begin_again(self._state, rows, some, along)
+            self._streams.put(rows, some)
+            self._ends[rows] = self.scenario.horizon
         return self._core.observe(self._state), {}
+
+    def _seeded(self, seeds: int | Sequence[int | None] | None) -> Streams:
+        """Streams to begin with: those that exist, or new ones where there is a seed."""
+        streams = self._streams
+        if streams is None or isinstance(seeds, int):
+            return self._fresh_streams(seeds)
+        if seeds is None:
+            return streams
+        fresh = self._fresh_streams(seeds)
+        kept = np.array([i for i, seed in enumerate(seeds) if seed is None], np.int64)
+        fresh.put(kept, streams.rows(kept))
+        return fresh
 
     @apart
     def step(self, action: Array) -> tuple[Array, Array, Array, Array, dict[str, Array]]:
@@ -122,7 +174,9 @@ class MdlbiVectorEnv:
             observations ``(E, M, D_o)``, rewards ``(E, M)``, terminations and truncations ``(E, M)`` bool, infos:
             ``rates (E, K)``, ``cell (E, K)``, ``sum_rate (E, M)``, ``power_w (E, M)``, ``owner (E, L)`` and, in steps
             that truncate a row, ``final_observation (E, M, D_o)``, ``final_state (E, D_s)`` (of all rows, as they
-            were before any reset) and ``TimeLimit.truncated (E,)``.
+            were before any reset) and ``TimeLimit.truncated (E,)``. Such steps say the same in Gymnasium's words:
+            ``final_obs``, and ``final_info`` with the metrics by name, hold where the masks ``_final_obs (E,)``,
+            ``_final_info (E,)`` and, inside ``final_info``, ``_rates (E,)`` and so on are true.
 
         Raises:
             ValueError: wrong shape or not finite; the state is untouched then.
@@ -130,8 +184,8 @@ class MdlbiVectorEnv:
         """
         if self._state is None or self._streams is None:
             raise RuntimeError("call reset() before step()")
-        if not self.autoreset and self._state.slot[0] >= self.scenario.horizon:
-            raise RuntimeError("the episodes are over: call reset()")
+        if not self.autoreset:
+            self._refuse_after_the_end(self._state.slot >= self._ends)
         action = self._check_action(action)
         state, reward, outcome = self._core.step(self._state, action, self._streams)
         infos = self._infos(outcome)
@@ -143,22 +197,30 @@ class MdlbiVectorEnv:
             infos["final_observation"] = copy(observations)
             infos["final_state"] = self._core.global_state(state)
             infos["TimeLimit.truncated"] = copy(truncations[:, 0])
+            infos.update(final_infos(infos, truncations[:, 0]))
             if self.autoreset:
                 state = self._begin_again(state, np.flatnonzero(ended))
                 observations = self._core.observe(state)
-        self._state = state
+        self._state, self._outcome = state, outcome if self.render_mode else None
         return observations, reward, self._flags(False), truncations, infos
+
+    def _refuse_after_the_end(self, over: np.ndarray) -> None:
+        if over.all():
+            raise RuntimeError("the episodes are over: call reset()")
+        if over.any():
+            rows = np.flatnonzero(over).tolist()
+            raise RuntimeError(f"the episodes of rows {rows} are over: call reset() with options['reset_mask']")
 
     def _begin_again(self, state: State, rows: np.ndarray) -> State:
         """The state with new episodes in some rows."""
         assert self._streams is not None
         self._ends[rows] = self.scenario.horizon
         if len(rows) == self.num_envs:
-            return self._core.reset(self._streams, self._trace)
+            return self._core.begin_again(state, rows, self._streams)
         streams = self._streams.rows(rows)
-        fresh = self._core.reset(streams, self._trace)
+        state = self._core.begin_again(state, rows, streams)
         self._streams.merge(rows, streams)
-        return self._core.replace_rows(state, rows, fresh)
+        return state
 
     @apart
     def state(self) -> Array:
@@ -175,44 +237,20 @@ class MdlbiVectorEnv:
         """
         if self._state is None or self._streams is None:
             raise RuntimeError("call reset() before get_state()")
-        saved: dict[str, Any] = {"scenario": self.scenario.digest, "streams": self._streams.get_state()}
-        saved["ends"] = self._ends.copy()
-        for field, value in self._state._asdict().items():
-            for name, leaf in _leaves(field, value):
-                saved[name] = copy(leaf)
-        return saved
+        return snapshot.save(self._core, self._state, self._streams, self._ends)
 
     @apart
     def set_state(self, saved: dict[str, Any]) -> None:
-        """Go on where :meth:`get_state` was called; instead of ``reset``.
+        """Go on where :meth:`get_state` was called, with either backend; instead of ``reset``.
 
         Raises:
-            ValueError: a state of another scenario or number of environments; nothing has changed then.
+            ValueError: a state of another scenario or number of environments, or one with entries that are missing,
+                unknown or impossible; nothing has changed then.
         """
-        if saved.get("scenario") != self.scenario.digest:
-            raise ValueError(
-                f"state of scenario {saved.get('scenario')!r}: must be of this one, {self.scenario.digest!r}"
-            )
-        if len(saved["cell"]) != self.num_envs:
-            raise ValueError(f"state of {len(saved['cell'])} environments: must be of {self.num_envs}")
-        streams = self._fresh_streams(0)
-        streams.set_state(saved["streams"])
-        xp = self._xp
-        leaves = {
-            name: np.array(leaf) if name in _ON_HOST else xp.asarray(leaf, copy=True, device=self.device)
-            for name, leaf in saved.items()
-            if name not in ("scenario", "streams")
-        }
-        ends = leaves.pop("ends")
-        fields: dict[str, Any] = {"scattered": {}}  # empty where no link has a memory
-        for name, leaf in leaves.items():
-            field, _, key = name.partition(".")
-            if key:
-                fields.setdefault(field, {})[key] = leaf
-            else:
-                fields[field] = leaf
-        fields.setdefault("estimate", None)  # as where CSI has no errors
-        self._state, self._streams, self._ends = State.from_fields(fields), streams, ends
+        may_be_over = not self.autoreset
+        restored = snapshot.restore(self._core, saved, self.num_envs, self._bits_on_device, may_be_over)
+        self._state, self._streams, self._ends = restored
+        self._outcome = None
 
     @apart
     def view(self) -> View:
@@ -232,14 +270,14 @@ class MdlbiVectorEnv:
             raise RuntimeError("call reset() before observe()")
         return self._core.observe(self._state)
 
-    def close(self) -> None:
-        """Nothing to release; here because callers expect it."""
-
-    def _fresh_streams(self, seed: int | None) -> Streams:
+    def _fresh_streams(self, seed: int | Sequence[int | None] | None) -> Streams:
         return self._core.streams(seed, self.num_envs, self._bits_on_device)
 
     def _check_action(self, action: Array) -> Array:
         expected = (self.num_envs, self.scenario.num_bs, self.action_size)
+        action = action if hasattr(action, "requires_grad") else np.asarray(action)
+        if not arrays.is_real(action):
+            raise ValueError(f"action has dtype {action.dtype}: must be castable to float32")
         action = arrays.as_float32(action, self._xp, self.device)
         if tuple(action.shape) != expected:
             raise ValueError(f"action has shape {tuple(action.shape)}: must be {expected}")
@@ -262,22 +300,13 @@ class MdlbiVectorEnv:
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_xp": None}
+        # streams by where they stand: whoever loads this may have kernels or not
+        streams = None if self._streams is None else self._streams.get_state()
+        return {**self.__dict__, "_xp": None, "_viewers": [], "_streams": streams}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._xp, _ = arrays.backend(self.backend, self.device)
-
-
-_ON_HOST = ("ends", "slot", "motion.slot")  # numpy whatever the backend: nothing random enters
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Arrays in a field of a state, under dotted names."""
-    if hasattr(value, "_asdict"):
-        value = value._asdict()
-    if isinstance(value, dict):
-        for key, leaf in value.items():
-            yield f"{name}.{key}", leaf
-    elif value is not None:
-        yield name, value
+        if state["_streams"] is not None:
+            self._streams = self._fresh_streams(0)
+            self._streams.set_state(state["_streams"])

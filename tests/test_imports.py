@@ -24,12 +24,13 @@ LAYERS = (
     {"physics"},
     {"link", "solvers", "spaces", "rewards"},
     {"engine"},
+    {"vector_language"},
     {"parallel_env", "vector_env"},
     {"mdlbi_v0", "registration", "policies"},
     {"evaluation", "render"},
     {"training", "cli"},
 )
-SHELLS = ["parallel_env.py", "vector_env.py", "mdlbi_v0.py", "registration.py"]
+SHELLS = ["parallel_env.py", "vector_env.py", "vector_language.py", "mdlbi_v0.py", "registration.py"]
 
 
 def top_level_imports(path):

@@ -37,8 +37,10 @@ def test_restored_environment_continues_identically(options, backend):
     for mine, its in zip(_run(other, actions[4:]), expected, strict=True):
         for a, b in zip(mine[:4], its[:4], strict=True):
             assert np.array_equal(np.asarray(a), np.asarray(b))
-        for key in its[4]:
-            assert np.array_equal(np.asarray(mine[4][key]), np.asarray(its[4][key]))
+        for infos, its_infos in ((mine[4], its[4]), (mine[4].pop("final_info", {}), its[4].pop("final_info", {}))):
+            assert set(infos) == set(its_infos)
+            for key in its_infos:
+                assert np.array_equal(np.asarray(infos[key]), np.asarray(its_infos[key]))
 
 
 def test_state_of_another_scenario_or_size_is_refused():

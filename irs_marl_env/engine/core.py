@@ -7,6 +7,7 @@ t decide the owners of slot t + 1, and w, Phi act on the owners decided before.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,7 @@ class Core:
         self.finite, self.observe = self.slot.finite, self.observer.observe
         self.global_state = self.observer.global_state
         self._walk_constants = mobility_constants(scenario, xp, device)
-        self._trace = load_trace(scenario)
+        self.trace = load_trace(scenario)
         # with these options no BS can use or see a channel of an IRS it does not own, so those need not exist
         self._owned_only = (
             scenario.association_delay == 1
@@ -88,13 +89,18 @@ class Core:
         scenario = self.scenario.replace(horizon=slots)
         return Core(scenario, self.xp, self.device, self._wanted, self.read_only)
 
-    def streams(self, seed: int | None, num_envs: int, on_device: bool | None = None) -> Streams:
-        """Streams of environments seeded ``seed, seed + 1, ...`` (``None``: fresh entropy)."""
+    def streams(self, seed: int | Sequence[int | None] | None, num_envs: int, on_device: bool | None = None) -> Streams:
+        """Streams of environments seeded ``seed, seed + 1, ...``, or each with its own; ``None``: fresh entropy."""
         return self._parts.Streams.from_seed(seed, num_envs, self.xp, self.device, on_device)
 
-    def check_reset_options(self, options: dict[str, Any] | None) -> np.ndarray | None:
-        """The ``positions`` of :meth:`reset` from the options that a shell was given, validated."""
-        return check_reset_options(self.scenario, options)
+    def check_reset_options(self, options: dict[str, Any] | None, also: tuple[str, ...] = ()) -> np.ndarray | None:
+        """The ``positions`` of :meth:`reset` from the options that a shell was given, validated.
+
+        Args:
+            options: as given.
+            also: names of further options that the shell knows.
+        """
+        return check_reset_options(self.scenario, options, also)
 
     def check_trace_length(self, state: State) -> None:
         """Refuse a trace, given with reset, that ends before the episode does."""
@@ -108,13 +114,13 @@ class Core:
 
     # --- transitions -------------------------------------------------------------------------------------------
 
-    def reset(self, streams: Streams, positions: np.ndarray | None = None) -> State:
+    def reset(self, streams: Streams, positions: Array | None = None) -> State:
         """Begin an episode in every environment.
 
         Args:
             streams: the environments' generators, advanced.
-            positions: validated initial positions ``(K, 2)`` or a trace ``(slots, K, 2)`` for all environments;
-                ``None`` follows the scenario.
+            positions: validated initial positions ``(K, 2)`` or a trace ``(slots, K, 2)`` for all environments, or
+                traces ``(E, slots, K, 2)``, as an array of the core's kind; ``None`` follows the scenario.
         """
         s, num_envs = self.scenario, streams.num_envs
         start = self._initial_positions(num_envs, positions)
@@ -165,6 +171,26 @@ class Core:
         slot = np.zeros(streams.num_envs, np.int64) if last is None else last.slot + 1
         return State(slot, motion, cell, own_user, gains, scattered, channels, estimate, owner, bids)
 
+    def begin_again(self, state: State, rows: np.ndarray, streams: Streams, positions: Array | None = None) -> State:
+        """The state with new episodes in some environments.
+
+        Args:
+            state: of E environments.
+            rows: which, ``(n,)``.
+            streams: of these n environments, advanced.
+            positions: as for :meth:`reset`; ``None``: as the scenario says, and on a trace once more along it.
+        """
+        if self.scenario.mobility == "trace":
+            trace = state.motion["trace"]
+            if positions is None:
+                positions = trace[0] if arrays.is_same_in_all_rows(trace) else trace[rows]
+            else:  # another trace than the other rows have: all of one length
+                slots = self.scenario.horizon + 1
+                positions, trace = positions[:slots], arrays.of_ones_own(trace[:, :slots])
+                state = state._replace(motion={**state.motion, "trace": trace})
+        fresh = self.reset(streams, positions)
+        return fresh if len(rows) == len(state.slot) else self.replace_rows(state, rows, fresh)
+
     def replace_rows(self, state: State, rows: np.ndarray, fresh: State) -> State:
         """The state with some environments replaced by those of another, as new arrays.
 
@@ -193,12 +219,13 @@ class Core:
         chance = streams.uniform_where(everyone, "association", s.num_irs)
         return self.xp.astype(chance * s.num_bs, self.xp.int64)  # "the association matrix is randomly initialized"
 
-    def _initial_positions(self, num_envs: int, positions: np.ndarray | None) -> Array | None:
+    def _initial_positions(self, num_envs: int, positions: Array | None) -> Array | None:
         s = self.scenario
         if positions is None:
-            positions = self._trace
+            positions = self.trace
         if positions is not None and s.mobility == "trace":
-            return arrays.same_in_all_rows(self._constant(positions, np.float64), num_envs)
+            trace = self._constant(positions, np.float64) if arrays.on_host(positions) else positions
+            return trace if trace.ndim == 4 else arrays.same_in_all_rows(trace, num_envs)
         if positions is not None:
             first = self._constant(positions, np.float64)
         elif s.layout == "frozen" and s.mobility != "trace":

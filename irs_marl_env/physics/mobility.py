@@ -14,14 +14,16 @@ and keep the users inside the area: ``streams.uniform("mobility", K, 2)`` is ``(
 
 from __future__ import annotations
 
+import difflib
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from irs_marl_env import arrays
+from irs_marl_env import arrays, checks
 from irs_marl_env.arrays import namespace
 from irs_marl_env.scenario import Scenario, ScenarioError
 from irs_marl_env.streams import Streams
@@ -264,13 +266,20 @@ def load_trace(scenario: Scenario) -> np.ndarray | None:
     return scenario.check_positions("trace", positions, num_slots=scenario.horizon + 1)
 
 
-def check_reset_options(scenario: Scenario, options: dict[str, Any] | None) -> np.ndarray | None:
+def check_reset_options(
+    scenario: Scenario, options: dict[str, Any] | None, also: tuple[str, ...] = ()
+) -> np.ndarray | None:
     """User positions ``(K, 2)``, or trace ``(slots, K, 2)``, of an episode, from ``reset(options=...)``.
 
+    An option of a name that is neither one of these nor in ``also`` brings a warning, and changes nothing.
+
     Raises:
-        ValueError: positions that do not fit the scenario, or where a trace belongs.
+        ValueError: no dict, positions that do not fit the scenario, or positions where a trace belongs.
     """
-    options = options or {}
+    options = {} if options is None else options
+    if not isinstance(options, dict):
+        raise checks.refusal("options", options, "None or a dict by name")
+    _warn_of_unknown(options, ("positions", "trace", *also))
     trace, positions = options.get("trace"), options.get("positions")
     if scenario.mobility == "trace":
         if positions is not None:
@@ -283,3 +292,13 @@ def check_reset_options(scenario: Scenario, options: dict[str, Any] | None) -> n
     if trace is not None:
         raise ValueError(f"options['trace'] needs mobility='trace' (mobility={scenario.mobility!r})")
     return None if positions is None else scenario.check_positions("options['positions']", positions)
+
+
+def _warn_of_unknown(options: dict[str, Any], known: tuple[str, ...]) -> None:
+    for name in options:
+        if name in known or name == "options":  # PettingZoo's own tests pass {"options": 1}
+            continue
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "there are " + ", ".join(map(repr, known))
+        # level 5: whoever called reset, through the core and the shell
+        warnings.warn(f"reset option {name!r} is unknown and changes nothing: {hint}", UserWarning, stacklevel=5)

@@ -1,0 +1,182 @@
+"""Saving the state of a batch as flat arrays by name, and going on from one that was saved.
+
+What comes back may have gone through files and other hands, so every entry is checked before anything changes: the
+names, shapes and types against those that a fresh episode of the scenario has, the values against what they mean.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from irs_marl_env import arrays, checks
+from irs_marl_env.engine.core import Core
+from irs_marl_env.engine.state import State
+from irs_marl_env.physics import association
+from irs_marl_env.streams import Streams
+
+Array = Any
+
+_PLAIN = ("scenario", "streams")  # JSON-able; all else are arrays
+_ON_HOST = ("slot", "motion.slot")  # numpy whatever the backend: nothing random enters
+
+
+def save(core: Core, state: State, streams: Streams, ends: np.ndarray) -> dict[str, Any]:
+    """Everything the future of a batch depends on, flat: copies of arrays by dotted names, and JSON-able values.
+
+    Args:
+        core: the dynamics.
+        state: of E environments.
+        streams: theirs.
+        ends: ``(E,)``, the slot that ends the episode of each.
+    """
+    saved: dict[str, Any] = {"scenario": core.scenario.digest, "streams": streams.get_state(), "ends": ends.copy()}
+    for name, leaf in _leaves(state):
+        saved[name] = arrays.copy(leaf) if hasattr(leaf, "shape") else copy.deepcopy(leaf)
+    return saved
+
+
+def restore(
+    core: Core, saved: Any, num_envs: int, on_device: bool | None = None, may_be_over: bool = True
+) -> tuple[State, Streams, np.ndarray]:
+    """What :func:`save` was given, in new arrays of the core's kind; nothing that exists changes.
+
+    Args:
+        core: the dynamics.
+        saved: what :func:`save` returned, of this or the other kind of arrays.
+        num_envs: E that it must be of.
+        on_device: as for :meth:`Core.streams`.
+        may_be_over: whether an episode may stand at its end, waiting for a reset.
+
+    Returns:
+        The state, the streams and the ends.
+
+    Raises:
+        ValueError: an entry is missing, unknown or not what it must be; the message names it and its value.
+    """
+    if not isinstance(saved, Mapping):
+        raise checks.refusal("state", saved, "a dict as get_state returned it")
+    if saved.get("scenario") != core.scenario.digest:
+        raise ValueError(f"state of scenario {saved.get('scenario')!r}: must be of this one, {core.scenario.digest!r}")
+    rows = len(saved["cell"]) if np.ndim(_on_host(saved.get("cell"))) else num_envs
+    if rows != num_envs:
+        raise ValueError(f"state of {rows} environments: must be of {num_envs}")
+    leaves = _checked(core, saved, num_envs)
+    _check_values(core, leaves, may_be_over)
+    streams = core.streams(0, num_envs, on_device)
+    streams.set_state(saved["streams"])
+    ends = leaves.pop("ends")
+    fields: dict[str, Any] = {"scattered": {}}  # empty where no link has a memory
+    for name, leaf in leaves.items():
+        if isinstance(leaf, np.ndarray) and name not in _ON_HOST:
+            leaf = arrays.constant(leaf, None, core.xp, core.device)
+        field, _, key = name.partition(".")
+        if key:
+            fields.setdefault(field, {})[key] = leaf
+        else:
+            fields[field] = leaf
+    fields.setdefault("estimate", None)  # as where CSI has no errors
+    return State.from_fields(fields), streams, ends
+
+
+def _leaves(state: State) -> Iterator[tuple[str, Any]]:
+    """The arrays of a state, under dotted names."""
+    for field, value in state._asdict().items():
+        by_name = value._asdict() if hasattr(value, "_asdict") else value
+        if isinstance(by_name, dict):
+            yield from ((f"{field}.{key}", leaf) for key, leaf in by_name.items())
+        elif value is not None:
+            yield field, value
+
+
+def _on_host(leaf: Any) -> Any:
+    """An array or a tensor as numpy's, anything else as it is."""
+    return arrays.to_numpy(leaf) if hasattr(leaf, "shape") and hasattr(leaf, "dtype") else leaf
+
+
+def _called(name: str, index: tuple[int, ...] = ()) -> str:
+    return f"state[{name!r}]" + (str([int(i) for i in index]) if index else "")
+
+
+# --- names, shapes, types -------------------------------------------------------------------------------------------
+
+
+def _checked(core: Core, saved: Mapping[str, Any], num_envs: int) -> dict[str, Any]:
+    """Copies of the entries on the host, with the names, shapes and types that they must have."""
+    s = core.scenario
+    along_trace = np.zeros((s.horizon + 1, s.num_users, 2)) if s.mobility == "trace" else None
+    one = core.reset(core.streams(0, 1), along_trace)  # what an episode has
+    like = {"ends": np.zeros(1, np.int64)} | {name: _on_host(leaf) for name, leaf in _leaves(one)}
+    missing, unknown = sorted({*like, *_PLAIN} - set(saved)), sorted(map(str, set(saved) - {*like, *_PLAIN}))
+    if missing or unknown:
+        raise ValueError(f"state lacks {missing} and has unknown {unknown}: must have {sorted([*like, *_PLAIN])}")
+    foreign = not isinstance(s.mobility, str)  # what else somebody else's motion holds is theirs to know
+    leaves = {}
+    for name, example in like.items():
+        leaf = _on_host(saved[name])
+        if foreign and name.startswith("motion.") and name != "motion.position":
+            leaves[name] = copy.deepcopy(leaf)
+            continue
+        shape: tuple[Any, ...] = (num_envs, *example.shape[1:])
+        if name == "motion.trace":
+            shape = (num_envs, f">={s.horizon + 1}", *example.shape[2:])
+        found = leaf if isinstance(leaf, np.ndarray) else None
+        if found is None or not _fits(found.shape, shape) or found.dtype != example.dtype:
+            shown = type(leaf).__name__ if found is None else f"{found.dtype} array of shape {found.shape}"
+            raise checks.refusal(_called(name), shown, f"an array of {example.dtype}, shape {shape}")
+        leaves[name] = np.array(found, order="C")
+    return leaves
+
+
+def _fits(shape: tuple[int, ...], allowed: tuple[Any, ...]) -> bool:
+    """Whether a shape is the one that is allowed, in which ``">=n"`` is any size from n on."""
+    if len(shape) != len(allowed):
+        return False
+    pairs = zip(shape, allowed, strict=True)
+    return all(n >= int(wanted[2:]) if isinstance(wanted, str) else n == wanted for n, wanted in pairs)
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+
+def _check_values(core: Core, leaves: dict[str, Any], may_be_over: bool) -> None:
+    s = core.scenario
+    sides = tuple(float(side) for side in s.area_m)
+    ranges = {
+        "slot": (0, s.horizon),
+        "ends": (1, s.horizon),
+        "cell": (0, s.num_bs - 1),
+        "owner": (-1, s.num_bs - 1),
+        "bids": (-1.0, 1.0),
+        "motion.travel": (0.0, math.inf),
+        **{name: (0.0, math.inf) for name in leaves if name.startswith("gains.")},
+    }
+    for name, leaf in leaves.items():
+        if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "fciu":
+            continue
+        _refuse_where(~np.isfinite(leaf), name, leaf, "finite")
+        if name in ("motion.position", "motion.trace"):
+            slack = 1e-9 * np.array(sides)  # rounding of a walk along the border
+            outside = (leaf < -slack) | (leaf > np.array(sides) + slack)
+            _refuse_where(outside, name, leaf, f"inside [0, {sides[0]:g}] x [0, {sides[1]:g}] m")
+        elif name in ranges:
+            low, high = ranges[name]
+            allowed = f"in [{low}, {high}]" if high < math.inf else f">= {low:g}"
+            _refuse_where((leaf < low) | (leaf > high), name, leaf, allowed)
+    own_user = association.in_cell(leaves["cell"], s.num_bs)
+    _refuse_where(leaves["own_user"] != own_user, "own_user", leaves["own_user"], "1 where the BS is the user's cell")
+    slot, ends = leaves["slot"], leaves["ends"]
+    _refuse_where(slot > ends if may_be_over else slot >= ends, "slot", slot, "before the end of the row's episode")
+    if s.mobility == "trace":
+        _refuse_where(leaves["motion.slot"] != slot, "motion.slot", leaves["motion.slot"], "as state['slot']")
+
+
+def _refuse_where(bad: np.ndarray, name: str, leaf: np.ndarray, allowed: str) -> None:
+    """Refuse a leaf that has a bad entry, naming the first."""
+    if bad.any():
+        at = tuple(np.argwhere(bad)[0])
+        raise checks.refusal(_called(name, at), leaf[at].item(), allowed)
