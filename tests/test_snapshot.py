@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import io
 import json
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -314,3 +317,25 @@ def test_codecs_follow_the_core_when_it_changes() -> None:
     env.max_cycles = 4
     assert env.action_codec is env._core.action_codec
     assert env.observation_codec is env._core.observation_codec
+
+
+def test_a_pickle_made_with_kernels_loads_where_numba_is_missing(tmp_path: Any) -> None:
+    pytest.importorskip("numba")
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('no numba here')")
+    for kind in ("single", "numpy"):
+        env = begin(make(kind, fast=None))
+        (tmp_path / kind).write_bytes(pickle.dumps(env))
+        code = (
+            "import pickle, sys, warnings; warnings.simplefilter('ignore'); "
+            f"env = pickle.load(open({str(tmp_path / kind)!r}, 'rb')); print(env._core.fast, env.view().slot.tolist()); "
+            "import numpy as np; n = env.action_codec.size; zero = np.zeros(n); "
+            "env.step({a: zero for a in env.agents} if hasattr(env, 'possible_agents') else np.zeros((3, 2, n))); "
+            "print(env.view().slot.tolist())"
+        )
+        paths = os.pathsep.join([str(tmp_path), *sys.path])
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
+        )
+        rows = env.view().slot.tolist()
+        assert done.stdout.split("\n")[:2] == [f"False {rows}", str([slot + 1 for slot in rows])], done.stderr
