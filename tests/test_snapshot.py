@@ -293,7 +293,7 @@ def test_sizes_that_differ_are_named() -> None:
 # --- pickles and copies -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("clone", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))], ids=["copy", "pickle"])
+@pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 @pytest.mark.parametrize("kind", ["single", *BACKENDS])
 def test_a_copy_goes_on_and_holds_together(kind: str, clone: Callable[[Any], Any]) -> None:
     env = begin(make(kind, mobility="trace"))
@@ -328,7 +328,8 @@ def test_a_pickle_made_with_kernels_loads_where_numba_is_missing(tmp_path: Any) 
         (tmp_path / kind).write_bytes(pickle.dumps(env))
         code = (
             "import pickle, sys, warnings; warnings.simplefilter('ignore'); "
-            f"env = pickle.load(open({str(tmp_path / kind)!r}, 'rb')); print(env._core.fast, env.view().slot.tolist()); "
+            f"env = pickle.load(open({str(tmp_path / kind)!r}, 'rb')); "
+            "print(env._core.fast, env.view().slot.tolist()); "
             "import numpy as np; n = env.action_codec.size; zero = np.zeros(n); "
             "env.step({a: zero for a in env.agents} if hasattr(env, 'possible_agents') else np.zeros((3, 2, n))); "
             "print(env.view().slot.tolist())"

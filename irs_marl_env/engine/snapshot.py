@@ -62,9 +62,9 @@ def restore(
         raise checks.refusal("state", saved, "a dict as get_state returned it")
     if saved.get("scenario") != core.scenario.digest:
         raise ValueError(f"state of scenario {saved.get('scenario')!r}: must be of this one, {core.scenario.digest!r}")
-    rows = len(saved["cell"]) if np.ndim(_on_host(saved.get("cell"))) else num_envs
-    if rows != num_envs:
-        raise ValueError(f"state of {rows} environments: must be of {num_envs}")
+    rows = getattr(saved.get("cell"), "shape", (num_envs,))[:1]
+    if rows != (num_envs,):
+        raise ValueError(f"state of {rows[0] if rows else 'no'} environments: must be of {num_envs}")
     leaves = _checked(core, saved, num_envs)
     _check_values(core, leaves, may_be_over)
     streams = core.streams(0, num_envs, on_device)
