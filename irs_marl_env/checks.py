@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import operator
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,14 @@ def refusal(name: str, value: object, allowed: str) -> ValueError:
     """The error for a value that is not allowed, to be raised by the caller."""
     shown = repr(value)
     return ValueError(f"{name}={shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + '...'}: must be {allowed}")
+
+
+def warn(message: str) -> None:
+    """A UserWarning that points to whoever called the package."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].split(".")[0] in ("irs_marl_env", "torch"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level)
 
 
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:

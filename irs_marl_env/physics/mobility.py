@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -300,5 +299,4 @@ def _warn_of_unknown(options: dict[str, Any], known: tuple[str, ...]) -> None:
             continue
         near = difflib.get_close_matches(str(name), known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "there are " + ", ".join(map(repr, known))
-        # level 5: whoever called reset, through the core and the shell
-        warnings.warn(f"reset option {name!r} is unknown and changes nothing: {hint}", UserWarning, stacklevel=5)
+        checks.warn(f"reset option {name!r} is unknown and changes nothing: {hint}")
