@@ -102,3 +102,23 @@ def test_random_policy_scores_what_the_design_says():
     """1.20 +- .08 system bit/s/Hz (20 episodes x 7 slots of a prototype), within four joint standard errors."""
     result = evaluate("random", "mdlbi-v0", episodes=20, slots=7, seed=0)
     assert abs(result.mean - 1.20) < 4 * np.hypot(result.standard_error, 0.08)
+
+
+def test_a_reset_in_mid_episode_and_a_close_leave_it_usable():
+    env, fresh = (make_env("mdlbi-small-v0", horizon=4, fast=False) for _ in range(2))
+    assert env.unwrapped is env
+    actions = {a: np.full(env.action_codec.size, 0.1, np.float32) for a in env.possible_agents}
+    env.reset(seed=0)
+    env.step(actions)
+    env.close()
+    env.close()
+    env.step(actions)
+    assert env.agents == ["bs_0", "bs_1"]
+    for e in (env, fresh):  # in the middle of an episode
+        e.reset(seed=7)
+    for slot in range(4):
+        mine, its = env.step(actions), fresh.step(actions)
+        assert mine[1] == its[1]
+        assert mine[3]["bs_0"] is (slot == 3)
+    assert env.num_agents == 0
+    assert env.max_num_agents == 2

@@ -276,6 +276,18 @@ def test_rows_may_follow_traces_of_their_own(backend: str) -> None:
         vec.reset(options={"reset_mask": mask(vec, 0)})
 
 
+def test_a_row_that_begins_without_a_trace_of_its_own_follows_the_scenarios() -> None:
+    rng = np.random.default_rng(2)
+    usual, given = (rng.integers(0, 80, (n, 4, 2)).astype(float) for n in (6, 5))
+    vec = make(2, horizon=4, mobility="trace", trace=usual)
+    vec.reset(seed=0, options={"trace": given})
+    same(vec.view().position, np.stack([given[0], given[0]]))
+    vec.reset(options={"reset_mask": mask(vec, 1)})
+    same(vec.view().position, np.stack([given[0], usual[0]]))
+    vec.reset()
+    same(vec.view().position, np.stack([usual[0], usual[0]]))
+
+
 def test_positions_hold_for_the_rows_that_begin() -> None:
     vec = make(3, mobility="static", horizon=3)
     vec.reset(seed=0)
