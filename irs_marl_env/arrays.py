@@ -202,6 +202,19 @@ def row_on_host(x: Any, row: int) -> Any:
     return to_numpy(x[row : row + 1]) if hasattr(x, "shape") else x
 
 
+def contiguous(x: Any) -> Any:
+    """Arrays, and dicts and tuples of arrays, each contiguous in C order; a tensor as it is.
+
+    A copy of one that is the same in all rows would have its rows as the innermost axis, which other code cannot view
+    as real and imaginary parts.
+    """
+    if isinstance(x, dict):
+        return {name: contiguous(value) for name, value in x.items()}
+    if isinstance(x, tuple):
+        return type(x)(*map(contiguous, x))
+    return np.ascontiguousarray(x) if isinstance(x, np.ndarray) else x
+
+
 def read_only(x: Any) -> Any:
     """Arrays, and dicts and tuples of arrays, as views that cannot be written into; a tensor as it is."""
     if isinstance(x, dict):

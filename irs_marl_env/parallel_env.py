@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from pettingzoo import ParallelEnv
 
-from irs_marl_env import checks
+from irs_marl_env import arrays, checks
 from irs_marl_env.engine import snapshot
 from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import Outcome, State
@@ -367,7 +367,7 @@ class MdlbiParallelEnv(ParallelEnv):
     def __getstate__(self) -> dict[str, Any]:
         # streams by where they stand: whoever loads this may have kernels or not
         streams = None if self._streams is None else self._streams.get_state()
-        return {**self.__dict__, "_viewer": None, "_streams": streams}
+        return {**self.__dict__, "_viewer": None, "_state": arrays.contiguous(self._state), "_streams": streams}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

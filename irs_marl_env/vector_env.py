@@ -302,7 +302,8 @@ class MdlbiVectorEnv(VectorLanguage):
     def __getstate__(self) -> dict[str, Any]:
         # streams by where they stand: whoever loads this may have kernels or not
         streams = None if self._streams is None else self._streams.get_state()
-        return {**self.__dict__, "_xp": None, "_viewers": [], "_ends": self._ends.copy(), "_streams": streams}
+        own = {"_state": arrays.contiguous(self._state), "_ends": self._ends.copy(), "_streams": streams}
+        return {**self.__dict__, "_xp": None, "_viewers": [], **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -306,6 +306,15 @@ def test_a_copy_goes_on_and_holds_together(kind: str, clone: Callable[[Any], Any
     go_on_alike(env, clone(env))
 
 
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
+@pytest.mark.parametrize("kind", ["single", *BACKENDS])
+def test_what_is_the_same_in_all_rows_is_copied_in_its_order(kind: str, clone: Callable[[Any], Any]) -> None:
+    """With one user and one IRS a copy of frozen fading had its rows as the innermost axis, and observing failed."""
+    frozen = {"fading": "frozen", "bs_irs_fading": "frozen", "layout": "frozen"}
+    env = begin(make(kind, num_users=1, num_irs=1, mobility="static", **frozen))
+    go_on_alike(env, clone(env))
+
+
 def test_kernels_travel_in_a_pickle_too() -> None:
     pytest.importorskip("numba")
     env = begin(make("numpy", fast=None))
@@ -340,3 +349,13 @@ def test_a_pickle_made_with_kernels_loads_where_numba_is_missing(tmp_path: Any) 
         )
         rows = env.view().slot.tolist()
         assert done.stdout.split("\n")[:2] == [f"False {rows}", str([slot + 1 for slot in rows])], done.stderr
+
+
+@pytest.mark.parametrize("kind", ["single", "numpy"])
+def test_a_restored_environment_does_not_draw_the_last_slot_of_another_episode(kind: str) -> None:
+    pytest.importorskip("matplotlib")
+    saved = begin(make(kind)).get_state()
+    used, fresh = begin(make(kind, render_mode="rgb_array"), steps=5), make(kind, render_mode="rgb_array")
+    for env in (used, fresh):
+        env.set_state(saved)
+    same(used.render(), fresh.render())

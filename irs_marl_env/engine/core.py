@@ -186,8 +186,9 @@ class Core:
                 positions = trace[0] if arrays.is_same_in_all_rows(trace) else trace[rows]
             else:  # another trace than the other rows have: all of one length
                 slots = self.scenario.horizon + 1
-                positions, trace = positions[:slots], arrays.of_ones_own(trace[:, :slots])
-                state = state._replace(motion={**state.motion, "trace": trace})
+                apart = {"trace": trace[:, :slots], "position": state.motion["position"]}
+                apart = {name: arrays.of_ones_own(x) for name, x in apart.items()}
+                positions, state = positions[:slots], state._replace(motion={**state.motion, **apart})
         fresh = self.reset(streams, positions)
         return fresh if len(rows) == len(state.slot) else self.replace_rows(state, rows, fresh)
 
