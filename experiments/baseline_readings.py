@@ -49,7 +49,7 @@ def readings(runs: Runs) -> str:
         [
             f"`{n}`",
             *(cell(r[p]) for p in policies),
-            "" if r is default else cell(r[last].difference(default[last]), "+"),
+            "" if r is default else cell(r[last].difference(default[last], across=True), "+"),
         ]
         for n, r in found.items()
     ]

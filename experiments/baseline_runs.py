@@ -9,8 +9,7 @@ from typing import Any
 
 from experiments import rawdata
 from irs_marl_env import Result, evaluate
-from irs_marl_env.cli import load
-from irs_marl_env.evaluation import Estimate
+from irs_marl_env.result import Estimate, read
 
 ROOT = Path(__file__).parents[1]
 RAW = ROOT / "results" / "baselines"
@@ -52,7 +51,7 @@ class Runs:
     @staticmethod
     def kept(name: str) -> dict[str, Result]:
         """What is already there."""
-        return {result.policy: result for result in load(_path(name).read_text())}
+        return {result.policy: result for result in read(_path(name))}
 
 
 def _path(name: str) -> Path:

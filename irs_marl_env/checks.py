@@ -2,23 +2,62 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+import math
 import operator
+import reprlib
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 LONGEST = 80  # characters of a value that are shown
+MANY_DIGITS = 100  # beyond so many an integer is described, not written down
+
+
+class _Shown(reprlib.Repr):
+    """``repr`` of the beginning of a value: short, quick and without errors, whatever the value is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = LONGEST
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = self.maxarray = 20
+
+    def repr_int(self, x: int, level: int) -> str:
+        digits = int(x.bit_length() * math.log10(2)) + 1
+        if digits <= MANY_DIGITS:
+            return repr(x)
+        return f"<{'a negative' if x < 0 else 'an'} integer of about {digits} digits>"
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        return " ".join(repr(x).split())  # arrays have reprs of several lines
+
+
+_SHOWN = _Shown()
+
+
+def shown(value: object) -> str:
+    """A value as messages show it: its ``repr``, of which the end is left out where it is long."""
+    try:
+        text = _SHOWN.repr(value)
+    except Exception:  # whatever somebody else's __repr__ raises
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def refusal(name: str, value: object, allowed: str) -> ValueError:
     """The error for a value that is not allowed, to be raised by the caller."""
-    shown = repr(value)
-    return ValueError(f"{name}={shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + '...'}: must be {allowed}")
+    return ValueError(f"{name}={shown(value)}: must be {allowed}")
+
+
+def near(name: object, known: Iterable[str]) -> str:
+    """What a message about an unknown name adds: the known name that is most like it, or nothing."""
+    matches = difflib.get_close_matches(str(name)[:LONGEST], known, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def warn(message: str) -> None:
@@ -69,7 +108,7 @@ class Kind:
 
     Attributes:
         allowed: says in words which.
-        accept: returns a value as it is kept; raises a ValueError, TypeError or OverflowError where it is not allowed.
+        accept: returns a value as it is kept; raises any exception where it is not allowed.
         optional: whether ``None`` is allowed, too.
     """
 
@@ -87,7 +126,7 @@ class Kind:
             return None
         try:
             return self.accept(value)
-        except (ValueError, TypeError, OverflowError):
+        except Exception:  # a stranger's value may raise anything when it is asked what it is
             raise refusal(name, value, self.allowed + (" or None" if self.optional else "")) from None
 
 
@@ -110,6 +149,13 @@ class Whole(Kind):
         return number
 
 
+def _is_one_number(value: Any) -> bool:
+    """Whether ``float`` takes the value for a number: neither a text nor an array, nor anything complex or a date."""
+    dtype_kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    able = hasattr(type(value), "__float__") or hasattr(type(value), "__index__")
+    return able and dtype_kind in "fiu" and getattr(value, "ndim", 0) == 0
+
+
 @dataclass(frozen=True)
 class Real(Kind):
     """A finite number in ``[low, high]``, or in ``(low, high]`` with ``above``."""
@@ -124,7 +170,7 @@ class Real(Kind):
         return f"a finite number in {'(' if self.above else '['}{self.low:g}, {self.high:g}]"
 
     def accept(self, value: Any) -> float:
-        if isinstance(value, (bool, np.bool_, str, bytes)):
+        if isinstance(value, (bool, np.bool_)) or not _is_one_number(value):
             raise TypeError
         number = float(value)
         if not self.low <= number <= self.high or (self.above and number == self.low):  # NaN is in no range
@@ -170,24 +216,28 @@ class Strategy(Kind):
     Args:
         table: ``"module:DICT"``.
         methods: what an object must have; ``("__call__",)`` is a function. Without any only names are allowed.
+        classes: whether a class may stand for an object that is made from it.
     """
 
     table: str
     methods: tuple[str, ...] = ()
+    classes: bool = True
 
     @property
     def allowed(self) -> str:
         text = "one of " + ", ".join(map(repr, look_up(self.table)))
         if not self.methods:
             return text
-        able = "a callable" if self.methods == ("__call__",) else f"an object with {', '.join(self.methods)}"
+        function = "a callable" if self.classes else "a function or a callable object"
+        able = function if self.methods == ("__call__",) else f"an object with {', '.join(self.methods)}"
         return f"{text}, or {able}"
 
     def accept(self, value: Any) -> Any:
         built_in = look_up(self.table)
         if self.methods and not isinstance(value, str):  # a built-in strategy goes by its name
             value = next((name for name, strategy in built_in.items() if strategy is value), value)
-        able = self.methods and all(callable(getattr(value, method, None)) for method in self.methods)
+        made = self.classes or not isinstance(value, type)  # a call of a class makes an object, and gives no answer
+        able = self.methods and made and all(callable(getattr(value, method, None)) for method in self.methods)
         if value not in built_in if isinstance(value, str) else not able:
             raise ValueError
         return value

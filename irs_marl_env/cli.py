@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from irs_marl_env.evaluation import BOUND, Estimate, Result, evaluate
+from irs_marl_env import load_policy
+from irs_marl_env.checks import near, shown
+from irs_marl_env.evaluation import BOUND, INTERFACES, evaluate
 from irs_marl_env.parallel_env import MdlbiParallelEnv
 from irs_marl_env.policies import POLICIES
+from irs_marl_env.result import Estimate, Result, dump, read
 from irs_marl_env.scenario import Scenario, scenario_ids
 from irs_marl_env.scenario_text import parse_assignments, scenario_named
 from irs_marl_env.vector_env import MdlbiVectorEnv
+
+MOST_FRAMES = 5000  # of an animation: each is kept until all are written
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args.run(args)
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print("error: there is not enough memory for this", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -75,18 +83,26 @@ def _check_out(path: Path) -> None:
         raise ValueError(f"--out {path}: is a folder, must be a file")
     if not path.parent.is_dir():
         raise ValueError(f"--out {path}: no such folder")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"--out {path}: cannot be written here, must be a place with the right to write")
 
 
 def _policy(name: str) -> Any:
     """A policy's name, trained agents in a file, or the object behind ``module:attribute``, of a class an object."""
-    if name.endswith(".safetensors"):
-        from irs_marl_env.training.policy import load_policy
-
+    if name.lower().endswith(".safetensors"):
         return load_policy(name)
     module, colon, attribute = name.partition(":")
-    if not colon:
+    if not colon and not name.endswith(".py"):
         return name
-    found = getattr(importlib.import_module(module), attribute, None)
+    if not attribute or module[:1] in ("", ".") or module.endswith(".py"):
+        allowed = "a policy's name, MODULE:NAME (examples.own_policy:Greedy), or FILE.safetensors"
+        raise ValueError(f"--policy {shown(name)}: must be {allowed}")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError as error:
+        raise ImportError(f"--policy {name}: {error}") from None
+    except Exception as error:  # the module is somebody else's, and its import runs whatever stands in it
+        raise ValueError(f"--policy {name}: its module raised {type(error).__name__}: {error}") from error
     if not callable(found) and not hasattr(found, "bind"):
         raise ValueError(f"--policy {name}: module {module!r} has no policy {attribute!r}")
     if not isinstance(found, type):
@@ -95,6 +111,14 @@ def _policy(name: str) -> Any:
         return found()
     except TypeError as error:
         raise ValueError(f"--policy {name}: the class cannot be made without arguments ({error})") from None
+
+
+def _whole(text: str) -> int:
+    """An integer of the command line; argparse would repeat the whole text in its message, however long it is."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{shown(text)}: must be an integer") from None
 
 
 # --- evaluate, results -----------------------------------------------------------------------------------------
@@ -109,12 +133,15 @@ def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"repeat; one of {known}, MODULE:NAME of your own (a function, a class or an object), or a policy file",
     )
     _scenario_arguments(parser)
-    parser.add_argument("--episodes", type=int, default=20, help="number of episodes (%(default)s)")
-    parser.add_argument("--slots", type=int, help="slots measured in each episode (all)")
-    parser.add_argument("--every", type=int, default=1, help="slots between two measured ones (%(default)s)")
-    parser.add_argument("--first", type=int, default=0, help="the first slot measured (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="episode i has seed + i (%(default)s)")
-    parser.add_argument("--processes", type=int, default=1, help="the result is the same (%(default)s)")
+    parser.add_argument("--episodes", type=_whole, default=20, help="number of episodes (%(default)s)")
+    parser.add_argument("--slots", type=_whole, help="slots measured in each episode (all)")
+    parser.add_argument("--every", type=_whole, default=1, help="slots between two measured ones (%(default)s)")
+    parser.add_argument("--first", type=_whole, default=0, help="the first slot measured (%(default)s)")
+    parser.add_argument("--seed", type=_whole, default=0, help="episode i has seed + i (%(default)s)")
+    parser.add_argument("--processes", type=_whole, default=1, help="the result is the same (%(default)s)")
+    parser.add_argument(
+        "--interface", choices=INTERFACES, default=INTERFACES[0], help="of your own policy (%(default)s)"
+    )
     parser.add_argument("--out", type=Path, help="JSON file to write")
 
 
@@ -132,6 +159,7 @@ def _evaluate(args: argparse.Namespace) -> None:
             args.every,
             args.first,
             processes=args.processes,
+            interface=args.interface,
             name=name,
         )
         for name in args.policy
@@ -148,28 +176,7 @@ def _results_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _results(args: argparse.Namespace) -> None:
     for path in args.files:
-        try:
-            results = load(path.read_text(), args.trusted)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-        print(f"{path}\n{table(results)}")
-
-
-def dump(results: Sequence[Result]) -> str:
-    """JSON of several results, with one line per episode of each."""
-    return '{"results": [\n' + ",\n".join(result.to_json() for result in results) + "\n]}\n"
-
-
-def load(text: str, trusted: bool = False) -> list[Result]:
-    """Results from :func:`dump`, in this or any other layout of the same JSON.
-
-    Raises:
-        ValueError: the text is something else.
-    """
-    values = json.loads(text)
-    if not isinstance(values, dict) or not isinstance(values.get("results"), list):
-        raise ValueError('not a file of results: no list "results"')
-    return [Result.from_dict(one, trusted) for one in values["results"]]
+        print(f"{path}\n{table(read(path, args.trusted))}")
 
 
 def table(results: Sequence[Result]) -> str:
@@ -244,8 +251,8 @@ def _scenarios(args: argparse.Namespace) -> None:
 def _render_arguments(parser: argparse.ArgumentParser) -> None:
     _scenario_arguments(parser)
     parser.add_argument("--policy", default="local-gain-ao", help="who acts (%(default)s)")
-    parser.add_argument("--slots", type=int, default=50, help="frames after the first (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--slots", type=_whole, default=50, help="frames after the first (%(default)s)")
+    parser.add_argument("--seed", type=_whole, default=0)
     parser.add_argument("--fps", type=float, default=5.0, help="frames per second (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="file to write, .gif")
 
@@ -257,11 +264,13 @@ def _render(args: argparse.Namespace) -> None:
     if not (0 < args.fps <= 50):
         raise ValueError(f"--fps {args.fps:g}: must be in (0, 50]")
     if args.policy not in POLICIES:
-        raise ValueError(f"--policy {args.policy}: must be one of {', '.join(POLICIES)}")
+        known = f"must be one of {', '.join(POLICIES)}"
+        raise ValueError(f"--policy {shown(args.policy)}: {known}{near(args.policy, POLICIES)}")
     policy = POLICIES[args.policy]
     scenario = policy.adapt(_scenario(args))
-    if not 1 <= args.slots <= scenario.horizon:
-        raise ValueError(f"--slots {args.slots}: must be in [1, {scenario.horizon}]")
+    most = min(scenario.horizon, MOST_FRAMES)
+    if not 1 <= args.slots <= most:
+        raise ValueError(f"--slots {shown(args.slots)}: must be in [1, {most}]")
     try:
         from PIL import Image
     except ImportError:

@@ -8,162 +8,31 @@ Slots of an episode are not independent: standard errors are over episodes. The 
 
 from __future__ import annotations
 
-import json
-import math
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from irs_marl_env.checks import check_whole
+from irs_marl_env.checks import check_whole, near, refusal, shown
 from irs_marl_env.policies import POLICIES
+from irs_marl_env.result import DECIMALS, Estimate, Result
 from irs_marl_env.scenario import Scenario, get_scenario
+from irs_marl_env.sizes import check_rates
 from irs_marl_env.solvers.bounds import upper_bound
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
 BOUND = "upper-bound"  # evaluated like a policy, though no policy reaches it
 BATCH = 16  # episodes stepped together
-DECIMALS = 6  # of a stored rate: far below its error, and JSON stays small
 INTERFACES = ("arrays", "dicts")
+MOST_PROCESSES = 1024
+
+__all__ = ["BOUND", "Estimate", "Result", "evaluate"]
 
 Policy = Any  # a name, an object with ``bind(env, seed)``, or a callable observations -> actions
-
-
-class Estimate(NamedTuple):
-    """A mean over episodes."""
-
-    mean: Any  # bit/s/Hz
-    standard_error: Any  # of the mean, from the spread of episodes; NaN for a single one
-    episodes: np.ndarray  # (episodes, ...) value of each episode
-
-    @classmethod
-    def of(cls, episodes: np.ndarray) -> Estimate:
-        """Mean and standard error along the first axis."""
-        count = len(episodes)
-        mean = episodes.mean(0)
-        error = episodes.std(0, ddof=1) / math.sqrt(count) if count > 1 else np.full_like(mean, math.nan)
-        if mean.ndim == 0:
-            return cls(float(mean), float(error), episodes)
-        return cls(mean, error, episodes)
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """Rates of a policy in a number of episodes.
-
-    Attributes:
-        policy: its name.
-        scenario: what it was evaluated on.
-        seed: of the first episode.
-        rates: ``(episodes, slots, M)`` sum rate of each BS's users [bit/s/Hz], rounded to 1e-6.
-        every: distance of the measured slots.
-        first: the first of them.
-    """
-
-    policy: str
-    scenario: Scenario
-    seed: int
-    rates: np.ndarray
-    every: int = 1
-    first: int = 0
-
-    @property
-    def system(self) -> Estimate:
-        """System sum rate per slot."""
-        return Estimate.of(self.rates.sum(-1).mean(-1))
-
-    @property
-    def mean(self) -> float:
-        """Mean system sum rate per slot [bit/s/Hz]."""
-        return self.system.mean
-
-    @property
-    def standard_error(self) -> float:
-        """Standard error of :attr:`mean`, clustered by episode [bit/s/Hz]; NaN for a single episode."""
-        return self.system.standard_error
-
-    @property
-    def episodes(self) -> np.ndarray:
-        """``(episodes,)`` system sum rate per slot of each episode [bit/s/Hz]."""
-        return self.system.episodes
-
-    @property
-    def per_bs(self) -> Estimate:
-        """The same for each BS: ``mean (M,)``, ``standard_error (M,)``, ``episodes (episodes, M)``."""
-        return Estimate.of(self.rates.mean(1))
-
-    @property
-    def per_slot(self) -> Estimate:
-        """System sum rate over time: ``mean (slots,)``, ``standard_error``, ``episodes (episodes, slots)``."""
-        return Estimate.of(self.rates.sum(-1))
-
-    def difference(self, other: Result) -> Estimate:
-        """By how much this policy beats another, episode by episode on the same draws.
-
-        Raises:
-            ValueError: the two were not run on the same episodes.
-        """
-        for name, mine, its in (
-            ("seed", self.seed, other.seed),
-            ("number of episodes", len(self.rates), len(other.rates)),
-            ("number of slots", self.rates.shape[1], other.rates.shape[1]),
-            ("distance of slots", self.every, other.every),
-            ("first slot", self.first, other.first),
-        ):
-            if mine != its:
-                raise ValueError(f"{self.policy!r} and {other.policy!r} do not pair: {name} {mine} and {its}")
-        return Estimate.of(self.episodes - other.episodes)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types: what was run, its summary, and the rates themselves."""
-        return {
-            "policy": self.policy,
-            "scenario": json.loads(self.scenario.to_json()),
-            "seed": self.seed,
-            "every": self.every,
-            "first": self.first,
-            "mean": self.mean,
-            "standard_error": None if math.isnan(self.standard_error) else self.standard_error,
-            "rates": self.rates.tolist(),
-        }
-
-    def to_json(self) -> str:
-        """JSON object, with the rates of each episode on a line of their own; :meth:`from_json` restores the result."""
-        values = self.to_dict()
-        episodes = ",\n".join(json.dumps(episode, allow_nan=False) for episode in values.pop("rates"))
-        return f'{json.dumps(values, allow_nan=False)[:-1]}, "rates": [\n{episodes}\n]}}'
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], trusted: bool = False) -> Result:
-        """Result from :meth:`to_dict`; the summary is computed anew.
-
-        With ``trusted`` the modules of parts of one's own in its scenario are imported.
-
-        Raises:
-            ValueError: keys missing, or rates that are not ``(episodes, slots, M)`` numbers.
-        """
-        missing = [key for key in ("policy", "scenario", "seed", "rates") if key not in values]
-        if missing:
-            raise ValueError(f"not a result: {', '.join(missing)} missing")
-        rates = np.asarray(values["rates"], dtype=np.float64)
-        if rates.ndim != 3:
-            raise ValueError(f"rates of shape {rates.shape}: must be (episodes, slots, BSs)")
-        scenario = Scenario.from_json(json.dumps(values["scenario"]), trusted)
-        return cls(values["policy"], scenario, values["seed"], rates, values.get("every", 1), values.get("first", 0))
-
-    @classmethod
-    def from_json(cls, text: str, trusted: bool = False) -> Result:
-        """Result from :meth:`to_json`.
-
-        Raises:
-            ValueError: not JSON, or not a result.
-        """
-        return cls.from_dict(json.loads(text), trusted)
 
 
 def evaluate(
@@ -210,13 +79,14 @@ def evaluate(
 
     Raises:
         ValueError: unknown policy, scenario or field, or impossible numbers.
+            Of the policy's actions: they are no finite ``(E, M, D_a)``, or the policy wants dicts by agent.
         TypeError: the policy is none of the above.
     """
-    for field, value in (("episodes", episodes), ("processes", processes)):
-        check_whole(field, value, 1)
+    check_whole("episodes", episodes, 1)
     check_whole("seed", seed, 0)
+    check_whole("processes", processes, 1, MOST_PROCESSES)
     if interface not in INTERFACES:
-        raise ValueError(f"interface={interface!r}: must be one of {', '.join(map(repr, INTERFACES))}")
+        raise refusal("interface", interface, f"one of {', '.join(map(repr, INTERFACES))}")
     policy, label = _resolve(policy)
     run_on = get_scenario(scenario, **overrides)
     if hasattr(policy, "adapt"):
@@ -227,24 +97,26 @@ def evaluate(
         run_on = run_on.replace(
             csi="all", action="raw", observation="large_scale"
         )  # with owned CSI, other channels may be absent
-    check_whole("every", every, 1)
+    check_whole("every", every, 1, run_on.horizon)
     check_whole("first", first, 0, run_on.horizon - 1)
     fitting = -(-(run_on.horizon - first) // every)
     slots = fitting if slots is None else slots
     check_whole("slots", slots, 1, fitting)
+    check_rates(episodes, slots, run_on.num_bs)
     size = 1 if interface == "dicts" else BATCH
+    shown_as = name or label
     jobs = [
-        _Job(policy, run_on, slots, every, first, seed + start, min(size, episodes - start), interface)
+        _Job(policy, run_on, slots, every, first, seed + start, min(size, episodes - start), interface, shown_as)
         for start in range(0, episodes, size)
     ]
     if processes > 1:
         _check_pickles(jobs[0])
     rates: list[np.ndarray | None] = [None] * len(jobs)
-    with _Bar(progress, total=episodes * slots, label=name or label) as advance:
+    with _Bar(progress, total=episodes * slots, label=shown_as) as advance:
         for index, done in _run(jobs, processes, advance):
             rates[index] = done
     measured = np.concatenate([done for done in rates if done is not None]).round(DECIMALS)
-    return Result(name or label, run_on, seed, measured, every, first)
+    return Result(shown_as, run_on, seed, measured, every, first)
 
 
 class _Job(NamedTuple):
@@ -258,6 +130,7 @@ class _Job(NamedTuple):
     seed: int
     episodes: int
     interface: str
+    label: str
 
 
 def _check_pickles(job: _Job) -> None:
@@ -278,8 +151,14 @@ def _resolve(policy: Policy) -> tuple[Any, str]:
         if policy == BOUND:
             return BOUND, BOUND
         if policy not in POLICIES:
-            raise ValueError(f"policy {policy!r} is not known; allowed: {', '.join((*POLICIES, BOUND))}, or a callable")
+            known = (*POLICIES, BOUND)
+            raise ValueError(
+                f"policy {shown(policy)} is not known; allowed: {', '.join(known)}, or a callable{near(policy, known)}"
+            )
         return POLICIES[policy], policy
+    if isinstance(policy, type):
+        name = policy.__name__
+        raise TypeError(f"policy {name} is a class: must be an object made of it, such as {name}()")
     if not callable(policy) and not hasattr(policy, "bind"):
         raise TypeError(f"policy of type {type(policy).__name__}: must be a name, a callable, or have bind(env, seed)")
     return policy, str(getattr(policy, "name", getattr(policy, "__name__", type(policy).__name__)))
@@ -320,19 +199,74 @@ def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> np.nda
     return rates
 
 
-def _actor(job: _Job, env: MdlbiVectorEnv) -> Callable[[Any], Any]:
-    """The job's policy as a callable on batched observations."""
-    if hasattr(job.policy, "bind"):
-        return job.policy.bind(env, job.seed)
-    if job.interface == "arrays":
-        return job.policy
-    agents = env.agents
+def _actor(job: _Job, env: MdlbiVectorEnv) -> Callable[[Any], np.ndarray]:
+    """The job's policy as a callable on batched observations, whose actions are checked."""
+    act = job.policy.bind(env, job.seed) if hasattr(job.policy, "bind") else job.policy
+    by_agent = job.interface == "dicts" and not hasattr(job.policy, "bind")
 
-    def act(observations: np.ndarray) -> np.ndarray:
-        actions = job.policy(dict(zip(agents, observations[0], strict=True)))
-        return np.stack([actions[agent] for agent in agents])[None]
+    def checked(observations: np.ndarray) -> np.ndarray:
+        if by_agent:
+            actions = act(dict(zip(env.agents, observations[0], strict=True)))
+            return _actions(job.label, env, _stacked(job.label, env, actions))
+        try:
+            actions = act(observations)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            if job.policy is act and _asks_a_dict(error):
+                raise ValueError(f"policy {job.label!r} {_WANTS_DICTS} ({error})") from error
+            raise
+        return _actions(job.label, env, actions)
 
-    return act
+    return checked
+
+
+_WANTS_DICTS = "works with dicts by agent, so say interface='dicts'"
+
+
+def _asks_a_dict(error: Exception) -> bool:
+    """Whether an error is what an array answers to somebody who takes it for a dict by agent."""
+    if isinstance(error, AttributeError):
+        return isinstance(getattr(error, "obj", None), np.ndarray) and hasattr(dict, error.name or "")
+    return isinstance(error, IndexError) and "only integers" in str(error)  # observations["bs_0"]
+
+
+def _stacked(label: str, env: MdlbiVectorEnv, actions: Any) -> np.ndarray:
+    """Actions ``(1, M, D_a)`` from those of a policy for ``interface="dicts"``."""
+    names = ", ".join(env.agents)
+    if not isinstance(actions, Mapping):
+        kind = type(actions).__name__
+        raise ValueError(f"policy {label!r} returned {kind}: with interface='dicts' must be a dict of {names}")
+    missing = [agent for agent in env.agents if agent not in actions]
+    if missing:
+        raise ValueError(f"policy {label!r} returned no action of {', '.join(missing)}: must be a dict of {names}")
+    for agent in env.agents:
+        if np.shape(actions[agent]) != (env.action_size,):
+            raise ValueError(
+                f"policy {label!r} returned an action of {agent} of shape {np.shape(actions[agent])}: "
+                f"must be ({env.action_size},), for action={env.scenario.action!r}"
+            )
+    return np.stack([actions[agent] for agent in env.agents])[None]
+
+
+def _actions(label: str, env: MdlbiVectorEnv, actions: Any) -> np.ndarray:
+    """The actions ``(E, M, D_a)`` that a policy returned, if they are ones of this environment.
+
+    Raises:
+        ValueError: they are something else; the message says what they must be.
+    """
+    shape = (env.num_envs, env.scenario.num_bs, env.action_size)
+    if isinstance(actions, Mapping):
+        raise ValueError(f"policy {label!r} returned a dict: it {_WANTS_DICTS}")
+    try:
+        found = np.asarray(actions)
+    except Exception as error:  # a tensor that asks for gradients or lives elsewhere, a ragged list
+        raise ValueError(f"policy {label!r} returned no array of shape {shape} ({error})") from error
+    if found.shape != shape:
+        sizes = f"{shape} = (episodes, BSs, D_a), for action={env.scenario.action!r}"
+        raise ValueError(f"policy {label!r} returned actions of shape {found.shape}: must be {sizes}")
+    if found.dtype.kind not in "fiub" or not np.isfinite(found).all():
+        kind = "entries that are not finite" if found.dtype.kind == "f" else f"entries of type {found.dtype}"
+        raise ValueError(f"policy {label!r} returned {kind}: must be finite numbers in [-1, 1]")
+    return found
 
 
 def _bound(env: MdlbiVectorEnv) -> np.ndarray:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from irs_marl_env import checks
+from irs_marl_env import checks, json_text, sizes
+from irs_marl_env.array_files import path_of, real_numbers
+from irs_marl_env.checks import shown
 from irs_marl_env.link_budget import check_link_budget
 from irs_marl_env.units import db_to_linear, dbm_to_watt
 
@@ -42,9 +44,9 @@ def _one_of(default: str, *others: str) -> Any:
     return _field(default, checks.Choice((default, *others)))
 
 
-def _named_in(default: str, table: str, *methods: str) -> Any:
+def _named_in(default: str, table: str, *methods: str, classes: bool = True) -> Any:
     """A strategy of a dict ``"module:DICT"`` of the package by name, or an object with these methods."""
-    return _field(default, checks.Strategy(f"irs_marl_env.{table}", methods))
+    return _field(default, checks.Strategy(f"irs_marl_env.{table}", methods, classes))
 
 
 def _flag(default: bool) -> Any:
@@ -52,7 +54,7 @@ def _flag(default: bool) -> Any:
 
 
 def _check_elements(name: str, value: Any) -> int | tuple[int, ...]:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) and value.ndim == 1:
         value = value.tolist()
     if not isinstance(value, (tuple, list)):
         return checks.check_whole(name, value, 1)
@@ -70,15 +72,18 @@ def _check_phase_bits(name: str, value: Any) -> int | None:
 
 
 def _check_trace(name: str, value: Any) -> str | tuple | None:
-    if value is None or isinstance(value, str):
-        return value
-    allowed = "None, the path of an .npz file, or positions (slots, num_users, 2) in m"
+    if value is None:
+        return None
+    allowed = "None, the path of an .npz or .npy file, or positions (slots, num_users, 2) in m"
     try:
-        positions = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        path = path_of(value)
+        if path is not None:
+            return path
+        positions = real_numbers(value)
+    except Exception:  # of somebody else's __fspath__, too
         raise checks.refusal(name, value, allowed) from None
     if positions.ndim != 3:
-        raise checks.refusal(name, f"<array of shape {positions.shape}>", allowed)
+        raise ValueError(f"{name}=<array of shape {positions.shape}>: must be {allowed}")
     return tuple(tuple(tuple(map(float, point)) for point in slot) for slot in positions)
 
 
@@ -95,7 +100,8 @@ class Scenario:
     contradicts itself, docs/model.md says what each choice means and why the default is what it is.
 
     Raises:
-        ScenarioError: (a ``ValueError``) a value of the wrong type or out of range, or inconsistent sizes.
+        ScenarioError: (a ``ValueError``) a value of the wrong type or out of range, inconsistent sizes, or sizes with
+            which one environment would need more than 4 GiB (:mod:`irs_marl_env.sizes`).
     """
 
     # sizes
@@ -127,8 +133,8 @@ class Scenario:
     frozen_seed: int = _whole(0, 0)  # names the one realisation behind every "frozen"
 
     # geometry and mobility
-    area_width_m: float = _real(80.0, 0, 1e6, above=True)
-    cell_depth_m: float = _real(40.0, 0, 1e6, above=True)  # the area is area_width_m x (num_bs * cell_depth_m)
+    area_width_m: float = _real(80.0, 1e-3, 1e6)
+    cell_depth_m: float = _real(40.0, 1e-3, 1e6)  # the area is area_width_m x (num_bs * cell_depth_m)
     bs_height_m: float = _real(10.0, 0, 1e4)
     irs_height_m: float = _real(5.0, 0, 1e4)
     user_height_m: float = _real(1.5, 0, 1e4)
@@ -138,16 +144,17 @@ class Scenario:
     num_groups: int = _whole(3, 1)
     group_radius_m: float = _real(12.0, 0, 1e5)
     gauss_markov_memory: float = _real(0.85, 0, 1)
-    trace: str | tuple | None = _field(None, _check_trace)  # positions for mobility="trace"
+    # positions for mobility="trace"; a path is kept as a str  (a PathLike alone could change, its text cannot)
+    trace: str | PathLike | tuple | None = _field(None, _check_trace)  # noqa: RUF009
 
     # time
-    slot_s: float = _real(1.0, 0, 1e6, above=True)
-    horizon: int = _whole(800, 1)  # slots of an episode
+    slot_s: float = _real(1.0, 1e-9, 1e6)
+    horizon: int = _whole(800, 1, sizes.LONGEST_EPISODE)  # slots of an episode
 
     # reading of the paper
     sinr: str = _named_in("physical", "physics.radio:INTERFERENCE")
     reflection: str = _named_in("owned", "physics.association:REFLECTION")
-    contention: str | object = _named_in("auction", "physics.association:CONTENTION", "__call__")
+    contention: str | object = _named_in("auction", "physics.association:CONTENTION", "__call__", classes=False)
     association_delay: int = _whole(0, 0, 1)
     initial_owner: str = _one_of("random", "none")
     power: str = _named_in("ball", "physics.radio:POWER")
@@ -155,11 +162,11 @@ class Scenario:
     csi: str = _one_of("all", "owned")
     csi_error_variance: float = _real(0.0, 0, 1e3)  # of the additive error, relative to the path gain
     rho: str = _one_of("owner", "bids", "none")
-    reward: str | object = _named_in("local", "rewards:REWARDS", "__call__")
+    reward: str | object = _named_in("local", "rewards:REWARDS", "__call__", classes=False)
     team_weight: float = _real(0.5, 0, 1)  # of the team part of reward="mixed"
     bid_cost: float = _real(0.0, 0, 1e6)  # bit/s/Hz per unit of positive bid
     action: str = _named_in("raw", "spaces.actions:ACTIONS")
-    sweeps: int = _whole(2, 0)  # of the structured decoder
+    sweeps: int = _whole(2, 0, sizes.MOST_SWEEPS)  # of the structured decoder
     observation: str | object = _named_in("csi", "spaces.observations:OBSERVATIONS", "__call__")
 
     def __post_init__(self) -> None:
@@ -172,14 +179,21 @@ class Scenario:
         except ValueError as error:
             raise ScenarioError(str(error)) from None
 
+    def __repr__(self) -> str:
+        parts = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return f"Scenario({', '.join(f'{name}={_short(name, value)}' for name, value in parts)})"
+
     def _check_together(self) -> None:
         if isinstance(self.num_elements, tuple) and len(self.num_elements) != self.num_irs:
             allowed = f"one integer, or num_irs={self.num_irs} integers"
             raise checks.refusal("num_elements", self.num_elements, allowed)
+        sizes.check_environment(self)
         if self.trace is not None and self.mobility != "trace":
             raise checks.refusal("trace", self.trace, f"None unless mobility='trace' (mobility={self.mobility!r})")
         if self.mobility == "group" and self.group_radius_m > min(self.area_m) / 2:
-            allowed = f"at most half the smaller side of the area, {min(self.area_m) / 2:g}"
+            width, depth = self.area_m
+            sides = f"area_width_m={width:g}, num_bs * cell_depth_m={depth:g}"
+            allowed = f"at most half the smaller side of the area, {min(width, depth) / 2:g} ({sides})"
             raise checks.refusal("group_radius_m", self.group_radius_m, allowed)
         check_link_budget(self)
         if isinstance(self.trace, tuple):
@@ -269,14 +283,14 @@ class Scenario:
         shape = (self.num_users, 2) if num_slots is None else (f">={num_slots}", self.num_users, 2)
         allowed = f"finite positions of shape {shape} inside [0, {width:g}] x [0, {depth:g}] m"
         try:
-            array = np.array(positions, dtype=np.float64)
-        except (TypeError, ValueError):
+            array = real_numbers(positions)
+        except ValueError:
             raise ScenarioError(str(checks.refusal(name, positions, allowed))) from None
         right_shape = array.shape[-2:] == (self.num_users, 2) and (
             array.ndim == 2 if num_slots is None else array.ndim == 3 and array.shape[0] >= num_slots
         )
         if not right_shape:
-            raise ScenarioError(str(checks.refusal(name, f"<array of shape {array.shape}>", allowed)))
+            raise ScenarioError(f"{name}=<array of shape {array.shape}>: must be {allowed}")
         bad = ~np.isfinite(array).all(-1) | (array < 0).any(-1) | (array > np.array(self.area_m)).any(-1)
         if bad.any():
             where = tuple(int(i) for i in np.argwhere(bad)[0])
@@ -323,23 +337,29 @@ class Scenario:
         return json.dumps(self._plain(portable), sort_keys=True, indent=indent, allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str, trusted: bool = False) -> Scenario:
+    def from_json(cls, text: str | bytes, trusted: bool = False) -> Scenario:
         """Scenario from JSON; fields left out keep their defaults.
 
         Args:
-            text: a JSON object.
+            text: a JSON object, with or without a byte order mark; bytes may be UTF-8, UTF-16 or UTF-32.
             trusted: import the modules behind strategies written as ``"module:name"``. A file from a stranger must not
                 do so, for an import runs code.
 
         Raises:
-            ScenarioError: not JSON, not an object, unknown keys, impossible values, or a reference without trust.
+            ScenarioError: not JSON, not an object, unknown keys, one key twice, impossible values, or a reference
+                without trust.
         """
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ScenarioError(f"not a scenario in JSON: {error}") from None
+            values = json_text.parse_object(text, "a scenario")
+        except ValueError as error:
+            raise ScenarioError(str(error)) from None
+        return cls.from_dict(values, trusted)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], trusted: bool = False) -> Scenario:
+        """Scenario from :meth:`to_dict`; all else as in :meth:`from_json`."""
         if not isinstance(values, dict):
-            raise ScenarioError(f"a scenario in JSON is an object, not {type(values).__name__}")
+            raise ScenarioError(f"not a scenario: must be fields by name, not {type(values).__name__}")
         _check_names(values)
         return cls(**from_plain(values, trusted))
 
@@ -370,7 +390,7 @@ def from_plain(values: dict[str, Any], trusted: bool = False) -> dict[str, Any]:
             continue
         if not trusted:
             raise ScenarioError(
-                f"{name}={value!r} would import a module, which runs its code: say trusted=True (--trusted on the "
+                f"{name}={shown(value)} would import a module, which runs its code: say trusted=True (--trusted on the "
                 "command line) if you trust where it comes from"
             )
         try:
@@ -380,13 +400,19 @@ def from_plain(values: dict[str, Any], trusted: bool = False) -> dict[str, Any]:
     return fields
 
 
+def _short(name: str, value: Any) -> str:
+    """A field as :func:`repr` of a scenario shows it."""
+    if name == "trace" and isinstance(value, tuple):
+        return f"<{len(value)} slots of {len(value[0])} users>"
+    return repr(value) if isinstance(value, (str, float)) else shown(value)
+
+
 def _check_names(values: dict[str, Any]) -> None:
     known = [field.name for field in dataclasses.fields(Scenario)]
     for name in values:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise ScenarioError(f"{name!r} is not a scenario field{hint} Allowed: {', '.join(known)}")
+            hint = checks.near(name, known) or "."
+            raise ScenarioError(f"{shown(name)} is not a scenario field{hint} Allowed: {', '.join(known)}")
 
 
 # --- presets ------------------------------------------------------------------------------------------------------
@@ -422,6 +448,8 @@ def get_scenario(scenario: str | Scenario, **overrides: Any) -> Scenario:
     if isinstance(scenario, Scenario):
         return scenario.replace(**overrides)
     if not isinstance(scenario, str) or scenario not in _PRESETS:
-        raise ScenarioError(f"scenario {scenario!r} is not known; allowed: {', '.join(_PRESETS)}, or a Scenario")
+        hint = checks.near(scenario, _PRESETS) if isinstance(scenario, str) else ""
+        allowed = f"{', '.join(_PRESETS)}, or a Scenario"
+        raise ScenarioError(f"scenario {shown(scenario)} is not known; allowed: {allowed}{hint}")
     _check_names(overrides)
     return Scenario(**{**_PRESETS[scenario], **overrides})

@@ -5,19 +5,20 @@ The command line, the trainer and the examples all read their options through th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from irs_marl_env.scenario import Scenario, from_plain, get_scenario
+from irs_marl_env.checks import shown
+from irs_marl_env.json_text import parse, read_text
+from irs_marl_env.scenario import Scenario, ScenarioError, from_plain, get_scenario
 
 _PYTHON_CONSTANTS = {"None": None, "True": True, "False": False}  # as well as JSON's null, true, false
 
 
 def names_a_file(text: str) -> bool:
     """Whether :func:`scenario_named` takes the text for a file rather than for an id."""
-    return Path(text).suffix == ".json"
+    return Path(text).suffix.lower() == ".json"
 
 
 def scenario_named(text: str, trusted: bool = False, **overrides: Any) -> Scenario:
@@ -36,11 +37,11 @@ def scenario_named(text: str, trusted: bool = False, **overrides: Any) -> Scenar
     overrides = from_plain(overrides, trusted)
     if not names_a_file(text):
         return get_scenario(text, **overrides)
-    content = Path(text).read_text()
+    content = read_text(text)
     try:
         scenario = Scenario.from_json(content, trusted)
     except ValueError as error:
-        raise ValueError(f"{text}: {error}") from None
+        raise ScenarioError(f"{text}: {error}") from None
     return scenario.replace(**overrides)
 
 
@@ -57,9 +58,9 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         field, equals, text = assignment.partition("=")
         if not equals:
-            raise ValueError(f"--set {assignment}: must be FIELD=VALUE")
+            raise ValueError(f"--set {shown(assignment)}: must be FIELD=VALUE")
         try:
-            fields[field] = json.loads(text)
-        except json.JSONDecodeError:
+            fields[field] = parse(text)
+        except ValueError:  # a text as it is: a name, a path
             fields[field] = _PYTHON_CONSTANTS.get(text, text)
     return fields

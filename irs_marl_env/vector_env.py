@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env import arrays, checks
+from irs_marl_env import arrays, checks, sizes
 from irs_marl_env.arrays import apart, copy
 from irs_marl_env.engine import snapshot
 from irs_marl_env.engine.core import Core
@@ -81,7 +81,9 @@ class MdlbiVectorEnv(VectorLanguage):
         if stagger and not autoreset:
             raise ValueError("stagger=True needs autoreset=True: rows end at different steps")
         self._xp, self.device = arrays.backend(backend, device)
-        self._core = Core(get_scenario(scenario, **overrides), self._xp, self.device, fast, read_only)
+        described = get_scenario(scenario, **overrides)
+        sizes.check_batch(described, self.num_envs, self.device)
+        self._core = Core(described, self._xp, self.device, fast, read_only)
         self.render_mode = render_mode
         self.agents = [f"bs_{m}" for m in range(self.scenario.num_bs)]
         self.action_size = self.action_codec.size

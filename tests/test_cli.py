@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from irs_marl_env import Scenario, evaluate
-from irs_marl_env.cli import load, main
+from irs_marl_env.cli import main
+from irs_marl_env.result import load
 
 SMALL = ("--scenario", "mdlbi-small-v0", "--episodes", "2", "--slots", "2")
 
@@ -174,3 +175,139 @@ class Needy:
 
     def bind(self, env, seed):
         """Never called."""
+
+
+# --- what is wrong is one message and exit code 2 --------------------------------------------------------------------
+
+MODULE = """
+import numpy as np
+
+class Needs:
+    def __init__(self, x): pass
+    def __call__(self, observations): pass
+
+def by_agent(observations):
+    return {agent: np.zeros(66) for agent in observations.keys()}
+"""
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    for name, text in (("cli_fine", MODULE), ("cli_syntax", "x = ("), ("cli_raises", "raise RuntimeError('boom')")):
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "half.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
+    (tmp_path / "folder.safetensors").mkdir()
+    yield
+    for name in ("cli_fine", "cli_syntax", "cli_raises"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ("cli_syntax:x", "--policy cli_syntax:x: its module raised SyntaxError: '(' was never closed"),
+        ("cli_raises:x", "--policy cli_raises:x: its module raised RuntimeError: boom"),
+        ("cli_missing:x", "--policy cli_missing:x: No module named 'cli_missing'"),
+        ("cli_fine:nothing", "module 'cli_fine' has no policy 'nothing'"),
+        ("cli_fine:Needs", "the class cannot be made without arguments"),
+        ("cli_fine:by_agent", "works with dicts by agent"),
+        ("cli_fine:", "must be a policy's name, MODULE:NAME"),
+        (":x", "must be a policy's name, MODULE:NAME"),
+        (".cli_fine:x", "must be a policy's name, MODULE:NAME"),
+        ("cli_fine.py", "must be a policy's name, MODULE:NAME"),
+        ("cli_fine.py:by_agent", "must be a policy's name, MODULE:NAME"),
+        ("randon", "did you mean 'random'?"),
+        ("x" * 5000, "is not known"),
+    ],
+)
+def test_policies_that_are_none(modules, capsys, policy, message):
+    assert main(["evaluate", *SMALL, "--episodes", "1", "--slots", "1", "--policy", policy]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert len(printed) < 1000
+
+
+@pytest.mark.parametrize("name", ["half", "folder", "missing"])
+def test_policy_files_that_are_none(modules, capsys, name):
+    pytest.importorskip("safetensors")
+    pytest.importorskip("tyro")
+    assert main(["evaluate", *SMALL, "--policy", f"{name}.safetensors"]) == 2
+    assert f"error: {name}.safetensors: " in capsys.readouterr().err
+
+
+def test_the_interface_of_ones_own_policy(modules, capsys):
+    options = ["evaluate", *SMALL, "--episodes", "1", "--slots", "1", "--policy", "cli_fine:by_agent"]
+    assert main([*options, "--interface", "dicts"]) == 0
+    assert "cli_fine:by_agent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--episodes", "0"], "episodes=0: must be an integer >= 1"),
+        (["--episodes", "1" + "0" * 12], "their rates would need 29.104 TiB"),
+        (["--slots", "101"], "slots=101: must be an integer in [1, 100]"),
+        (["--every", "1" + "0" * 12], "every=1000000000000: must be an integer in [1, 100]"),
+        (["--first", "-1"], "first=-1"),
+        (["--seed", "-1"], "seed=-1: must be an integer >= 0"),
+        (["--processes", "1" + "0" * 9], "processes=1000000000: must be an integer in [1, 1024]"),
+        (["--set", "num_users=1" + "0" * 9], "TiB; must be at most 4 GiB"),
+        (["--set", "num_users=1" + "0" * 5000], "num_users=inf: must be an integer"),
+        (["--set", "area_width_m=5e-324"], "area_width_m=5e-324"),
+        (["--set", "num_iris=3"], "did you mean 'num_irs'"),
+        (["--set", "num_irs"], "--set 'num_irs': must be FIELD=VALUE"),
+        (["--scenario", "mdlbi-small-v"], "did you mean 'mdlbi-small-v0'"),
+        (["--out", "/missing/folder/x.json"], "no such folder"),
+        (["--out", "/"], "is a folder"),
+    ],
+)
+def test_flags_out_of_range(capsys, arguments, message):
+    assert main(["evaluate", "--policy", "random", *SMALL, *arguments]) == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert printed.startswith("error: ")
+    assert len(printed) < 1000
+
+
+@pytest.mark.parametrize("text", ["x", "1.5", "1" * 5000, ""])
+def test_integers_that_are_none(capsys, text):
+    with pytest.raises(SystemExit) as caught:
+        main(["evaluate", "--policy", "random", "--episodes", text])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith("must be an integer")
+
+
+def test_a_place_without_the_right_to_write(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *given: False)
+    assert main(["evaluate", "--policy", "random", *SMALL, "--out", str(tmp_path / "x.json")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out", "x.gif", "--slots", "1" + "0" * 11], "must be in [1, 100]"),
+        (["--out", "x.gif", "--fps", "nan"], "--fps nan: must be in (0, 50]"),
+        (["--out", "x.gif", "--policy", "randon"], "did you mean 'random'?"),
+        (["--out", "x.gif", "--seed", "-1"], "seed=-1"),
+        (["--out", "/missing/x.gif"], "no such folder"),
+        (["--out", "x.png"], "must end in .gif"),
+    ],
+)
+def test_pictures_that_cannot_be_drawn(capsys, tmp_path, monkeypatch, arguments, message):
+    pytest.importorskip("PIL")
+    monkeypatch.chdir(tmp_path)
+    assert main(["render", "--scenario", "mdlbi-small-v0", *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_that_is_not_there(capsys, monkeypatch):
+    def full(*given, **options):
+        raise MemoryError
+
+    monkeypatch.setattr("irs_marl_env.cli.evaluate", full)
+    assert main(["evaluate", "--policy", "random", *SMALL]) == 2
+    assert "not enough memory" in capsys.readouterr().err

@@ -242,3 +242,86 @@ def test_policies_pickle_for_workers():
     import pickle
 
     assert all(pickle.loads(pickle.dumps(policy)) == policy for policy in POLICIES.values())
+
+
+# --- policies that return something else ----------------------------------------------------------------------------
+
+
+def by_items(observations):
+    return {agent: np.zeros(66, np.float32) for agent, _ in observations.items()}
+
+
+def by_name(observations):
+    return {"bs_0": observations["bs_0"][:66], "bs_1": observations["bs_1"][:66]}
+
+
+def a_dict(observations):
+    return {"bs_0": np.zeros(66), "bs_1": np.zeros(66)}
+
+
+def faulty(observations):
+    return observations.shape[7]
+
+
+@pytest.mark.parametrize("policy", [by_items, by_name, a_dict])
+def test_a_policy_by_agent_is_told_to_say_so(policy):
+    message = f"policy '{policy.__name__}' .*works with dicts by agent, so say interface='dicts'"
+    with pytest.raises(ValueError, match=message):
+        evaluate(policy, "mdlbi-small-v0", 1, slots=1)
+    assert evaluate(policy, "mdlbi-small-v0", 1, slots=1, interface="dicts").mean >= 0
+
+
+def test_errors_of_a_policy_stay_its_own():
+    with pytest.raises(IndexError, match="out of range"):
+        evaluate(faulty, "mdlbi-small-v0", 1, slots=1)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda o: np.zeros((2, 66)), r"actions of shape \(2, 66\): must be \(2, 2, 66\) = .*action='raw'"),
+        (lambda o: np.zeros((len(o), 2, 13)), r"actions of shape \(2, 2, 13\)"),
+        (lambda o: None, r"actions of shape \(\)"),
+        (lambda o: [[1.0], [1.0, 2.0]], "no array of shape"),
+        (lambda o: np.full((2, 2, 66), np.nan), "entries that are not finite: must be finite numbers in"),
+        (lambda o: np.full((2, 2, 66), np.inf), "entries that are not finite"),
+        (lambda o: np.zeros((2, 2, 66), complex), "entries of type complex128"),
+        (lambda o: np.full((2, 2, 66), "1"), "entries of type <U1"),
+        (lambda o: np.full((2, 2, 66), None), "entries of type object"),
+    ],
+    ids=range(9),
+)
+def test_actions_that_are_none_are_refused_by_the_name_of_the_policy(returned, message):
+    with pytest.raises(ValueError, match=f"policy 'mine' returned {message}"):
+        evaluate(returned, "mdlbi-small-v0", 2, slots=1, name="mine")
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (np.zeros((2, 66)), "ndarray: with interface='dicts' must be a dict of bs_0, bs_1"),
+        ({"bs_0": np.zeros(66)}, "no action of bs_1"),
+        ({"bs_0": np.zeros(66), "bs_1": np.zeros(3)}, r"an action of bs_1 of shape \(3,\): must be \(66,\)"),
+        ({"bs_0": np.zeros(66), "bs_1": np.full(66, np.nan)}, "entries that are not finite"),
+    ],
+    ids=range(4),
+)
+def test_dicts_that_are_none_are_refused_too(returned, message):
+    with pytest.raises(ValueError, match=f"returned {message}"):
+        evaluate(lambda observations: returned, "mdlbi-small-v0", 1, slots=1, interface="dicts")
+
+
+class Made:
+    def __call__(self, observations):
+        return np.zeros((len(observations), 2, 66))
+
+
+def test_a_class_is_no_policy_but_an_object_of_it_is():
+    with pytest.raises(TypeError, match=r"policy Made is a class: must be an object made of it, such as Made\(\)"):
+        evaluate(Made, "mdlbi-small-v0", 1, slots=1)
+    assert evaluate(Made(), "mdlbi-small-v0", 1, slots=1).policy == "Made"
+
+
+def test_near_matches_of_policies():
+    with pytest.raises(ValueError, match=r"policy 'local-gain-a' is not known; .*; did you mean 'local-gain-ao'\?"):
+        evaluate("local-gain-a", "mdlbi-small-v0")

@@ -16,8 +16,8 @@ LAZY = {"render", "kernels", "training", "compiled"}  # imported where used only
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module those of the layers before its own, and its neighbours inside a folder
 LAYERS = (
-    {"units", "arrays", "checks"},
-    {"link_budget"},
+    {"units", "arrays", "checks", "sizes"},
+    {"json_text", "array_files", "link_budget", "shapes"},
     {"scenario"},
     {"scenario_text", "philox"},
     {"streams"},
@@ -26,7 +26,7 @@ LAYERS = (
     {"engine"},
     {"vector_language"},
     {"parallel_env", "vector_env"},
-    {"mdlbi_v0", "registration", "policies"},
+    {"mdlbi_v0", "registration", "policies", "result"},
     {"evaluation", "render"},
     {"training", "cli"},
 )

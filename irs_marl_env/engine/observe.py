@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from irs_marl_env import checks
 from irs_marl_env.arrays import constant, limit, namespace, on_host, read_only
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import association
@@ -77,6 +78,26 @@ class Known:
         return self._observer.empty(shape)
 
 
+def _codec(scenario: Scenario) -> Any:
+    """The observation of a scenario; what a class of one's own makes must be able to do what an observation does."""
+    make = scenario.strategy("observation")
+    if isinstance(scenario.observation, str):
+        return make(scenario)
+    allowed = "a class that is made with the scenario and has size, low, high and observe(known)"
+    try:
+        codec = make(scenario)
+    except TypeError as error:
+        raise checks.refusal("observation", make, f"{allowed} ({error})") from error
+    size = getattr(codec, "size", None)
+    if not isinstance(size, (int, np.integer)) or not callable(getattr(codec, "observe", None)):
+        raise checks.refusal("observation", make, f"{allowed}; it made {checks.shown(codec)}")
+    for name in ("low", "high"):
+        bound: Any = getattr(codec, name, None)
+        if np.shape(bound) != (size,):
+            raise checks.refusal(f"{name} of observation", bound, f"an array of shape ({size},)")
+    return codec
+
+
 class Observer:
     """Observations and global states of a scenario.
 
@@ -89,7 +110,7 @@ class Observer:
 
     def __init__(self, scenario: Scenario, xp: Any, device: Any, read_only: bool) -> None:
         self.scenario, self.xp, self.device, self.read_only = scenario, xp, device, read_only
-        self.codec = codec = scenario.strategy("observation")(scenario)
+        self.codec = codec = _codec(scenario)
         self.state_encoder = StateEncoder(scenario, xp, device)
         M = scenario.num_bs
         others = [[j for j in range(M) if j != m] for m in range(M)]

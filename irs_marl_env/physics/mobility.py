@@ -17,12 +17,12 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from irs_marl_env import arrays, checks
+from irs_marl_env.array_files import load_array, path_of
 from irs_marl_env.arrays import namespace
 from irs_marl_env.scenario import Scenario, ScenarioError
 from irs_marl_env.streams import Streams
@@ -247,22 +247,23 @@ def _checked(model: Any, motion: Motion, constants: MobilityConstants, num_envs:
 
 
 def load_trace(scenario: Scenario) -> np.ndarray | None:
-    """The positions ``(slots, K, 2)`` of ``scenario.trace``, read from its .npz where it is a path.
+    """The positions ``(slots, K, 2)`` of ``scenario.trace``, read from its .npz or .npy where it is a path.
 
     Raises:
-        ScenarioError: no such file, no array ``positions`` in it, or positions that do not fit the scenario.
+        ScenarioError: no such file, a damaged one, no array ``positions`` in it, or positions that do not fit.
     """
-    if scenario.trace is None:
-        return None
-    positions: Any = scenario.trace
-    if isinstance(positions, str):
-        if not Path(positions).is_file():
-            raise ScenarioError(f"trace={positions!r}: no such file; must be an .npz with an array 'positions'")
-        with np.load(positions, allow_pickle=False) as archive:
-            if "positions" not in archive:
-                raise ScenarioError(f"trace={positions!r} holds {archive.files}; must hold an array 'positions'")
-            positions = archive["positions"]
-    return scenario.check_positions("trace", positions, num_slots=scenario.horizon + 1)
+    return None if scenario.trace is None else _trace(scenario, "trace", scenario.trace)
+
+
+def _trace(scenario: Scenario, name: str, trace: Any) -> np.ndarray:
+    """A trace ``(slots, K, 2)`` that fits the scenario, from positions or a path."""
+    try:
+        path = path_of(trace)
+        if path is not None:
+            name, trace = f"{name} ({path})", load_array(path, "positions")
+    except Exception as error:  # of somebody else's __fspath__, too
+        raise ScenarioError(f"{name}: {error}") from None
+    return scenario.check_positions(name, trace, num_slots=scenario.horizon + 1)
 
 
 def check_reset_options(
@@ -284,7 +285,7 @@ def check_reset_options(
         if positions is not None:
             raise ValueError("options['positions'] does not go with mobility='trace': give options['trace']")
         if trace is not None:
-            return scenario.check_positions("options['trace']", trace, num_slots=scenario.horizon + 1)
+            return _trace(scenario, "options['trace']", trace)
         if scenario.trace is None:
             raise ValueError("mobility='trace' needs positions: Scenario.trace or reset(options={'trace': ...})")
         return None

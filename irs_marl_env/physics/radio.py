@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from irs_marl_env.arrays import at_least, index_grid, namespace
+from irs_marl_env.shapes import check_fit, check_noise
 
 Array = Any  # a numpy array or a torch tensor
 
@@ -197,6 +198,13 @@ def cross_channel(H: Array, G: Array, h: Array, phi: Array, user_irs: Array, cel
     Returns:
         ``(..., M, K, Nb)`` complex; its entry ``m = cell[k]`` is :func:`effective_channel`.
     """
+    num_irs, num_elements, num_antennas = G.shape[-3:]
+    num_users = H.shape[-2]
+    if (H.shape[-1], h.shape[-3:]) != (num_antennas, (num_irs, num_users, num_elements)) or (
+        phi.shape[-2:] != G.shape[-3:-1] or user_irs.shape[-2:] != (num_users, num_irs) or cell.shape[-1] != num_users
+    ):
+        links = {"H": (H, "M K Nb"), "G": (G, "M L N Nb"), "h": (h, "L K N")}
+        check_fit(**links, phi=(phi, "L N"), user_irs=(user_irs, "M K L"), cell=(cell, "K"))
     h = _reaching(h, user_irs, cell)
     return cell_channel(H, G, h[..., None, :, :, :], phi[..., None, :, :])
 
@@ -281,8 +289,11 @@ def sinr(
         ``(..., K)`` real, linear.
 
     Raises:
-        ValueError: unknown mode, or ``h_direct`` missing.
+        ValueError: unknown mode, ``h_direct`` missing, shapes that do not fit, or a noise power that is none.
     """
+    if w.shape[-2:] != h_eff.shape[-2:] or cell.shape[-1:] != h_eff.shape[-2:-1]:
+        check_fit(h_eff=(h_eff, "K Nb"), w=(w, "M K Nb"), cell=(cell, "K"))
+    check_noise(noise_power)
     if mode not in INTERFERENCE:
         raise ValueError(f"mode={mode!r} is not one of {', '.join(map(repr, INTERFERENCE))}")
     if mode != "physical" and h_direct is None:

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env.arrays import namespace
+from irs_marl_env.checks import check_whole, shown
 from irs_marl_env.physics import radio
+from irs_marl_env.shapes import check_cell, check_powers, check_users
+from irs_marl_env.sizes import MOST_ITERATIONS
 from irs_marl_env.solvers._cells import channel_of, choose, flatten, present_users, take_rows, weighted_sum
 from irs_marl_env.solvers.beamforming import _receivers, _wmmse_step, rzf
 from irs_marl_env.solvers.phases import (
@@ -58,6 +61,8 @@ def refine(
     Returns:
         ``w (..., K, Nb)`` at full power (all-zero beams stay zero) and ``phi (..., L, N)``.
     """
+    check_cell(H, G, h, phi, w)
+    check_powers(power, noise_power)
     if sweeps == 0:
         return w, phi
     xp = namespace(H)
@@ -125,13 +130,17 @@ def alternating_optimization(
         depend on the others in the batch (up to rounding).
 
     Raises:
-        ValueError: unknown ``init`` or ``sweep``, or fewer than one start.
+        ValueError: unknown ``init`` or ``sweep``, counts out of range, shapes that do not fit, or powers that are none.
     """
     for name, value, allowed in (("init", init, INITS), ("sweep", sweep, SWEEPS)):
         if value not in allowed:
-            raise ValueError(f"{name}={value!r} is not one of {', '.join(map(repr, allowed))}")
-    if starts < 1:
-        raise ValueError(f"starts={starts!r} is less than one")
+            raise ValueError(f"{name}={shown(value)} is not one of {', '.join(map(repr, allowed))}")
+    check_cell(H, G, h, phi_init, same_batch=True)
+    check_users(H, weights)
+    check_powers(power, noise_power)
+    check_whole("iterations", iterations, 0, MOST_ITERATIONS)
+    check_whole("starts", starts, 1, MOST_ITERATIONS)
+    check_whole("seed", seed, 0)
     xp = namespace(H)
     scale = (power / noise_power) ** 0.5
     candidates = _starting_phases(H, G, h, weights, phi_init, init, starts, seed)

@@ -3,7 +3,8 @@
 One cell has K users, of which the absent ones are all-zero rows, and a BS with Nb antennas. Row ``k`` of
 ``h_eff`` is the effective channel of user k; beam ``i`` reaches it with amplitude ``h_eff[k] @ w[i]`` (no
 conjugate). Functions take numpy arrays or torch tensors with any leading axes, never write in place and,
-unless told otherwise, are differentiable. Inside, channels are scaled so that power and noise are both one.
+unless told otherwise, are differentiable. Shapes that do not fit and powers that are none (noise of zero, NaN) are
+refused with a ``ValueError``. Inside, channels are scaled so that power and noise are both one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 from irs_marl_env.arrays import namespace
+from irs_marl_env.checks import check_whole
 from irs_marl_env.physics import radio
+from irs_marl_env.shapes import check_fit, check_noise, check_powers, check_users
+from irs_marl_env.sizes import MOST_ITERATIONS
 from irs_marl_env.solvers._cells import eye_like, unit_noise, weighted_sum
 
 Array = Any  # a numpy array or a torch tensor
@@ -32,6 +36,8 @@ def mrt(h_eff: Array, power: float, noise_power: float, weights: Array | None = 
         ``(..., K, Nb)`` beamformers, sqrt(W). Pmax is split over the users that exist; a user with a zero
         channel gets a zero beam, and so do all of them when no user that exists has a positive weight.
     """
+    check_users(h_eff, weights)
+    check_powers(power, noise_power)
     return _assign_power(namespace(h_eff).conj(h_eff), h_eff, power, weights)
 
 
@@ -59,6 +65,8 @@ def rzf(
     Returns:
         ``(..., K, Nb)`` beamformers, sqrt(W); powers are split as in :func:`mrt`.
     """
+    check_users(h_eff, weights)
+    check_powers(power, noise_power)
     return _rzf(h_eff, power, noise_power, weights, regularizer, namespace(h_eff).finfo(h_eff.dtype).eps)
 
 
@@ -114,6 +122,10 @@ def wmmse(
     Returns:
         ``(..., K, Nb)`` beamformers, sqrt(W), at full power.
     """
+    check_users(h_eff, weights)
+    check_powers(power, noise_power)
+    check_whole("iterations", iterations, 0, MOST_ITERATIONS)
+    check_fit(h_eff=(h_eff, "K Nb"), w_init=(w_init, "K Nb"))
     scaled = unit_noise(h_eff, power, noise_power)
     w = radio.project_power(rzf(scaled, 1.0, 1.0) if w_init is None else w_init, 1.0, "sphere")
     for _ in range(iterations):
@@ -144,6 +156,9 @@ def wmmse_step(h_eff: Array, w: Array, power: float, noise_power: float, weights
     Returns:
         ``(..., K, Nb)`` beamformers, sqrt(W), at full power.
     """
+    check_users(h_eff, weights)
+    check_powers(power, noise_power)
+    check_fit(h_eff=(h_eff, "K Nb"), w=(w, "K Nb"))
     scaled = unit_noise(h_eff, power, noise_power)
     products = radio.beam_products(scaled, radio.project_power(w, 1.0, "sphere"))
     return _wmmse_step(scaled, products, weights) * power**0.5
@@ -158,6 +173,9 @@ def weighted_sum_rate(h_eff: Array, w: Array, noise_power: float, weights: Array
         noise_power: sigma^2, W.
         weights: ``(..., K)``; ``None`` is one, the plain sum rate.
     """
+    check_users(h_eff, weights)
+    check_noise(noise_power)
+    check_fit(h_eff=(h_eff, "K Nb"), w=(w, "K Nb"))
     signal, interference = radio.received_power(radio.beam_products(h_eff, w))
     return weighted_sum(radio.rates(signal / (interference + noise_power)), weights)
 

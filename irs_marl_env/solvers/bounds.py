@@ -6,7 +6,10 @@ import math
 from typing import Any
 
 from irs_marl_env.arrays import namespace
+from irs_marl_env.checks import check_whole
 from irs_marl_env.physics import radio
+from irs_marl_env.shapes import check_cell, check_powers
+from irs_marl_env.sizes import MOST_ITERATIONS
 from irs_marl_env.solvers._cells import flatten, present_users, take_rows
 
 Array = Any  # a numpy array or a torch tensor
@@ -53,7 +56,13 @@ def upper_bound(H: Array, G: Array, h: Array, power: float, noise_power: float, 
 
     Returns:
         ``(...)`` bit/s/Hz, at the precision of the channels.
+
+    Raises:
+        ValueError: shapes that do not fit, or powers that are none.
     """
+    check_cell(H, G, h, same_batch=True)
+    check_powers(power, noise_power)
+    check_whole("iterations", iterations, 0, MOST_ITERATIONS)
     xp = namespace(H)
     real_dtype = xp.real(H).dtype
     scale = (power / noise_power) ** 0.5

@@ -10,6 +10,7 @@ from typing import Any
 
 from irs_marl_env.arrays import namespace
 from irs_marl_env.physics import radio
+from irs_marl_env.shapes import check_powers
 from irs_marl_env.solvers.alternating import refine
 from irs_marl_env.solvers.beamforming import _rzf
 from irs_marl_env.solvers.phases import align_phases
@@ -41,6 +42,7 @@ def decode_structured(
     Returns:
         ``w (..., K, Nb)`` sqrt(W) and ``phi (..., L, N)``.
     """
+    check_powers(power, noise_power)
     phi = align_phases(H, G, h, named["focus"])
     xp = namespace(H)
     precise = xp.astype(H, xp.complex128)

@@ -16,6 +16,7 @@ from typing import Any
 
 from irs_marl_env.arrays import namespace
 from irs_marl_env.physics import radio
+from irs_marl_env.shapes import check_cell, check_noise, check_users
 from irs_marl_env.solvers._cells import channel_of, flatten, unit_noise, unit_phase
 from irs_marl_env.solvers.beamforming import _receivers
 
@@ -45,6 +46,8 @@ def align_phases(H: Array, G: Array, h: Array, weights: Array | None = None) -> 
     Returns:
         ``(..., L, N)`` complex, ``|phi| = 1``; one where the sum is zero.
     """
+    check_cell(H, G, h)
+    check_users(H, weights)
     xp = namespace(H)
     towards_users = G @ xp.conj(xp.matrix_transpose(H))[..., None, :, :]  # (..., L, N, K)
     matched = h * xp.matrix_transpose(towards_users)  # (..., L, K, N)
@@ -82,6 +85,9 @@ def parallel_sweep(
     Returns:
         ``(..., L, N)`` complex, ``|phi| = 1``.
     """
+    check_cell(H, G, h, phi, w)
+    check_users(H, weights)
+    check_noise(noise_power)
     G_flat, h_flat = flatten(G, unit_noise(h, 1.0, noise_power))
     xp = namespace(H)
     phi_flat = xp.reshape(phi, (*phi.shape[:-2], phi.shape[-2] * phi.shape[-1]))
@@ -123,6 +129,9 @@ def sequential_sweep(
     Returns:
         ``(..., L, N)`` complex, ``|phi| = 1``.
     """
+    check_cell(H, G, h, phi, w)
+    check_users(H, weights)
+    check_noise(noise_power)
     G_flat, h_flat = flatten(G, unit_noise(h, 1.0, noise_power))
     xp = namespace(H)
     phi_flat = xp.reshape(phi, (*phi.shape[:-2], phi.shape[-2] * phi.shape[-1]))

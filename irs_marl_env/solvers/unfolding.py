@@ -15,6 +15,7 @@ import numpy as np
 
 from irs_marl_env.arrays import namespace
 from irs_marl_env.physics import radio
+from irs_marl_env.shapes import check_cell, check_powers
 from irs_marl_env.solvers._cells import channel_of, flatten, unit_phase
 from irs_marl_env.solvers.beamforming import _receivers, _wmmse_step, rzf
 from irs_marl_env.solvers.phases import _beams_at_irs, _field_and_curvature, align_phases
@@ -61,6 +62,8 @@ def unfold(
     Returns:
         ``w (..., K, Nb)`` at full power and ``phi (..., L, N)``. Not monotone.
     """
+    check_cell(H, G, h)
+    check_powers(power, noise_power)
     xp = namespace(H)
     start, beams, phases = (coefficients[name] for name in ("start", "beams", "phases"))
     scale = (power / noise_power) ** 0.5

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from irs_marl_env.checks import shown
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.rules import RULES, Memory
 from irs_marl_env.scenario import Scenario, from_plain
 from irs_marl_env.training.checkpoint import provenance, read_tensors, under, write_tensors
 from irs_marl_env.training.networks import Actor, Sizes
-from irs_marl_env.training.settings import Args, restored_args, scenario_of
+from irs_marl_env.training.settings import Args, check, restored_args, scenario_of
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
 
@@ -153,28 +154,60 @@ def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any)
         ValueError: the file is not one of this trainer, a field is unknown or impossible, or the networks do not fit.
         OSError: the file cannot be read.
     """
-    tensors, plain = read_tensors(Path(path))
-    averaged = plain.get("args", {}).get("eval_network") == "target" and bool(under("targets.actor.", tensors))
+    try:
+        tensors, plain = read_tensors(Path(path))
+    except (RuntimeError, TypeError, RecursionError) as error:  # of torch over tensors that cannot be what they say
+        raise ValueError(f"{path}: not a checkpoint or policy of this trainer ({error})") from None
+    if not isinstance(plain, dict) or not isinstance(plain.get("args"), dict):
+        raise ValueError(f"{path}: not a checkpoint or policy of this trainer (no settings in it)")
+    averaged = plain["args"].get("eval_network") == "target" and bool(under("targets.actor.", tensors))
     weights = under("targets.actor." if averaged else "nets.actor.", tensors)
-    if "args" not in plain or not weights:
+    if not weights:
         raise ValueError(f"{path}: not a checkpoint or policy of this trainer (no actor in it)")
-    args = restored_args(plain["args"], path)
+    args = _settings(plain["args"], weights, path)
     stored = plain.get("scenario")  # missing in files of earlier versions
-    scenario = scenario_of(args) if stored is None else Scenario.from_json(json.dumps(stored), trusted)
+    try:
+        scenario = scenario_of(args) if stored is None else Scenario.from_dict(stored, trusted)
+    except ValueError as error:
+        raise type(error)(f"{path}: {error}") from None
     scenario = scenario.replace(**from_plain(fields, trusted))
     sizes = Sizes.of(MdlbiVectorEnv(scenario, 1))
     return TrainedPolicy(_actor(sizes, args, weights, path), args, scenario, f"{args.algo}-s{args.seed}")
 
 
+def _settings(values: dict[str, Any], weights: dict[str, torch.Tensor], path: Any) -> Args:
+    """The settings in a file, if they are possible and those of the weights in it.
+
+    Raises:
+        ValueError: they are not, or there are weights that are no finite numbers; the message names the file.
+    """
+    for name, value in weights.items():
+        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+            raise ValueError(f"{path}: the tensor {shown(name)} holds what is no finite number; the file is damaged")
+    try:
+        args = restored_args(values, path)
+        check(args)
+    except (TypeError, AttributeError, OverflowError) as error:  # values of other types than the settings have
+        raise ValueError(f"{path}: impossible settings ({error})") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from None
+    # before networks of these sizes are made, which could be of any size
+    largest = max((length for value in weights.values() for length in value.shape), default=0)
+    for name, size, most in (("width", args.width, largest), ("depth", args.depth, len(weights))):
+        if not isinstance(size, int) or (size > most and not (name == "width" and args.depth == 0)):
+            raise ValueError(f"{path}: {name}={shown(size)} is not that of the tensors in the file")
+    return args
+
+
 def _actor(sizes: Sizes, args: Args, weights: dict[str, torch.Tensor], source: Any) -> Actor:
     """An actor with given weights."""
-    actor = Actor(sizes, args, torch.Generator())
     try:
+        actor = Actor(sizes, args, torch.Generator())
         actor.load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError, OverflowError, MemoryError) as error:
         raise ValueError(
             f"{source}: the networks do not fit num_bs={sizes.num_bs}, num_users={sizes.num_users}, "
-            f"num_irs={sizes.num_irs} ({str(error).splitlines()[-1].strip()})"
+            f"num_irs={sizes.num_irs} ({(str(error).splitlines() or [type(error).__name__])[-1].strip()[:200]})"
         ) from None
     return actor
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from experiments.rawdata import WIDTH, dumps
 from irs_marl_env import Scenario, evaluate
-from irs_marl_env.cli import dump, load
+from irs_marl_env.result import dump, load
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(

@@ -301,7 +301,7 @@ def test_a_converged_cell_rests() -> None:
     [
         ({"init": "zero"}, "init='zero' is not one of 'aligned', 'random'"),
         ({"sweep": "jacobi"}, "sweep='jacobi' is not one of"),
-        ({"starts": 0}, "starts=0 is less than one"),
+        ({"starts": 0}, r"starts=0: must be an integer in \[1, "),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:

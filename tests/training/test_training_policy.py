@@ -1,6 +1,7 @@
 """Trained policies: in evaluate, in one's own loop, in other processes, and from a file."""
 
 import pickle
+import re
 import subprocess
 import sys
 
@@ -207,3 +208,76 @@ def test_settings_take_parts_with_trust():
     assert scenario_of(tiny_args(trusted=True, **flags)).reward is worst_user
     with pytest.raises(ValueError, match=r"--trusted on the command line"):
         scenario_of(tiny_args(**flags))
+
+
+# --- damaged and hostile files --------------------------------------------------------------------------------------
+
+
+def refused(path):
+    """The message over a file, which has to name it."""
+    with pytest.raises(ValueError, match=re.escape(str(path))) as caught:
+        load_policy(path)
+    assert len(str(caught.value)) < 1000
+    return str(caught.value)
+
+
+def test_truncated_files_are_refused(tmp_path):
+    path, cut = tmp_path / "p.safetensors", tmp_path / "cut.safetensors"
+    trained(path)
+    content = path.read_bytes()
+    for length in (0, 1, 7, 8, 9, 100, *range(200, len(content), len(content) // 20), len(content) - 1):
+        cut.write_bytes(content[:length])
+        refused(cut)
+
+
+def test_flipped_bits_of_the_header_never_end_in_another_error(tmp_path):
+    path, flipped = tmp_path / "p.safetensors", tmp_path / "f.safetensors"
+    trained(path)
+    content, rng = path.read_bytes(), np.random.default_rng(0)
+    messages = []
+    for place in rng.integers(0, 8 + int.from_bytes(content[:8], "little"), 150):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.integers(8)
+        flipped.write_bytes(damaged)
+        try:
+            load_policy(flipped)  # a letter of a comment, a digit of a setting
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 50
+    assert all(str(flipped) in message for message in messages)
+
+
+def test_metadata_of_something_else_is_refused(tmp_path):
+    path, other = tmp_path / "p.safetensors", tmp_path / "o.safetensors"
+    trained(path)
+    tensors, plain = read_tensors(path)
+    for wrong in (None, 3, [], "x", {}, {"args": None}, {"args": []}, {"args": {"nothing": 1}}):
+        write_tensors(other, tensors, wrong)
+        refused(other)
+    for wrong in (3, [], {"nothing": 1}, {"num_users": 10**9}, {"num_users": 10**400}, {"reward": "os:system"}):
+        write_tensors(other, tensors, {**plain, "scenario": wrong})
+        refused(other)
+    for setting, wrong in (
+        *(("width", w) for w in (None, "x", -1, 10**9, 10**30, [])),
+        *(("depth", 10**9), ("net", "x"), ("algo", None), ("decoder_scale", 1e308), ("layer_norm", False)),
+    ):
+        write_tensors(other, tensors, {**plain, "args": {**plain["args"], setting: wrong}})
+        refused(other)
+
+
+def test_tensors_of_something_else_are_refused(tmp_path):
+    path, other = tmp_path / "p.safetensors", tmp_path / "o.safetensors"
+    trained(path)
+    tensors, plain = read_tensors(path)
+    name = max(tensors, key=lambda n: tensors[n].numel())
+    for wrong in (
+        {n: v for n, v in tensors.items() if n != name},
+        {**tensors, name: tensors[name][..., :1].clone()},
+        {**tensors, "nets.actor.extra": torch.ones(3)},
+        {},
+    ):
+        write_tensors(other, wrong, plain)
+        refused(other)
+    for wrong in (tensors[name].to(torch.int32), tensors[name] * torch.nan, tensors[name].to(torch.complex64)):
+        write_tensors(other, {**tensors, name: wrong}, plain)
+        assert "holds what is no finite number" in refused(other)

@@ -1,0 +1,124 @@
+"""What the pure functions of the link and the solvers were given: shapes that fit, powers that are powers.
+
+These functions are called in every slot, so a check is a comparison or two; words are made only where something is
+wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from irs_marl_env.checks import refusal
+
+Array = Any
+
+
+def check_fit(**arrays: tuple[Array, str]) -> None:
+    """Refuse arrays whose last axes contradict each other.
+
+    Args:
+        **arrays: by name, each with the symbols of its last axes; one symbol is one length. ``None`` is left out.
+
+    Raises:
+        ValueError: names the array, its shape, and the shape that it must have beside the others.
+
+    Example:
+        >>> check_fit(H=(np.zeros((4, 8)), "K Nb"), w=(np.zeros((3, 4, 8)), "M K Nb"))
+        >>> check_fit(H=(np.zeros((4, 8)), "K Nb"), w=(np.zeros((3, 4, 7)), "M K Nb"))
+        Traceback (most recent call last):
+            ...
+        ValueError: w has shape (3, 4, 7): must be (..., M, K, Nb) with K=4, Nb=8 as in H
+    """
+    lengths: dict[str, tuple[int, str]] = {}  # by symbol, with the array that said so first
+    for name, (array, axes) in arrays.items():
+        if array is None:
+            continue
+        symbols = axes.split()
+        shape = getattr(array, "shape", None)
+        if shape is None:
+            raise ValueError(f"{name} is a {type(array).__name__}: must be a numpy array or a torch tensor")
+        known = [symbol for symbol in symbols if symbol in lengths]
+        last = dict(zip(symbols, shape[len(shape) - len(symbols) :], strict=False))
+        if len(shape) < len(symbols) or any(last[symbol] != lengths[symbol][0] for symbol in known):
+            expected = f"(..., {', '.join(symbols)})"
+            lead = ", ".join(f"{symbol}={lengths[symbol][0]}" for symbol in known)
+            source = " and ".join(dict.fromkeys(lengths[symbol][1] for symbol in known))
+            fits = f" with {lead} as in {source}" if known else ""
+            raise ValueError(f"{name} has shape {tuple(shape)}: must be {expected}{fits}")
+        for symbol, length in last.items():
+            lengths.setdefault(symbol, (length, name))
+
+
+def check_cell(H: Array, G: Array, h: Array, phi: Array = None, w: Array = None, same_batch: bool = False) -> None:
+    """Refuse channels, phases and beams that are not of one cell.
+
+    Args:
+        H, G, h: ``(..., K, Nb)``, ``(..., L, N, Nb)`` and ``(..., L, K, N)``.
+        phi, w: ``(..., L, N)`` and ``(..., K, Nb)``, if there are any.
+        same_batch: the leading axes have to be equal, too.
+    """
+    try:
+        fits = (
+            H.shape[-1] == G.shape[-1]
+            and h.shape[-3:] == (G.shape[-3], H.shape[-2], G.shape[-2])
+            and (phi is None or phi.shape[-2:] == G.shape[-3:-1])
+            and (w is None or w.shape[-2:] == H.shape[-2:])
+        )
+    except (AttributeError, IndexError):
+        fits = False
+    if not fits:
+        check_fit(H=(H, "K Nb"), G=(G, "L N Nb"), h=(h, "L K N"), phi=(phi, "L N"), w=(w, "K Nb"))
+    if same_batch and not H.shape[:-2] == G.shape[:-3] == h.shape[:-3]:
+        lead = f"{tuple(H.shape[:-2])}, {tuple(G.shape[:-3])} and {tuple(h.shape[:-3])}"
+        raise ValueError(f"H, G and h have leading axes {lead}: must be the same; broadcast them first")
+
+
+def check_users(channel: Array, weights: Array | None) -> None:
+    """Refuse effective channels that are no ``(..., K, Nb)``, and weights of another number of users."""
+    if len(getattr(channel, "shape", ())) < 2:
+        check_fit(h_eff=(channel, "K Nb"))
+    shape = () if weights is None else getattr(weights, "shape", ())
+    if shape and shape[-1] not in (1, channel.shape[-2]):
+        raise ValueError(f"weights have shape {tuple(shape)}: must be (..., K) with K={channel.shape[-2]}")
+
+
+def check_powers(power: Any, noise_power: Any) -> None:
+    """Refuse a transmit power or a noise power that is none.
+
+    Raises:
+        ValueError: names it, its value and what is allowed.
+    """
+    check_noise(noise_power)
+    if isinstance(power, (int, float)):
+        if not 0 <= power < math.inf:  # NaN is in no range
+            raise refusal("power", power, "a finite number >= 0: Pmax in W, not in dBm")
+        if isinstance(noise_power, (int, float)) and not power / noise_power < math.inf:
+            raise refusal("power / noise_power", math.inf, f"finite (power={power!r}, noise_power={noise_power!r})")
+    elif not _is_array(power) or not _all(power >= 0, power):
+        raise refusal("power", power, "a finite number >= 0: Pmax in W, not in dBm")
+
+
+def check_noise(noise_power: Any) -> None:
+    """Refuse a noise power that is not positive: without noise a SINR is infinite, or 0 / 0.
+
+    Raises:
+        ValueError: says so.
+    """
+    if isinstance(noise_power, (int, float)):
+        if 0 < noise_power < math.inf:
+            return
+    elif _is_array(noise_power) and _all(noise_power > 0, noise_power):
+        return
+    raise refusal("noise_power", noise_power, "a finite number > 0: sigma^2 in W, not in dBm")
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "shape") and "complex" not in str(value.dtype)
+
+
+def _all(holds: Any, value: Any) -> bool:
+    """Whether a condition holds for finite numbers of numpy; a tensor is not asked, since that would wait for it."""
+    return not isinstance(value, (np.ndarray, np.generic)) or bool(np.all(holds & np.isfinite(value)))
