@@ -68,7 +68,8 @@ class MdlbiParallelEnv(ParallelEnv):
 
     ## Reset options
     ``positions (K, 2)``: initial user positions [m]. ``trace (slots, K, 2)``: with ``mobility="trace"``, the positions
-    of the episode. An unknown key brings a warning and changes nothing.
+    of the episode, or the path of an ``.npz`` or ``.npy`` file of them. An unknown key brings a warning and changes
+    nothing.
 
     ## Version history
     * v0: first release.
