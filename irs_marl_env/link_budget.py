@@ -23,14 +23,6 @@ def path_gain_at(scenario: Any, link: str, distance_m: float) -> float:
     return scenario.reference_gain * blockage * distance_m**-exponent
 
 
-def _path_gain_db(scenario: Any, link: str, distance_m: float) -> float:
-    """The same in dB, infinite where it is too large for any number."""
-    try:
-        return 10.0 * math.log10(path_gain_at(scenario, link, distance_m))
-    except (OverflowError, ZeroDivisionError):  # a distance next to zero
-        return math.inf
-
-
 def greatest_snr_db(scenario: Any) -> float:
     """No signal of one antenna at Pmax can be stronger, but for fading: all paths coherent, users next to the sites."""
     heights = {"direct": (scenario.bs_height_m, scenario.user_height_m)}
@@ -49,7 +41,8 @@ def check_link_budget(scenario: Any) -> None:
         ValueError: a path gain at half the width of the area, which scales observations, beyond -600 or 600 dB; or a
             signal next to a site more than 180 dB above the noise.
     """
-    gain_db = {link: _path_gain_db(scenario, link, scenario.area_width_m / 2.0) for link in LINKS}
+    half_m = scenario.area_width_m / 2.0
+    gain_db = {link: 10.0 * math.log10(path_gain_at(scenario, link, half_m)) for link in LINKS}
     gain_db["BS-IRS-user"] = gain_db["bs_irs"] + gain_db["irs_user"]
     for link, gain in gain_db.items():
         if not LEAST_GAIN_DB <= gain <= MOST_GAIN_DB:

@@ -359,7 +359,7 @@ def test_other_masks_are_refused_and_change_nothing(value: Any, shown: str) -> N
 def test_an_unknown_option_warns_and_names_its_neighbour(kind: str) -> None:
     env = make() if kind == "batch" else make_env(**SMALL)
     given = np.full((4, 2), 10.0)
-    with pytest.warns(UserWarning, match="reset option 'postions' is unknown .*: did you mean 'positions'") as seen:
+    with pytest.warns(UserWarning, match="reset option 'postions' is unknown .*; did you mean 'positions'") as seen:
         env.reset(seed=0, options={"postions": given})
     assert [str(w.filename) for w in seen] == [__file__]
     with pytest.warns(UserWarning, match="'colour' is unknown and changes nothing: there are 'positions', 'trace'"):

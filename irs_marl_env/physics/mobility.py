@@ -14,7 +14,6 @@ and keep the users inside the area: ``streams.uniform("mobility", K, 2)`` is ``(
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -298,6 +297,8 @@ def _warn_of_unknown(options: dict[str, Any], known: tuple[str, ...]) -> None:
     for name in options:
         if name in known or name == "options":  # PettingZoo's own tests pass {"options": 1}
             continue
-        near = difflib.get_close_matches(str(name), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "there are " + ", ".join(map(repr, known))
-        checks.warn(f"reset option {name!r} is unknown and changes nothing: {hint}")
+        there_are = ", ".join(map(repr, known))
+        shown = checks.shown(name)
+        checks.warn(
+            f"reset option {shown} is unknown and changes nothing; there are {there_are}{checks.near(name, known)}"
+        )

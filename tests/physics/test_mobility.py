@@ -301,7 +301,7 @@ def test_initial_positions_of_the_options() -> None:
     start = trace_of(1)[0]
     for mobility in (*MOVING, "static"):
         env = make_env("mdlbi-small-v0", mobility=mobility)
-        env.reset(seed=0, options={"positions": start, "unknown": 1})
+        env.reset(seed=0, options={"positions": start})
         np.testing.assert_allclose(positions_of(env, 0)[0], start, rtol=1e-6, err_msg=mobility)
 
 
