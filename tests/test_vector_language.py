@@ -362,7 +362,7 @@ def test_an_unknown_option_warns_and_names_its_neighbour(kind: str) -> None:
     with pytest.warns(UserWarning, match="reset option 'postions' is unknown .*; did you mean 'positions'") as seen:
         env.reset(seed=0, options={"postions": given})
     assert [str(w.filename) for w in seen] == [__file__]
-    with pytest.warns(UserWarning, match="'colour' is unknown and changes nothing: there are 'positions', 'trace'"):
+    with pytest.warns(UserWarning, match="'colour' is unknown and changes nothing; there are 'positions', 'trace'"):
         env.reset(seed=0, options={"colour": 1})
     if kind == "batch":
         with pytest.warns(UserWarning, match="did you mean 'reset_mask'"):
