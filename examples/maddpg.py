@@ -30,7 +30,8 @@ from torch import nn
 
 from irs_marl_env import load_policy
 from irs_marl_env.training.bank import on_bank
-from irs_marl_env.training.checkpoint import CHECKPOINT, POLICY, folder_of, keep_settings
+from irs_marl_env.training.command import command
+from irs_marl_env.training.folder import POLICY, folder_of, go_on, opened
 from irs_marl_env.training.loop import Diverged, Run, training_device, training_env
 from irs_marl_env.training.networks import Actor, Critic, Sizes
 from irs_marl_env.training.policy import save_policy
@@ -196,6 +197,7 @@ def train(run: Run, folder: Path) -> None:
 
     Raises:
         Diverged: a loss is not finite; the message names the last good checkpoint.
+        Stopped: Ctrl-C or SIGTERM; a checkpoint is written.
     """
     with Session(run, folder) as session:
         session.evaluate_and_save()
@@ -219,20 +221,17 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     if args.eval is not None:
         evaluate_file(args)
         return None
+    new = args.resume is None
     args, folder = folder_of(args)
     torch.set_num_threads(args.threads)
     run = prepare(args)
-    keep_settings(args, folder)
-    if (folder / CHECKPOINT).is_file():
-        run.load(folder / CHECKPOINT)
-        print(f"going on after update {run.learner.updates}")
-    train(run, folder)
-    save_policy(run.policy(), folder / POLICY)  # before the baselines, which take a while
-    return report(run, folder)
+    with opened(folder, args, new):
+        if go_on(folder, run.load):
+            print(f"going on after update {run.learner.updates}")
+        train(run, folder)
+        save_policy(run.policy(), folder / POLICY)  # before the baselines, which take a while
+        return report(run, folder)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (Diverged, ValueError, ImportError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    command(main)

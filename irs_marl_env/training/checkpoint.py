@@ -1,88 +1,37 @@
-"""Files of a run: tensors and JSON that are complete or not there at all, and what is in a run's folder."""
+"""What is in a checkpoint, and whether it is that of a run: settings, tensors, counters, generators."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import shutil
-import subprocess
-import time
-from dataclasses import asdict, replace
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+import copy
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
+from irs_marl_env.checks import Real, Whole, refusal
 from irs_marl_env.scenario_text import names_a_file
+from irs_marl_env.training.files import read_tensors as read_tensors
+from irs_marl_env.training.files import write_json as write_json
+from irs_marl_env.training.files import write_tensors as write_tensors
+from irs_marl_env.training.folder import ARGS as ARGS
+from irs_marl_env.training.folder import CHECKPOINT as CHECKPOINT
+from irs_marl_env.training.folder import POLICY as POLICY
+from irs_marl_env.training.folder import RESULT as RESULT
+from irs_marl_env.training.folder import provenance as provenance
 from irs_marl_env.training.settings import Args, restored_args
 
-# files in the folder of a run
-CHECKPOINT = "checkpoint.safetensors"  # everything that decides how the run goes on
-POLICY = "policy.safetensors"  # the trained actors
-ARGS = "args.json"  # the settings
-SCENARIO = "scenario.json"  # copy of the file that --scenario named, if it named one
-RESULT = "result.json"
-CURVE = "curve.png"
+# (files.py and folder.py were parts of this module, and who imported them from here still may)
+
+Tensors = dict[str, torch.Tensor]
+
+# settings that say where, how loudly or how often something happens, and not what the numbers are
+FREE = {"threads", "device", "out", "name", "checkpoint_every", "resume", "eval", "trusted"}
+FREE |= {"baselines", "tensorboard", "wandb", "progress"}
 
 
-# --- one file --------------------------------------------------------------------------------------------------------
-
-
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor], plain: dict[str, Any]) -> None:
-    """Write a safetensors file with JSON in its header, complete or not at all, whenever the process dies."""
-    real = {}
-    for name, value in tensors.items():
-        value = value.detach().cpu()
-        if value.is_complex():
-            name, value = f"{name}|complex", torch.view_as_real(value)
-        real[name] = value.contiguous().clone()
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(real, partial, metadata={"json": json.dumps(plain)})
-    replace_file(partial, path)
-
-
-def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Read what :func:`write_tensors` wrote.
-
-    Raises:
-        ValueError: the file is something else.
-        OSError: the file cannot be read.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
-    tensors = {}
-    try:
-        with safe_open(path, framework="pt") as file:
-            plain = json.loads((file.metadata() or {})["json"])
-            for name in file.keys():  # noqa: SIM118  (not a dict)
-                value = file.get_tensor(name).clone()
-                plain_name, _, kind = name.partition("|")
-                tensors[plain_name] = torch.view_as_complex(value) if kind else value
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: not a checkpoint or policy of this trainer ({error})") from None
-    return tensors, plain
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON, complete or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    replace_file(partial, path)
-
-
-def replace_file(partial: Path, path: Path) -> None:
-    """Move a finished file to its place once it is on the disk."""
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-
-
-# --- parts of a checkpoint -------------------------------------------------------------------------------------------
+# --- parts -----------------------------------------------------------------------------------------------------------
 
 
 def plain_state(generator: np.random.Generator) -> dict[str, Any]:
@@ -98,86 +47,201 @@ def restore_state(generator: np.random.Generator, state: dict[str, Any]) -> None
     generator.bit_generator.state = {**state, "state": numbers, "buffer": np.array(state["buffer"], np.uint64)}
 
 
-def under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def under(prefix: str, tensors: Tensors) -> Tensors:
     """The tensors whose names begin with a prefix, by the rest of their names."""
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def learner_tensors(learner: Any) -> dict[str, torch.Tensor]:
+def learner_tensors(learner: Any) -> Tensors:
     """Networks, target networks and the moments of the optimisers, by name."""
     tensors = {f"nets.{k}": v for k, v in learner.nets.state_dict().items()}
     tensors |= {f"targets.{k}": v for k, v in learner.targets.state_dict().items()}
     for name, optimiser in learner.optimisers.items():
-        for index, state in optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{name}.{index}.{k}": v for k, v in state.items()}
+        tensors |= _moments(name, optimiser)
     return tensors
 
 
-def restore_learner(learner: Any, tensors: dict[str, torch.Tensor]) -> None:
+def _moments(name: str, optimiser: Any) -> Tensors:
+    states = optimiser.state_dict()["state"].items()
+    return {f"optimiser.{name}.{index}.{k}": v for index, state in states for k, v in state.items()}
+
+
+def restore_learner(learner: Any, tensors: Tensors) -> None:
     """Set a learner of the same settings to tensors from :func:`learner_tensors`."""
     learner.nets.load_state_dict(under("nets.", tensors))
     learner.targets.load_state_dict(under("targets.", tensors))
     for name, optimiser in learner.optimisers.items():
-        state: dict[int, dict[str, torch.Tensor]] = {}
+        state: dict[int, Tensors] = {}
         for key, value in under(f"optimiser.{name}.", tensors).items():
             index, _, entry = key.partition(".")
             state.setdefault(int(index), {})[entry] = value
         optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
-# --- the folder of a run ---------------------------------------------------------------------------------------------
+# --- whose it is -----------------------------------------------------------------------------------------------------
 
 
-def folder_of(args: Args) -> tuple[Args, Path]:
-    """The settings and the folder of a new run or, with ``--resume``, of one that is there.
+def differences(args: Args, scenario: dict[str, Any], plain: dict[str, Any], source: Any) -> list[str]:
+    """In which settings and scenario fields a checkpoint's run differs from this one, each with both values.
+
+    Args:
+        args: settings of this run.
+        scenario: of this run, in JSON types.
+        plain: of the checkpoint.
+        source: where it was found.
 
     Raises:
-        SystemExit: there is a run in the folder of a new run, or none in that of a run to resume.
-        ValueError: the settings of the run to resume are not those of this trainer.
+        ValueError: the settings in it are none.
     """
-    if args.resume is not None:
-        folder = Path(args.resume)
-        if not (folder / ARGS).is_file():
-            raise SystemExit(f"--resume {folder}: no {ARGS} there; must be the folder of a run")
-        args = restored_args(json.loads((folder / ARGS).read_text()), folder / ARGS)
-        return (replace(args, scenario=str(folder / SCENARIO)) if names_a_file(args.scenario) else args), folder
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    scenario = Path(args.scenario).stem if names_a_file(args.scenario) else args.scenario
-    folder = Path(args.out) / (args.name or f"{args.algo}-{scenario}-s{args.seed}-{stamp}")
-    if (folder / ARGS).is_file():
-        raise SystemExit(f"{folder} holds a run already: --resume {folder}, or another --name")
-    return args, folder
+    there = asdict(restored_args(plain["args"], source))
+    here = asdict(args)
+    if names_a_file(args.scenario) and names_a_file(there["scenario"]):
+        there["scenario"] = here["scenario"]  # the file may have moved; what is in it is compared below
+    found = [(name, there[name], here[name]) for name in here if name not in FREE and there[name] != here[name]]
+    stored = plain.get("scenario")  # missing in files of earlier versions
+    if stored is not None and not found:
+        names = sorted(stored.keys() | scenario.keys())
+        found = [(k, stored.get(k), scenario.get(k)) for k in names if stored.get(k) != scenario.get(k)]
+    return [f"{name}={mine!r} here, {its!r} there" for name, its, mine in found]
 
 
-def keep_settings(args: Args, folder: Path) -> None:
-    """Write the settings of a new run into its folder.
+# --- whether it is whole ---------------------------------------------------------------------------------------------
 
-    A scenario file is copied beside them, so that the run can go on whatever becomes of the file.
+
+def check_tensors(tensors: Tensors, wanted: Tensors) -> None:
+    """Refuse tensors that are not those a run has.
+
+    Args:
+        tensors: what was read.
+        wanted: tensors with the names, shapes and types they must have.
+
+    Raises:
+        ValueError: names the tensor that is missing, unknown, of another shape or type, or not finite.
     """
-    if (folder / ARGS).is_file():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    if names_a_file(args.scenario):
-        shutil.copyfile(args.scenario, folder / SCENARIO)
-    write_json(folder / ARGS, asdict(args))
+    for name in wanted.keys() - tensors.keys():
+        raise ValueError(f"tensor {name} is missing")
+    for name in tensors.keys() - wanted.keys():
+        raise ValueError(f"tensor {name} does not belong to this run")
+    for name, value in tensors.items():
+        model = wanted[name]
+        if (value.shape, value.dtype) != (model.shape, model.dtype):
+            raise ValueError(f"tensor {name} is {_kind(value)}, must be {_kind(model)}")
+        if not bool(torch.isfinite(value).all()):
+            raise ValueError(f"tensor {name} holds values that are not finite")
 
 
-def provenance() -> dict[str, Any]:
-    """Versions of what decides the numbers, and the commit this ran on (``None`` outside a repository)."""
-    try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        commit = None
-    packages: dict[str, str | None] = {}
-    for name in ("irs-marl-env", "torch", "numpy", "gymnasium", "pettingzoo", "numba"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:  # numba: its kernels round otherwise, and trainings amplify that
-            packages[name] = None
-    return {"commit": commit, "python": platform.python_version(), **packages}
+def _kind(tensor: torch.Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def check_learner(learner: Any, args: Args, updates: int, tensors: Tensors) -> None:
+    """Refuse tensors that are not those of a learner after so many updates.
+
+    Raises:
+        ValueError: names the tensor.
+    """
+    wanted = {name: v for name, v in learner_tensors(learner).items() if not name.startswith("optimiser.")}
+    for name, optimiser in learner.optimisers.items():
+        steps = max(0, updates - (args.critic_warmup if name == "actor" else 0))
+        if steps:
+            wanted |= _moments(name, _stepped(optimiser))
+        for key, value in under(f"optimiser.{name}.", tensors).items():
+            entry = key.partition(".")[2]
+            if entry == "step" and value.numel() == 1 and value.item() != steps:
+                raise refusal(f"tensor optimiser.{name}.{key}", value.item(), f"{steps} after {updates} updates")
+            if entry == "exp_avg_sq" and bool((value < 0).any()):
+                raise ValueError(f"tensor optimiser.{name}.{key} holds squares below 0")
+    check_tensors({k: v for k, v in tensors.items() if k.startswith(("nets.", "targets.", "optimiser."))}, wanted)
+
+
+def _stepped(optimiser: Any) -> Any:
+    """A copy of an optimiser that has done a step, and so has all its moments."""
+    other = copy.deepcopy(optimiser)
+    for group in other.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    other.step()
+    return other
+
+
+def check_keys(name: str, found: Any, wanted: set[str]) -> None:
+    """Refuse an object of other entries.
+
+    Raises:
+        ValueError: names the entry.
+    """
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} is a {type(found).__name__}, must be an object")
+    for key in wanted - found.keys():
+        raise ValueError(f"{name}: {key} is missing")
+    for key in found.keys() - wanted:
+        raise ValueError(f"{name}: {key} does not belong there")
+
+
+def check_counters(plain: dict[str, Any], args: Args) -> None:
+    """Refuse counters that no run with these settings can have.
+
+    Raises:
+        ValueError: names the counter, its value and what is allowed.
+    """
+    updates = Whole(0, args.updates)("updates", plain["updates"])
+    progress = plain["progress"]
+    check_keys("progress", progress, {"steps", "curve", "window", "seconds", "cpu_seconds"})
+    steps = Whole(0)("progress.steps", progress["steps"])
+    if steps % args.num_envs:
+        raise refusal("progress.steps", steps, f"a multiple of num_envs={args.num_envs}")
+    held = [min(steps, args.buffer), steps % args.buffer]
+    if plain["replay"] != held:
+        raise refusal("replay", plain["replay"], f"{held} after {steps} steps with buffer={args.buffer}")
+    for name in ("seconds", "cpu_seconds"):
+        Real(0, 1e12)(f"progress.{name}", progress[name])
+    _check_each("progress.curve", progress["curve"], list, lambda name, point: _check_point(name, point, updates))
+    _check_each("progress.window", progress["window"], dict, _check_sum)
+
+
+def _check_each(name: str, found: Any, kind: Any, check: Callable[[str, Any], None]) -> None:
+    if type(found) is not kind:
+        raise ValueError(f"{name} is a {type(found).__name__}, must be a {kind.__name__}")
+    keys: Any = found if kind is dict else range(len(found))
+    for key in keys:
+        check(f"{name}[{key!r}]", found[key])
+
+
+def _check_point(name: str, point: Any, updates: int) -> None:
+    if not isinstance(point, dict) or not {"update", "score", "standard_error"} <= point.keys():
+        raise refusal(name, point, "a point of a curve, with update, score and standard_error")
+    Whole(0, updates)(f"{name}.update", point["update"])
+    Real(0, 1e9)(f"{name}.score", point["score"])
+
+
+def _check_sum(name: str, found: Any) -> None:
+    if not isinstance(found, list) or len(found) != 2:
+        raise refusal(name, found, "a sum and a count")
+    Real(-1e300, 1e300)(f"{name} (sum)", found[0])
+    Whole(1)(f"{name} (count)", found[1])
+
+
+def check_generator(name: str, state: Any, own: np.random.Generator) -> None:
+    """Refuse a state that a generator with this key cannot have.
+
+    Raises:
+        ValueError: names the entry.
+    """
+    model = plain_state(own)
+    check_keys(name, state, set(model))
+    check_keys(f"{name}.state", state["state"], set(model["state"]))
+    for key, wanted in (("bit_generator", model["bit_generator"]),):
+        if state[key] != wanted:
+            raise refusal(f"{name}.{key}", state[key], repr(wanted))
+    if state["state"]["key"] != model["state"]["key"]:
+        raise refusal(
+            f"{name}.state.key", state["state"]["key"], f"{model['state']['key']}, which follows from the seed"
+        )
+    for key, values, count in (("state.counter", state["state"]["counter"], 4), ("buffer", state["buffer"], 4)):
+        if not isinstance(values, list) or len(values) != count:
+            raise refusal(f"{name}.{key}", values, f"{count} integers")
+        for value in values:
+            Whole(0, 2**64 - 1)(f"{name}.{key}", value)
+    Whole(0, 4)(f"{name}.buffer_pos", state["buffer_pos"])
+    Whole(0, 1)(f"{name}.has_uint32", state["has_uint32"])
+    Whole(0, 2**32 - 1)(f"{name}.uinteger", state["uinteger"])

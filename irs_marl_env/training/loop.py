@@ -16,23 +16,30 @@ import numpy as np
 import torch
 from torch import nn
 
+from irs_marl_env.checks import refusal
 from irs_marl_env.training.bank import LAST, on_bank
 from irs_marl_env.training.checkpoint import (
+    check_counters,
+    check_generator,
+    check_keys,
+    check_learner,
+    check_tensors,
+    differences,
     learner_tensors,
     plain_state,
-    read_tensors,
     restore_learner,
     restore_state,
     under,
-    write_tensors,
 )
+from irs_marl_env.training.command import Failed
+from irs_marl_env.training.files import Damaged, read_tensors, write_tensors
 from irs_marl_env.training.policy import FixedAssociation, TrainedPolicy
 from irs_marl_env.training.replay import Replay
 from irs_marl_env.training.settings import Args, check, scenario_of
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
 
-class Diverged(RuntimeError):
+class Diverged(Failed):
     """A loss or a weight is no longer finite."""
 
 
@@ -120,9 +127,11 @@ def training_device(args: Args) -> torch.device:
     if args.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(args.device)
-    except RuntimeError as error:
-        raise ValueError(f"device={args.device!r}: {str(error).splitlines()[0]}") from None
+        device = torch.device(args.device)
+        torch.ones(1, device=device).item()  # a name may be right and the device absent
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise refusal("device", args.device, f"auto or a device of torch ({str(error).splitlines()[0]})") from None
+    return device
 
 
 class Run:
@@ -203,23 +212,28 @@ class Run:
             point["sweeps"] = {str(n): on_bank(policy, args, scenario.replace(sweeps=n)).mean for n in args.eval_sweeps}
         return point
 
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
     def save(self, path: Path) -> None:
-        """Write everything that decides how the run goes on into one file, which replaces the old one at once."""
+        """Write everything that decides how the run goes on into one file, which replaces the old one at once.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         filled = self.replay.size
         tensors = learner_tensors(self.learner)
         tensors |= {f"replay.{name}": array[:filled] for name, array in self.replay.arrays.items()}
-        env = self.env.get_state()
-        arrays = {k: np.asarray(v) for k, v in env.items() if hasattr(v, "shape")}
-        tensors |= {f"env.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
+        arrays, rest = self._env_state()
+        tensors |= arrays
         if self.fixed is not None and self.fixed.memory.held is not None:
             tensors["fixed.held"] = torch.from_numpy(self.fixed.memory.held)
         plain = {
             "args": asdict(self.args),
-            "scenario": json.loads(self.env.scenario.to_json(portable=False)),
+            "scenario": self._scenario(),
             "updates": self.learner.updates,
             "replay": [self.replay.size, self.replay.next],
             "generators": {name: plain_state(g) for name, g in self.generators.items()},
-            "env": {k: v for k, v in env.items() if k not in arrays},
+            "env": rest,
             "progress": asdict(self.progress),
         }
         write_tensors(path, tensors, plain)
@@ -228,21 +242,67 @@ class Run:
         """Go on where :meth:`save` was called, in this or an earlier version.
 
         Raises:
-            ValueError: the file is not a checkpoint, or not one of a run with these settings.
+            Damaged: the file is not a checkpoint, or not as it was written.
+            ValueError: it is one of a run with other settings, or of a later version. Nothing has changed then.
+            OSError: the file cannot be read.
         """
         tensors, plain = read_tensors(path)
         try:
-            restore_learner(self.learner, tensors)
-            self.learner.updates = plain["updates"]
-            self.replay.size, self.replay.next = plain["replay"]
-            for name, value in under("replay.", tensors).items():
-                self.replay.arrays[name][: self.replay.size] = value.to(self.device)
-            for name, generator in self.generators.items():
-                restore_state(generator, plain["generators"][name])
-            self.env.set_state({**{k: v.numpy() for k, v in under("env.", tensors).items()}, **plain["env"]})
-            self.obs = self.env.observe()
-            if self.fixed is not None and "fixed.held" in tensors:
-                self.fixed.memory.held = tensors["fixed.held"].numpy()
-            self.progress = Progress(**plain["progress"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{path}: no checkpoint of a run with these settings ({error})") from error
+            known = {"args", "updates", "replay", "generators", "env", "progress"}
+            check_keys("checkpoint", plain, known | ({"scenario"} & plain.keys()))
+            for name in ("args", "scenario"):
+                check_keys(name, plain.get(name, {}), set(plain.get(name, {})))
+        except (ValueError, TypeError) as error:
+            raise Damaged(f"{path}: damaged ({error})") from None
+        other = differences(self.args, self._scenario(), plain, path)
+        if other:
+            raise ValueError(f"{path}: a checkpoint of another run ({'; '.join(other)})")
+        try:
+            self._check(tensors, plain)
+            env = {k: v.numpy() for k, v in under("env.", tensors).items()}
+            self.env.set_state({**env, **plain["env"]})
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+            raise Damaged(f"{path}: damaged ({error})") from None
+        self.obs = self.env.observe()
+        restore_learner(self.learner, tensors)
+        self.learner.updates = plain["updates"]
+        self.replay.size, self.replay.next = plain["replay"]
+        for name, value in under("replay.", tensors).items():
+            self.replay.arrays[name][: self.replay.size] = value.to(self.device)
+        for name, generator in self.generators.items():
+            restore_state(generator, plain["generators"][name])
+        if self.fixed is not None and "fixed.held" in tensors:
+            self.fixed.memory.held = tensors["fixed.held"].numpy()
+        self.progress = Progress(**plain["progress"])
+
+    def _check(self, tensors: dict[str, torch.Tensor], plain: dict[str, Any]) -> None:
+        """Refuse what no run with these settings can have written.
+
+        Raises:
+            ValueError: names the part.
+        """
+        check_counters(plain, self.args)
+        check_learner(self.learner, self.args, plain["updates"], tensors)
+        filled, arrays = plain["replay"][0], self.replay.arrays
+        wanted = {f"replay.{name}": array[:1].cpu().expand(filled, *array.shape[1:]) for name, array in arrays.items()}
+        env, rest = self._env_state()
+        wanted |= env
+        if self.fixed is not None and filled:
+            wanted["fixed.held"] = torch.zeros(len(self.obs), self.env.scenario.num_irs, dtype=torch.int64)
+        learned = ("nets.", "targets.", "optimiser.")
+        check_tensors({k: v for k, v in tensors.items() if not k.startswith(learned)}, wanted)
+        check_keys("env", plain["env"], set(rest))
+        check_keys("generators", plain["generators"], set(self.generators))
+        for name, generator in self.generators.items():
+            check_generator(f"generators.{name}", plain["generators"][name], generator)
+
+    def _env_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """The state of the environments: tensors, and what is JSON."""
+        env = self.env.get_state()
+        arrays = {k: np.asarray(v) for k, v in env.items() if hasattr(v, "shape")}
+        tensors = {f"env.{k}": torch.from_numpy(np.ascontiguousarray(v)) for k, v in arrays.items()}
+        return tensors, {k: v for k, v in env.items() if k not in arrays}
+
+    def _scenario(self) -> dict[str, Any]:
+        """The scenario in JSON types."""
+        return json.loads(self.env.scenario.to_json(portable=False))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
+
+from irs_marl_env.checks import refusal
 
 
 class Replay:
@@ -16,6 +19,9 @@ class Replay:
         shapes: of one transition's arrays, float32.
         device: where they live.
 
+    Raises:
+        ValueError: they do not fit into memory.
+
     Attributes:
         size: transitions in it.
         next: row of the arrays that is written next.
@@ -23,7 +29,11 @@ class Replay:
 
     def __init__(self, capacity: int, shapes: dict[str, tuple[int, ...]], device: Any = "cpu") -> None:
         self.capacity, self.size, self.next = capacity, 0, 0
-        self.arrays = {name: torch.zeros(capacity, *shape, device=device) for name, shape in shapes.items()}
+        try:
+            self.arrays = {name: torch.zeros(capacity, *shape, device=device) for name, shape in shapes.items()}
+        except (RuntimeError, MemoryError):
+            needed = 4 * capacity * sum(map(math.prod, shapes.values())) / 2**30
+            raise refusal("buffer", capacity, f"smaller: it needs {needed:.0f} GiB of memory") from None
 
     def add(self, **rows: np.ndarray) -> None:
         """Append rows ``(E, ...)`` of every array, over the oldest ones once full.

@@ -16,7 +16,8 @@ from irs_marl_env.evaluation import Result
 from irs_marl_env.policies.rules import MAX_CELLS
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.training.bank import LAST, on_bank
-from irs_marl_env.training.checkpoint import CHECKPOINT, CURVE, POLICY, RESULT, provenance, write_json
+from irs_marl_env.training.files import replacing, write_json
+from irs_marl_env.training.folder import CHECKPOINT, CURVE, POLICY, RESULT, provenance
 from irs_marl_env.training.loop import Run
 from irs_marl_env.training.settings import Args
 
@@ -26,7 +27,7 @@ OPTIMISED = ("fixed-ao", "local-gain-ao")
 SEARCH, LARGE_SEARCH = "exhaustive-ao", "greedy-ao"  # the second where the first would take too long
 MEANING = {
     "random": "uniform beams, phases and bids (raw action)",
-    "random-structured": "uniform structured action",
+    "uniform-structured": "uniform structured action",
     "structured-fixed": "untrained: association of the first slot, neutral decoder",
     "structured-random": "untrained: random association, neutral decoder",
     "structured-local-gain": "untrained: local-gain rule, neutral decoder",
@@ -43,7 +44,7 @@ def baselines(args: Args, scenario: Scenario) -> dict[str, Result]:
     small = scenario.num_bs * 2**scenario.num_irs <= MAX_CELLS
     names: Iterable[str] = (*OPTIMISED, SEARCH if small else LARGE_SEARCH)
     if scenario.action == "structured":
-        jobs.append(("random-structured", "random", scenario))
+        jobs.append(("uniform-structured", "random", scenario))
         names = (*DECODED, *names)
     jobs += [(name, name, scenario) for name in names]
     results = {}
@@ -80,8 +81,11 @@ def plot(path: Path, curve: list[dict[str, Any]], others: dict[str, Result], tit
         axes.axhline(result.mean, color=f"C{index}", linestyle="--", linewidth=1, label=name)
     axes.set(xlabel="updates", ylabel="system sum rate [bit/s/Hz]", title=title)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    try:
+        with replacing(path) as partial:
+            figure.savefig(partial, dpi=120, format="png")
+    finally:
+        plt.close(figure)
 
 
 def headline(curve: list[dict[str, Any]]) -> float:

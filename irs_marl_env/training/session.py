@@ -1,20 +1,24 @@
-"""What surrounds the updates of a run in one process: the clock, evaluations, checkpoints, logs, the progress bar."""
+"""What surrounds the updates of a run in one process: the clock, evaluations, checkpoints, logs, requests to stop."""
 
 from __future__ import annotations
 
+import copy
 import time
 from pathlib import Path
 from types import TracebackType
 
-from irs_marl_env.training.checkpoint import CHECKPOINT
+from irs_marl_env.training.folder import CHECKPOINT, keep_checkpoint
 from irs_marl_env.training.logs import log, logger
 from irs_marl_env.training.loop import Diverged, Run
+from irs_marl_env.training.signals import Stopped, StopRequests
 
 
 class Session:
     """A process's share of a run, as a context.
 
-    A training that diverges leaves the context with an error that names the last good checkpoint.
+    A training that diverges leaves the context with an error that names the last good checkpoint. On Ctrl-C or SIGTERM
+    the update that is being done is finished, an evaluation is abandoned (the run does it when it goes on), and a
+    checkpoint is written; a second Ctrl-C does not wait, and then the last checkpoint is the one to go on from.
 
     Args:
         run: the training.
@@ -22,6 +26,7 @@ class Session:
 
     Raises:
         Diverged: on leaving, see above.
+        Stopped: somebody wants the process to end.
     """
 
     def __init__(self, run: Run, folder: Path) -> None:
@@ -34,14 +39,21 @@ class Session:
         self._seconds_before = progress.seconds
         self._cpu_before = progress.cpu_seconds - time.process_time()
         self._bar = tqdm(total=args.updates, initial=updates, unit="update", disable=not args.progress)
+        self._requests = StopRequests()
+        self._waiting = self._requests.later()
 
     def __enter__(self) -> Session:
+        self._requests.__enter__()
+        self._waiting.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._bar.close()
-        if self._writer is not None:
-            self._writer.close()
+        with self._requests.never():
+            self._bar.close()
+            if self._writer is not None:
+                self._writer.close()
+        self._waiting.__exit__(None, None, None)
+        self._requests.__exit__(None, None, None)
         if isinstance(error, Diverged):
             good = self._folder / CHECKPOINT
             last = f"the last good checkpoint is {good}" if good.is_file() else "there is no checkpoint yet"
@@ -52,19 +64,38 @@ class Session:
 
         Raises:
             Diverged: weights are not finite; the checkpoint that is there stays.
+            OSError: a file cannot be written; the checkpoint that is there stays.
+            Stopped: somebody wants the process to end; the checkpoint is written.
         """
-        run, args, updates, progress = self._run, self._run.args, self._run.learner.updates, self._run.progress
+        args, updates, progress = self._run.args, self._run.learner.updates, self._run.progress
         last = updates == args.updates
         evaluated = bool(progress.curve) and progress.curve[-1]["update"] >= updates  # before the process was killed
-        if (last or updates % args.eval_every == 0) and not evaluated:
-            progress.curve.append(run.evaluate())
-            log(self._writer, progress.curve[-1])
+        if (last or updates % args.eval_every == 0) and not evaluated and self._requests.request is None:
+            self._evaluate()
         progress.seconds = self._seconds_before + time.perf_counter() - self._begun
         progress.cpu_seconds = self._cpu_before + time.process_time()
-        if updates and (last or updates % args.checkpoint_every == 0):
-            if not run.learner.finite():
+        due = last or updates % args.checkpoint_every == 0 or self._requests.request is not None
+        if updates and due:
+            if not self._run.learner.finite():
                 raise Diverged(f"weights are not finite after update {updates}")
-            run.save(self._folder / CHECKPOINT)
+            with self._requests.never():
+                keep_checkpoint(self._folder, self._run.save)
+        if due and self._requests.request is not None:  # otherwise it came too late for this checkpoint
+            self._requests.request.after = f" after update {updates} of {args.updates}"
+            raise self._requests.request
+
+    def _evaluate(self) -> None:
+        """A point of the curve, all of it or nothing."""
+        progress = self._run.progress
+        window = copy.deepcopy(progress.window)
+        try:
+            with self._requests.at_once():
+                point = self._run.evaluate()
+        except Stopped:
+            progress.window = window
+            return
+        progress.curve.append(point)
+        log(self._writer, point)
 
     def show_progress(self) -> None:
         """Move the progress bar on by an update."""

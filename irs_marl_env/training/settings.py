@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_type_hints
 
 import tyro
 
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.scenario_text import parse_assignments, scenario_named
+from irs_marl_env.training.limits import check_one_by_one, check_together, check_with_scenario
 from irs_marl_env.training.presets import PRESET_SCENARIO, QUICK, STABILISED, TABLE_I
 
 Algorithm = Literal["mdlbi", "maddpg", "ddpg", "fixed"]
@@ -135,6 +136,10 @@ def parse(argv: list[str] | None = None, description: str | None = None) -> Args
     Args:
         argv: the arguments; ``None``: those of the process.
         description: what ``--help`` begins with.
+
+    Raises:
+        ValueError: a value is impossible, or a flag would have no effect.
+        SystemExit: the command line cannot be read (said in words on stderr, exit code 2), or asks for help.
     """
     argv = [_current_flag(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     defaults: dict[str, Any] = {}
@@ -143,7 +148,29 @@ def parse(argv: list[str] | None = None, description: str | None = None) -> Args
         defaults = STABILISED if "--stabilised" in named else TABLE_I
     if "--quick" in named:
         defaults = {**QUICK, **defaults}
-    return tyro.cli(Args, args=argv, default=replace(Args(), **defaults), description=description)
+    args = tyro.cli(Args, args=argv, default=replace(Args(), **defaults), description=description)
+    check(args)
+    _check_flags(args, {argument.partition("=")[0] for argument in named if argument.startswith("--")})
+    return args
+
+
+_HEEDED = {  # flags that have an effect beside another one, and where the others' values come from
+    "resume": ((), "the run's own settings"),
+    "eval": (
+        ("set", "trusted", "eval_episodes", "eval_slots", "eval_seed", "baselines", "no_baselines", "threads"),
+        "the policy's own scenario and settings; --set changes fields of its scenario",
+    ),
+}
+
+
+def _check_flags(args: Args, given: set[str]) -> None:
+    """Refuse flags that ``--resume`` or ``--eval`` would silently pass over."""
+    for flag, (heeded, instead) in _HEEDED.items():
+        if getattr(args, flag) is None:
+            continue
+        idle = sorted(given - {f"--{name.replace('_', '-')}" for name in (flag, *heeded)})
+        if idle:
+            raise ValueError(f"{', '.join(idle)}: has no effect beside --{flag}, which takes {instead}")
 
 
 def _current_flag(argument: str) -> str:
@@ -187,7 +214,7 @@ def restored_args(values: dict[str, Any], source: Any) -> Args:
         source: where they were found; errors name it.
 
     Raises:
-        ValueError: there are settings that this version does not know.
+        ValueError: there are settings that this version does not know, or values that are impossible.
     """
     current: dict[str, Any] = {
         _RENAMED.get(name, name): tuple(value) if isinstance(value, list) else value for name, value in values.items()
@@ -195,25 +222,15 @@ def restored_args(values: dict[str, Any], source: Any) -> Args:
     unknown = sorted(current.keys() - {field.name for field in fields(Args)})
     if unknown:
         raise ValueError(f"{source}: this version of the trainer has no setting {', '.join(unknown)}")
-    return Args(**current)
+    args = Args(**current)
+    try:
+        check(args)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    return args
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
-
-_CHOICES = {
-    "algo": get_args(Algorithm),
-    "preset": get_args(Preset),
-    "net": get_args(Network),
-    "eval_network": get_args(Weights),
-}
-_AT_LEAST_ONE = (
-    *("updates", "num_envs", "updates_per_step", "batch", "buffer", "eval_every", "eval_episodes"),
-    *("eval_slots", "checkpoint_every", "threads", "width"),
-)
-_NOT_NEGATIVE = (
-    *("seed", "eval_seed", "depth", "critic_warmup", "actor_lr", "critic_lr", "actor_init", "decoder_scale"),
-    *("pretanh_penalty", "noise_start", "noise_end", "noise_fraction"),
-)
 
 
 def check(args: Args, scenario: Scenario | None = None) -> None:
@@ -226,27 +243,7 @@ def check(args: Args, scenario: Scenario | None = None) -> None:
     Raises:
         ValueError: names the setting, its value and what is allowed.
     """
-    for name, allowed in _CHOICES.items():
-        if getattr(args, name) not in allowed:
-            raise ValueError(f"{name}={getattr(args, name)!r}: must be one of {', '.join(map(repr, allowed))}")
-    for name in _AT_LEAST_ONE:
-        _refuse_unless(getattr(args, name) >= 1, args, name, "at least 1")
-    for name in _NOT_NEGATIVE:
-        _refuse_unless(getattr(args, name) >= 0, args, name, "at least 0")
-    _refuse_unless(all(sweeps >= 0 for sweeps in args.eval_sweeps), args, "eval_sweeps", "numbers of at least 0")
-    _refuse_unless(args.gamma is None or 0 <= args.gamma < 1, args, "gamma", "in [0, 1)")
-    _refuse_unless(0 <= args.tau <= 1, args, "tau", "in [0, 1]")
-    _refuse_unless(args.reward_scale > 0, args, "reward_scale", "positive")
-    if args.buffer < max(args.batch, args.num_envs):
-        raise ValueError(f"buffer={args.buffer}: must be at least batch={args.batch} and num_envs={args.num_envs}")
-    if scenario is None or args.net != "deepsets":
-        return
-    if (scenario.action, scenario.observation) != ("structured", "large_scale"):
-        raise ValueError("net='deepsets' needs action='structured' and observation='large_scale': use --net mlp")
-    if scenario.num_irs == 0:
-        raise ValueError("net='deepsets' needs an IRS: num_irs=0 works with --net mlp")
-
-
-def _refuse_unless(holds: bool, args: Args, name: str, allowed: str) -> None:
-    if not holds:
-        raise ValueError(f"{name}={getattr(args, name)!r}: must be {allowed}")
+    check_one_by_one(args, get_type_hints(Args))
+    check_together(args)
+    if scenario is not None:
+        check_with_scenario(args, scenario)

@@ -9,21 +9,12 @@ torch = pytest.importorskip("torch", reason="needs the extra 'train'")
 for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
     pytest.importorskip(needed, reason="needs the extra 'train'")
 from safetensors.torch import save_file  # noqa: E402
-from tiny_training import tiny_args, tiny_run  # noqa: E402
+from tiny_training import tiny_run  # noqa: E402
 
 from examples.maddpg import advance  # noqa: E402
-from irs_marl_env import get_scenario  # noqa: E402
-from irs_marl_env.training import checkpoint  # noqa: E402
-from irs_marl_env.training.checkpoint import (  # noqa: E402
-    ARGS,
-    SCENARIO,
-    folder_of,
-    keep_settings,
-    plain_state,
-    read_tensors,
-    restore_state,
-    write_tensors,
-)
+from irs_marl_env.training import files  # noqa: E402
+from irs_marl_env.training.checkpoint import plain_state, restore_state  # noqa: E402
+from irs_marl_env.training.files import read_tensors, write_tensors  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,7 +29,7 @@ def test_checkpoint_is_replaced_only_when_complete(tmp_path, monkeypatch):
     def dies(partial, path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint, "replace_file", dies)
+    monkeypatch.setattr(files, "replace_file", dies)
     with pytest.raises(KeyboardInterrupt):
         run.save(tmp_path / "c.safetensors")
     assert (tmp_path / "c.safetensors").read_bytes() == before
@@ -67,38 +58,3 @@ def test_what_is_no_file_of_the_trainer_is_refused_by_name(tmp_path):
             read_tensors(tmp_path / f"{name}.safetensors")
     with pytest.raises(FileNotFoundError, match=r"gone.safetensors: there is no such file"):
         read_tensors(tmp_path / "gone.safetensors")
-
-
-def test_a_checkpoint_of_other_settings_is_refused_by_name(tmp_path):
-    run = tiny_run()
-    advance(run)
-    run.save(tmp_path / "c.safetensors")
-    with pytest.raises(ValueError, match=r"c.safetensors: no checkpoint of a run with these settings"):
-        tiny_run(width=8).load(tmp_path / "c.safetensors")
-    with pytest.raises(ValueError, match=r"c.safetensors: no checkpoint .*state of scenario"):
-        tiny_run(set=("horizon=50",)).load(tmp_path / "c.safetensors")
-
-
-def test_folders_are_named_kept_and_found_again(tmp_path):
-    args, folder = folder_of(tiny_args(out=str(tmp_path)))
-    assert folder.name.startswith("mdlbi-mdlbi-small-v0-s1-20")
-    assert not folder.exists()  # a run whose settings are refused leaves nothing behind
-    keep_settings(args, folder)
-    assert folder_of(tiny_args(resume=str(folder))) == (args, folder)
-    with pytest.raises(SystemExit, match=r"no args.json there"):
-        folder_of(tiny_args(resume=str(tmp_path)))
-    with pytest.raises(SystemExit, match="holds a run already"):
-        folder_of(tiny_args(out=str(tmp_path), name=folder.name))
-
-
-def test_a_run_keeps_a_copy_of_its_scenario_file(tmp_path):
-    path = tmp_path / "mine.json"
-    path.write_text(get_scenario("mdlbi-small-v0", num_users=3).to_json())
-    args, folder = folder_of(tiny_args(out=str(tmp_path), scenario=str(path)))
-    assert folder.name.startswith("mdlbi-mine-s1-")
-    keep_settings(args, folder)
-    path.unlink()
-    again, _ = folder_of(tiny_args(resume=str(folder)))
-    assert again.scenario == str(folder / SCENARIO)
-    assert tiny_run(scenario=again.scenario).env.scenario.num_users == 3
-    assert json.loads((folder / ARGS).read_text())["scenario"] == str(path)

@@ -12,6 +12,7 @@ for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
 from tiny_training import tiny_args, tiny_run  # noqa: E402
 
 from examples.maddpg import train  # noqa: E402
+from irs_marl_env.training import session  # noqa: E402
 from irs_marl_env.training.logs import logger  # noqa: E402
 from irs_marl_env.training.loop import Progress  # noqa: E402
 
@@ -68,10 +69,10 @@ def test_running_means_begin_anew():
 def test_evaluations_and_checkpoints_come_when_they_are_due(tmp_path, monkeypatch):
     run = tiny_run(updates=7, eval_every=3, checkpoint_every=2)
     saved = []
-    monkeypatch.setattr(run, "save", lambda path: saved.append((run.learner.updates, path.name)))
+    monkeypatch.setattr(session, "keep_checkpoint", lambda folder, save: saved.append((run.learner.updates, folder)))
     train(run, tmp_path)
     assert [point["update"] for point in run.progress.curve] == [0, 3, 6, 7]
-    assert saved == [(n, "checkpoint.safetensors") for n in (2, 4, 6, 7)]
+    assert saved == [(n, tmp_path) for n in (2, 4, 6, 7)]
     assert run.progress.seconds > 0
     assert run.progress.cpu_seconds > 0
 

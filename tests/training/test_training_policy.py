@@ -16,7 +16,7 @@ from tiny_training import tiny_args, tiny_run  # noqa: E402
 
 from examples.maddpg import advance, prepare  # noqa: E402
 from irs_marl_env import evaluate, get_scenario, load_policy, make_env, make_vec_env  # noqa: E402
-from irs_marl_env.training.checkpoint import read_tensors, write_tensors  # noqa: E402
+from irs_marl_env.training.files import read_tensors, write_tensors  # noqa: E402
 from irs_marl_env.training.policy import FixedAssociation, save_policy  # noqa: E402
 from irs_marl_env.training.settings import scenario_of  # noqa: E402
 

@@ -37,7 +37,7 @@ def test_each_baseline_is_printed_when_it_is_done(capsys, monkeypatch):
     last = capsys.readouterr().out
     names = [re.fullmatch(r"baseline (\S+): 1.500 bit/s/Hz, 0.0 s\n", line)[1] for line in [*printed_before[1:], last]]
     assert names == list(found) == [
-        *("random", "random-structured", "structured-fixed", "structured-random", "structured-local-gain"),
+        *("random", "uniform-structured", "structured-fixed", "structured-random", "structured-local-gain"),
         *("fixed-ao", "local-gain-ao", "exhaustive-ao"),
     ]  # fmt: skip
     assert printed_before[0] == ""
@@ -54,7 +54,7 @@ def test_baselines_follow_the_actions_and_the_size(capsys, monkeypatch):
 def test_every_baseline_is_a_policy_and_is_explained():
     names = (*report.DECODED, *report.OPTIMISED, report.SEARCH, report.LARGE_SEARCH, "random")
     assert set(names) <= set(POLICIES)
-    assert report.MEANING.keys() == {*names, "random-structured"}
+    assert report.MEANING.keys() == {*names, "uniform-structured"}
 
 
 def test_table_shows_ratios_to_the_baselines():

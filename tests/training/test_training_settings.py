@@ -1,6 +1,7 @@
 """Settings: how a command line is read, which values are refused, and settings of earlier versions."""
 
-from dataclasses import asdict, replace
+import math
+from dataclasses import asdict, fields, replace
 
 import pytest
 
@@ -82,19 +83,78 @@ def test_a_scenario_file_does_what_an_id_does(tmp_path):
         ({"num_envs": 0}, "num_envs=0"),
         ({"algo": "ppo"}, "algo='ppo': must be one of 'mdlbi'"),
         ({"net": "cnn"}, "net='cnn'"),
-        ({"tau": 1.5}, r"tau=1.5: must be in \[0, 1\]"),
-        ({"depth": -1}, "depth=-1: must be at least 0"),
+        ({"tau": 1.5}, r"tau=1.5: must be a finite number in \[0, 1\]"),
+        ({"depth": -1}, r"depth=-1: must be an integer in \[0, 64\]"),
         ({"noise_start": float("nan")}, "noise_start=nan"),
         ({"actor_lr": -1e-3}, "actor_lr=-0.001"),
-        ({"reward_scale": 0.0}, "reward_scale=0.0: must be positive"),
+        ({"reward_scale": 0.0}, r"reward_scale=0.0: must be a finite number in \(0, "),
         ({"eval_sweeps": (2, -1)}, "eval_sweeps"),
         ({"seed": -1}, "seed=-1"),
         ({"device": "gpu"}, "device='gpu'"),
+        ({"device": "meta"}, "device='meta'"),
+        ({"device": "cuda:77"}, "device='cuda:77'"),
+        ({"stabilised": True}, "stabilised=True: must be False with preset='structured'"),
+        ({"width": 1}, "width=1: must be at least 2 with net='deepsets'"),
+        ({"eval_sweeps": (10**9,)}, r"eval_sweeps=\(1000000000,\)"),
+        ({"buffer": 10**9}, r"buffer=1000000000: must be smaller: it needs \d+ GiB"),
+        ({"set": ("action=raw", "observation=csi"), "net": "mlp", "eval_sweeps": (5,)}, "eval_sweeps.*action='raw'"),
     ],
 )
 def test_impossible_settings_are_named(changes, message):
     with pytest.raises(ValueError, match=message):
         tiny_run(**changes)
+
+
+NOT_NUMBERS = (None, True, "1", [1], (1,), {}, 1j)
+HOSTILE = {
+    int: (*NOT_NUMBERS, math.nan, math.inf, -math.inf, -1, -(10**30), 10**30, 0.5, 2.0),
+    float: (*NOT_NUMBERS, math.nan, math.inf, -math.inf, -1e-9, -1, 1e300, 10**400),
+}
+OPTIONAL = {"gamma"}  # numbers that may be None
+NUMBERS = {
+    field.name: int if type(field.default) is int else float
+    for field in fields(Args)
+    if type(field.default) in (int, float) or field.name in OPTIONAL
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_hostile_numbers_are_refused_by_name(name):
+    check(Args())
+    for value in HOSTILE[NUMBERS[name]]:
+        if value is None and name in OPTIONAL:
+            continue
+        with pytest.raises(ValueError, match=rf"^{name}=.*: must be an? (integer|finite number)") as refused:
+            check(replace(Args(), **{name: value}))
+        assert "in [" in str(refused.value) or "in (" in str(refused.value) or ">=" in str(refused.value)
+
+
+def test_every_setting_has_a_limit():
+    assert len(NUMBERS) > 25
+    for field in fields(Args):
+        for value in (object(), b"", [], {}, "", 1.5j):
+            with pytest.raises(ValueError, match=rf"^{field.name}="):
+                check(replace(Args(), **{field.name: value}))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--tau", "nan"], "tau=nan"),
+        (["--threads", "0"], "threads=0"),
+        (["--eval", "x", "--scenario", "mdlbi-v0"], "--scenario: has no effect beside --eval"),
+        (["--eval", "x", "--seed=3", "--batch", "2"], "--batch, --seed: has no effect beside --eval"),
+        (["--eval=x", "--resume", "y"], "has no effect beside"),
+        (["--resume", "x", "--no_baselines"], "--no-baselines: has no effect beside --resume"),
+        (["--resume", "x", "--quick"], "--quick: has no effect beside --resume"),
+        (["--stabilised"], "stabilised=True"),
+    ],
+)
+def test_a_command_line_that_contradicts_itself_is_refused(flags, message):
+    with pytest.raises(ValueError, match=message):
+        parse(flags)
+    assert parse(["--eval", "x", "--set", "num_irs=1", "--eval_slots", "3", "--no-baselines"]).eval == "x"
+    assert parse(["--resume", "x"]).resume == "x"
 
 
 def test_settings_of_an_earlier_version_are_read_and_unknown_ones_refused():
@@ -103,6 +163,8 @@ def test_settings_of_an_earlier_version_are_read_and_unknown_ones_refused():
     stored["yardsticks"] = stored.pop("baselines")
     del stored["decoder_scale"]  # did not exist yet
     assert restored_args(stored, "args.json") == tiny_args(eval_sweeps=(5, 10))
+    with pytest.raises(ValueError, match=r"args.json: tau=nan: must be a finite number in \[0, 1\]"):
+        restored_args({**stored, "tau": math.nan}, "args.json")
     with pytest.raises(ValueError, match=r"runs/x/args.json: this version of the trainer has no setting optimizer"):
         restored_args({**stored, "optimizer": "adam"}, "runs/x/args.json")
 

@@ -1,0 +1,128 @@
+"""What a setting of a training may be, one by one and together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, get_args
+
+from irs_marl_env.checks import Choice, Flag, Kind, Real, Whole, refusal
+from irs_marl_env.scenario import Scenario
+
+MOST = 10**9  # of what is counted one by one
+SEED = Whole(0, 2**63 - 1)  # what a generator of torch takes
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """A text, not an empty one."""
+
+    optional: bool = False
+    allowed = "a text that is not empty"
+
+    def accept(self, value: Any) -> str:
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ValueError
+        return value
+
+
+@dataclass(frozen=True)
+class Several(Kind):
+    """A tuple of values of one kind."""
+
+    kind: Kind
+
+    @property
+    def allowed(self) -> str:
+        return f"a list, and each item of it {self.kind.allowed}"
+
+    def accept(self, value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, tuple):
+            raise TypeError
+        return tuple(map(self.kind.accept, value))
+
+
+@dataclass(frozen=True)
+class Discount(Kind):
+    """A discount factor: an infinite sum of rewards has to be finite."""
+
+    optional: bool = True
+    allowed = "a finite number in [0, 1)"
+
+    def accept(self, value: Any) -> float:
+        number = Real(0, 1).accept(value)
+        if number == 1:
+            raise ValueError
+        return number
+
+
+LIMITS: dict[str, Kind] = {
+    **dict.fromkeys(("updates", "updates_per_step", "eval_every", "checkpoint_every", "buffer"), Whole(1, MOST)),
+    **dict.fromkeys(("num_envs", "batch", "eval_episodes", "eval_slots"), Whole(1, 10**6)),
+    **dict.fromkeys(("seed", "eval_seed"), SEED),
+    **dict.fromkeys(("actor_lr", "critic_lr"), Real(0, 10)),
+    **dict.fromkeys(("noise_start", "noise_end", "actor_init"), Real(0, 100)),
+    **dict.fromkeys(("tau", "noise_fraction", "decoder_scale"), Real(0, 1)),
+    "gamma": Discount(),
+    "reward_scale": Real(0, 1e6, above=True),
+    "pretanh_penalty": Real(0, 1e6),
+    "critic_warmup": Whole(0, MOST),
+    "width": Whole(1, 16_384),
+    "depth": Whole(0, 64),
+    "threads": Whole(1, 1024),
+    "eval_sweeps": Several(Whole(0, 10_000)),
+    "set": Several(Text()),
+    **dict.fromkeys(("scenario", "device", "out"), Text()),
+    **dict.fromkeys(("name", "resume", "eval"), Text(optional=True)),
+}
+
+
+def limit(name: str, annotation: Any) -> Kind:
+    """What a setting may be: as :data:`LIMITS` says, else one of the names of its type, or true or false."""
+    return LIMITS.get(name) or (Choice(get_args(annotation)) if get_args(annotation) else Flag())
+
+
+def check_one_by_one(args: Any, types: dict[str, Any]) -> None:
+    """Refuse values that no training can have.
+
+    Args:
+        args: the settings.
+        types: their types, by name.
+
+    Raises:
+        ValueError: names the setting, its value and what is allowed.
+    """
+    for field in fields(args):
+        limit(field.name, types[field.name])(field.name, getattr(args, field.name))
+
+
+def check_together(args: Any) -> None:
+    """Refuse settings that contradict one another.
+
+    Raises:
+        ValueError: names them.
+    """
+    if args.buffer < max(args.batch, args.num_envs):
+        raise refusal("buffer", args.buffer, f"at least batch={args.batch} and num_envs={args.num_envs}")
+    if args.stabilised and args.preset != "paper":
+        raise refusal("stabilised", args.stabilised, f"False with preset={args.preset!r}; it belongs to --preset paper")
+    if args.net == "deepsets" and args.width < 2:
+        raise refusal("width", args.width, "at least 2 with net='deepsets'")
+
+
+def check_with_scenario(args: Any, scenario: Scenario) -> None:
+    """Refuse settings that a scenario has no use for.
+
+    Raises:
+        ValueError: names the setting.
+    """
+    structured = scenario.action == "structured"
+    if args.eval_sweeps and not structured:
+        raise refusal("eval_sweeps", args.eval_sweeps, f"empty with action={scenario.action!r}, which has no decoder")
+    for sweeps in args.eval_sweeps:
+        scenario.replace(sweeps=sweeps)  # refused now rather than at the last evaluations
+    if args.net != "deepsets":
+        return
+    if not structured or scenario.observation != "large_scale":
+        raise ValueError("net='deepsets' needs action='structured' and observation='large_scale': use --net mlp")
+    if scenario.num_irs == 0:
+        raise ValueError("net='deepsets' needs an IRS: num_irs=0 works with --net mlp")
