@@ -1,6 +1,7 @@
 """Command line: evaluate policies, list scenarios, draw an episode, print saved results.
 
-Exit codes: 0 done, 2 impossible input or a missing optional package (said in words on stderr), 130 interrupted.
+Exit codes: 0 done, 2 impossible input or a missing optional package (said in words on stderr), 130 stopped by
+Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from irs_marl_env.policies import POLICIES
 from irs_marl_env.result import Estimate, Result, dump, read
 from irs_marl_env.scenario import Scenario, scenario_ids
 from irs_marl_env.scenario_text import parse_assignments, scenario_named
+from irs_marl_env.signals import Stopped, StopRequests
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
 MOST_FRAMES = 5000  # of an animation: each is kept until all are written
@@ -38,16 +40,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(arguments)
     try:
-        args.run(args)
+        with StopRequests():
+            args.run(args)
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except MemoryError:
         print("error: there is not enough memory for this", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print("interrupted", file=sys.stderr)
-        return 130
+        return error.exit_code if isinstance(error, Stopped) else 130
     return 0
 
 

@@ -8,15 +8,13 @@ Slots of an episode are not independent: standard errors are over episodes. The 
 
 from __future__ import annotations
 
-import pickle
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from irs_marl_env import workers
 from irs_marl_env.checks import check_whole, near, refusal, shown
 from irs_marl_env.policies import POLICIES
 from irs_marl_env.result import DECIMALS, Estimate, Result
@@ -67,7 +65,8 @@ def evaluate(
         first: slots before this one are not measured. In slot 0 owners that are held are the best ones, and with
             ``association_delay=1`` they are those of the reset, whatever the policy.
         processes: episodes are shared out over so many; the result is the same. The policy must pickle, and a script
-            needs its ``if __name__ == "__main__":``, as always with Python's ``spawn``.
+            needs its ``if __name__ == "__main__":``, as always with Python's ``spawn``; what was typed in (a notebook,
+            standard input) evaluates policies of modules. The processes end with this one, however it ends.
         progress: show a bar (needs tqdm); ``None``: on a terminal.
         interface: what a callable takes and returns. ``"arrays"``: ``(E, M, D_o)`` float32, several episodes in a
             batch, to ``(E, M, D_a)``; ``"dicts"``: PettingZoo's dicts by agent, one episode at a time.
@@ -81,6 +80,7 @@ def evaluate(
         ValueError: unknown policy, scenario or field, or impossible numbers.
             Of the policy's actions: they are no finite ``(E, M, D_a)``, or the policy wants dicts by agent.
         TypeError: the policy is none of the above.
+        ChildProcessError: a process died.
     """
     check_whole("episodes", episodes, 1)
     check_whole("seed", seed, 0)
@@ -110,12 +110,11 @@ def evaluate(
         for start in range(0, episodes, size)
     ]
     if processes > 1:
-        _check_pickles(jobs[0])
-    rates: list[np.ndarray | None] = [None] * len(jobs)
+        workers.check_pickles("scenario", run_on)
+        workers.check_pickles("policy", policy)
     with _Bar(progress, total=episodes * slots, label=shown_as) as advance:
-        for index, done in _run(jobs, processes, advance):
-            rates[index] = done
-    measured = np.concatenate([done for done in rates if done is not None]).round(DECIMALS)
+        rates = _run(jobs, processes, advance)
+    measured = np.concatenate(rates).round(DECIMALS)
     return Result(shown_as, run_on, seed, measured, every, first)
 
 
@@ -131,18 +130,6 @@ class _Job(NamedTuple):
     episodes: int
     interface: str
     label: str
-
-
-def _check_pickles(job: _Job) -> None:
-    """Refuse what other processes cannot be given, before they are started."""
-    for name, part in (("scenario", job.scenario), ("policy", job.policy)):
-        try:
-            pickle.dumps(part)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise ValueError(
-                f"processes: the {name} cannot be handed to other processes ({error}); define its functions and "
-                "classes at the top level of a module"
-            ) from None
 
 
 def _resolve(policy: Policy) -> tuple[Any, str]:
@@ -164,18 +151,11 @@ def _resolve(policy: Policy) -> tuple[Any, str]:
     return policy, str(getattr(policy, "name", getattr(policy, "__name__", type(policy).__name__)))
 
 
-def _run(jobs: list[_Job], processes: int, advance: Callable[[int], None]) -> Iterator[tuple[int, np.ndarray]]:
-    """Rates of each job as it is done."""
+def _run(jobs: list[_Job], processes: int, advance: Callable[[int], None]) -> list[np.ndarray]:
+    """Rates of each job."""
     if min(processes, len(jobs)) == 1:
-        for index, job in enumerate(jobs):
-            yield index, _episodes(job, advance)
-        return
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
-        pending = {pool.submit(_episodes, job): index for index, job in enumerate(jobs)}
-        for future in as_completed(pending):
-            index = pending[future]
-            advance(jobs[index].episodes * jobs[index].slots)
-            yield index, future.result()
+        return [_episodes(job, advance) for job in jobs]
+    return workers.run_all(_episodes, jobs, processes, lambda job: advance(job.episodes * job.slots))
 
 
 def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> np.ndarray:

@@ -26,7 +26,7 @@ LAYERS = (
     {"engine"},
     {"vector_language"},
     {"parallel_env", "vector_env"},
-    {"mdlbi_v0", "registration", "policies", "result"},
+    {"mdlbi_v0", "registration", "policies", "result", "workers", "signals"},
     {"evaluation", "render"},
     {"training", "cli"},
 )

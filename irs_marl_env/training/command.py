@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from irs_marl_env.training.signals import Stopped, StopRequests
+from irs_marl_env.signals import Stopped, StopRequests
 
 
 class Failed(RuntimeError):

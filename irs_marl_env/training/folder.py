@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from irs_marl_env.scenario_text import names_a_file
+from irs_marl_env.signals import Stopped
 from irs_marl_env.training.files import Damaged, move, read_json, replacing, write_json
 from irs_marl_env.training.settings import Args, restored_args
-from irs_marl_env.training.signals import Stopped
 
 CHECKPOINT = "checkpoint.safetensors"  # everything that decides how the run goes on
 NEXT = "checkpoint.next.safetensors"  # one that takes its place in a moment

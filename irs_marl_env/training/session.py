@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from irs_marl_env.signals import Stopped, StopRequests
 from irs_marl_env.training.folder import CHECKPOINT, keep_checkpoint
 from irs_marl_env.training.logs import log, logger
 from irs_marl_env.training.loop import Diverged, Run
-from irs_marl_env.training.signals import Stopped, StopRequests
 
 
 class Session:
