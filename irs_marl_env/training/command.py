@@ -50,7 +50,8 @@ def _exit_code(main: Callable[[], Any]) -> int:
     except (MemoryError, RuntimeError) as error:
         if "memory" not in f"{type(error).__name__} {error}".lower():
             raise
-        print(f"error: not enough memory for these settings ({str(error).splitlines()[0]})", file=sys.stderr)
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        print(f"error: not enough memory for these settings ({reason})", file=sys.stderr)
         return 2
     return 0
 

@@ -130,8 +130,20 @@ def keep_checkpoint(folder: Path, save: Callable[[Path], None]) -> None:
     newest = folder / CHECKPOINT
     save(folder / NEXT)
     if newest.is_file():
-        move(newest, folder / PREVIOUS)
+        _name_again(newest, folder / PREVIOUS)
     move(folder / NEXT, newest)
+
+
+def _name_again(newest: Path, previous: Path) -> None:
+    """Give the newest checkpoint the name of the previous one, so that there is one under each name all the time."""
+    second = previous.with_name(f".{previous.name}.partial")
+    try:
+        second.unlink(missing_ok=True)
+        os.link(newest, second)
+    except OSError:  # a file system without a second name for a file: for a moment there is the previous one alone
+        move(newest, previous)
+    else:
+        move(second, previous)
 
 
 def go_on(folder: Path, load: Callable[[Path], None]) -> Path | None:

@@ -16,6 +16,7 @@ from tiny_training import tiny_run  # noqa: E402
 from examples.maddpg import advance, train  # noqa: E402
 from irs_marl_env import load_policy  # noqa: E402
 from irs_marl_env.training import files  # noqa: E402
+from irs_marl_env.training import folder as folder_module  # noqa: E402
 from irs_marl_env.training.files import Damaged, read_json, read_tensors, write_json, write_tensors  # noqa: E402
 from irs_marl_env.training.folder import CHECKPOINT, DAMAGED, PREVIOUS, go_on, keep_checkpoint  # noqa: E402
 
@@ -343,6 +344,27 @@ def test_the_checkpoint_before_takes_over_and_the_curve_is_the_same(harm, tmp_pa
     train(again, tmp_path)
     assert again.progress.curve == whole.progress.curve
     assert [read_tensors(tmp_path / name)[1]["updates"] for name in (PREVIOUS, CHECKPOINT)] == [9, 12]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_two_checkpoints_are_kept_with_and_without_links(links, tmp_path, monkeypatch):
+    def save(number):
+        def write(path):
+            assert (tmp_path / CHECKPOINT).is_file() == (number > 1)
+            path.write_text(str(number), encoding="utf-8")
+
+        return write
+
+    if not links:
+        monkeypatch.setattr(folder_module.os, "link", no_links, raising=False)
+    for number in (1, 2, 3):
+        keep_checkpoint(tmp_path, save(number))
+    found = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
+    assert found == {CHECKPOINT: "3", PREVIOUS: "2"}
+
+
+def no_links(*_):
+    raise OSError(95, "Operation not supported")
 
 
 def test_without_a_good_checkpoint_the_files_are_named(saved, tmp_path):
