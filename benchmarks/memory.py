@@ -51,7 +51,7 @@ class Args:
 
 def resident(peak: bool = False) -> float:
     """Resident memory of this process [MiB], now or at most so far."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     found = re.search(rf"^{'VmHWM' if peak else 'VmRSS'}:\s+(\d+) kB", status, re.M)
     assert found is not None
     return int(found[1]) / 1024

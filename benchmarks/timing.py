@@ -107,7 +107,7 @@ def machine() -> str:
         except importlib.metadata.PackageNotFoundError:
             versions.append(f"no {package}")
     ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    load = os.getloadavg()[0]
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")  # not on Windows
     return (
         f"{_cpu()}, {os.cpu_count()} cores, {ram:.0f} GiB RAM, load average {load:.1f}; {', '.join(versions)}; "
         f"commit {_commit()}.\n"
@@ -116,7 +116,7 @@ def machine() -> str:
 
 def _cpu() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     known = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
@@ -143,8 +143,8 @@ def write_between(page: Path, name: str, text: str) -> None:
         ValueError: the page has not exactly one such pair.
     """
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, *rest = page.read_text().split(begin)
+    before, *rest = page.read_text(encoding="utf-8").split(begin)
     after = rest[0].split(end) if len(rest) == 1 else []
     if len(after) != 2:
         raise ValueError(f"{page}: must hold {begin} and {end} once each, in this order")
-    page.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after[1]}")
+    page.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after[1]}", encoding="utf-8", newline="\n")

@@ -27,6 +27,7 @@ from supersuit.vector.sb3_vector_wrapper import SB3VecEnvWrapper
 
 from irs_marl_env import Result, Scenario, evaluate, make_env
 from irs_marl_env.scenario_text import parse_assignments, scenario_named
+from irs_marl_env.training.command import command
 
 Policy = Callable[[np.ndarray], np.ndarray]
 EVAL_SEED = 10_000  # of the first evaluation episode; training environments have small seeds
@@ -166,10 +167,7 @@ def train(args: Args) -> dict[str, Result]:
 def main() -> None:
     """Command line."""
     args = tyro.cli(Args, description=__doc__)
-    try:
-        results = train(args)
-    except (ValueError, OSError) as error:
-        raise SystemExit(f"error: {error}") from None
+    results = train(args)
     print(f"{args.scenario}, {args.eval_episodes} episodes x {args.eval_slots} slots, system bit/s/Hz")
     for name, result in results.items():
         print(f"  {name:<16} {result.mean:6.3f} +- {result.standard_error:.3f}")
@@ -178,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command(main)  # errors and Ctrl-C in words; nothing is written that they could damage

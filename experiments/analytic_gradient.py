@@ -318,7 +318,7 @@ def main(args: Args) -> dict[str, Any]:
     Path(args.out).mkdir(parents=True, exist_ok=True)
     result = {"config": asdict(args), "versions": provenance(), "ao_30": rate}
     result |= {"shares": shares, "times_us": times, "runs": runs}
-    Path(args.out, "result.json").write_text(rawdata.dumps(result))
+    Path(args.out, "result.json").write_text(rawdata.dumps(result), encoding="utf-8", newline="\n")
     plot(Path(args.out, "quality.png"), shares, times)
     return result
 

@@ -42,7 +42,9 @@ class Runs:
             path.parent.mkdir(parents=True, exist_ok=True)
             before = time.process_time()
             results = run()
-            path.write_text(rawdata.dumps({"results": [result.to_dict() for result in results]}))
+            path.write_text(
+                rawdata.dumps({"results": [result.to_dict() for result in results]}), encoding="utf-8", newline="\n"
+            )
             spent = time.process_time() - before
             means = ", ".join(f"{r.policy} {r.mean:.2f}" for r in results)
             print(f"{name}: {means} ({spent:.0f} s)", flush=True)

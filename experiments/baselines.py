@@ -127,7 +127,7 @@ def main() -> None:
     if args.only:
         print(PARTS[args.only](runs))
     else:
-        PAGE.write_text(page(runs))
+        PAGE.write_text(page(runs), encoding="utf-8", newline="\n")
         print(PAGE)
     print(f"CPU {time.process_time() - before:.0f} s in this process")
 

@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="episodes are shared out; the numbers are the same")
     args = parser.parse_args()
     text = page(Runs(args.again, args.processes))
-    PAGE.write_text(text)
+    PAGE.write_text(text, encoding="utf-8", newline="\n")
     print(text)
 
 

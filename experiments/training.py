@@ -108,10 +108,10 @@ def train(name: str, seed: int, runs: Path) -> None:
             command += ["--scenario", scenario, "--seed", str(seed), "--out", str(runs), "--name", folder.name, *flags]
             command += ["--no-baselines", "--no-tensorboard", "--no-progress"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    result = json.loads((folder / "result.json").read_text())
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     result["config"] |= {"out": "runs", "name": folder.name}  # where it ran is nobody's concern
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(rawdata.dumps(result))
+    path.write_text(rawdata.dumps(result), encoding="utf-8", newline="\n")
     print(f"{path.stem}: {result['final']['score']:.3f}, {result['cpu_seconds']:.0f} s of a core", flush=True)
 
 
@@ -130,7 +130,11 @@ def measure(name: str) -> None:
             "episodes": result.episodes.round(5).tolist(),
         }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(rawdata.dumps({"scenario": scenario, "fields": fields, "bank": BANK, "policies": found}))
+    path.write_text(
+        rawdata.dumps({"scenario": scenario, "fields": fields, "bank": BANK, "policies": found}),
+        encoding="utf-8",
+        newline="\n",
+    )
     print(name, *(f"{policy} {score['mean']:.3f}" for policy, score in found.items()), flush=True)
 
 
@@ -149,7 +153,7 @@ class Baseline:
 
     def scores(self, sweeps: int = 2) -> np.ndarray:
         """``(1,)`` mean over the bank [bit/s/Hz]."""
-        return np.array([json.loads(self.path.read_text())["policies"][self._policy]["mean"]])
+        return np.array([json.loads(self.path.read_text(encoding="utf-8"))["policies"][self._policy]["mean"]])
 
 
 class Configuration:
@@ -165,7 +169,7 @@ class Configuration:
     @property
     def results(self) -> list[dict[str, Any]]:
         """result.json of each seed."""
-        return [json.loads(path.read_text()) for path in self.paths]
+        return [json.loads(path.read_text(encoding="utf-8")) for path in self.paths]
 
     def scores(self, sweeps: int = 2) -> np.ndarray:
         """``(seeds,)`` means of the last evaluations [bit/s/Hz]; with other ``sweeps`` than it was trained with."""
@@ -259,7 +263,7 @@ def levels() -> list[str]:
     for name in BASELINES:
         path = RAW / "baselines" / f"{name}.json"
         if path.exists():
-            for policy, score in json.loads(path.read_text())["policies"].items():
+            for policy, score in json.loads(path.read_text(encoding="utf-8"))["policies"].items():
                 lines.append(f"| {name} | {policy} | {score['mean']:.3f} ± {score['standard_error']:.3f} |")
     return [*lines, ""]
 
@@ -295,7 +299,7 @@ def main() -> None:
             if name.startswith(tuple(options.only)):
                 measure(name)
     text = tables()
-    PAGE.write_text(written(PAGE.read_text(), text))
+    PAGE.write_text(written(PAGE.read_text(encoding="utf-8"), text), encoding="utf-8", newline="\n")
     print(text)
 
 

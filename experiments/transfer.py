@@ -199,7 +199,7 @@ def main(args: Args) -> dict[str, Any]:
             mean = f"{row['mean']:8.3f} +- {row['standard_error']:.3f}"
             print(f"{name:26} {mean} {row['share_of_greedy_ao']:13.3f} {gain:>20}")
         print("CPU ms per slot: " + ", ".join(f"{name} {ms:.2f}" for name, ms in report["ms_per_slot"].items()))
-        (folder / "result.json").write_text(rawdata.dumps(result))
+        (folder / "result.json").write_text(rawdata.dumps(result), encoding="utf-8", newline="\n")
     return result
 
 

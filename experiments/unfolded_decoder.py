@@ -86,7 +86,7 @@ class DecodedPolicy:
 
 def main(args: Args) -> dict[str, Any]:
     """Measure and report."""
-    run = json.loads(Path(args.scalars).read_text())["runs"][args.network][0]
+    run = json.loads(Path(args.scalars).read_text(encoding="utf-8"))["runs"][args.network][0]
     layers = len(run["scalars"]["phases"])
     decoders = {f"sweeps-{n}": sweeps(n) for n in (2, 3, 5)} | {f"AO-{n}": ao(n) for n in (5, 30)}
     decoders |= {f"untrained-{layers}": unfolding(solvers.neutral_coefficients(layers))}
@@ -112,7 +112,7 @@ def main(args: Args) -> dict[str, Any]:
                   f"{gain.mean:+.4f} +- {gain.standard_error:.4f}", flush=True)  # fmt: skip
     report = {"config": asdict(args), "training_seed": run["seed"], "versions": provenance(), "table": table}
     Path(args.out).mkdir(parents=True, exist_ok=True)
-    (Path(args.out) / "result.json").write_text(rawdata.dumps(report))
+    (Path(args.out) / "result.json").write_text(rawdata.dumps(report), encoding="utf-8", newline="\n")
     return report
 
 

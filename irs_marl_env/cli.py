@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a console may lack a letter of a name
     args = _parser().parse_args(arguments)
     try:
         with StopRequests():
@@ -169,7 +172,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     ]
     print(table(results))
     if args.out is not None:
-        args.out.write_text(dump(results))
+        args.out.write_text(dump(results), encoding="utf-8", newline="\n")
 
 
 def _results_arguments(parser: argparse.ArgumentParser) -> None:

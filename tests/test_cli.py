@@ -28,7 +28,7 @@ def test_evaluate_prints_a_table_and_writes_json(capsys, tmp_path):
     arguments = ["evaluate", "--policy", "greedy-ao", "--policy", "random", *SMALL, "--set", "num_irs=1"]
     assert main([*arguments, "--seed", "3", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    greedy, random = load(out.read_text())
+    greedy, random = load(out.read_text(encoding="utf-8"))
     assert (greedy.policy, greedy.scenario.num_irs, greedy.seed) == ("greedy-ao", 1, 3)
     expected = evaluate("greedy-ao", "mdlbi-small-v0", episodes=2, slots=2, seed=3, num_irs=1)
     assert greedy.mean == expected.mean
@@ -43,7 +43,9 @@ def test_evaluate_prints_a_table_and_writes_json(capsys, tmp_path):
 
 
 def test_own_policy(capsys, tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text("import numpy as np\ndef act(o):\n    return np.zeros((*o.shape[:2], 66))\n")
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\ndef act(o):\n    return np.zeros((*o.shape[:2], 66))\n", encoding="utf-8", newline="\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     assert main(["evaluate", "--policy", "mine:act", *SMALL]) == 0
     assert "mine:act" in capsys.readouterr().out
@@ -61,7 +63,9 @@ def test_scenarios(capsys):
 
 def test_scenario_from_a_file(capsys, tmp_path):
     path = tmp_path / "mine.json"
-    path.write_text(json.dumps({"num_users": 2, "num_irs": 1, "num_elements": [4], "horizon": 3}))
+    path.write_text(
+        json.dumps({"num_users": 2, "num_irs": 1, "num_elements": [4], "horizon": 3}), encoding="utf-8", newline="\n"
+    )
     assert main(["evaluate", "--policy", "random", "--scenario", str(path), "--episodes", "2"]) == 0
     assert "2 episodes x 3 slots" in capsys.readouterr().out
 
@@ -96,7 +100,7 @@ def test_bad_input_is_said_in_words(capsys, arguments, message):
 def test_results_refuses_other_files(capsys, tmp_path):
     for name, text in (("text", "hello"), ("other", '{"a": 1}'), ("list", "[1]"), ("inner", '{"results": [{}]}')):
         path = tmp_path / name
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         assert str(path) in refused(capsys, "results", str(path))
 
 

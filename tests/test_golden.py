@@ -40,7 +40,7 @@ def trajectory(name):
 @pytest.mark.parametrize("name", scenario_ids())
 def test_trajectory(name):
     # the tolerance is for other processors: float32 sums in another order
-    expected = json.loads(FILE.read_text())[name]
+    expected = json.loads(FILE.read_text(encoding="utf-8"))[name]
     for actual, step in zip(trajectory(name), expected, strict=True):
         assert actual["owner"] == step["owner"]
         assert actual["cell"] == step["cell"]
@@ -50,4 +50,6 @@ def test_trajectory(name):
 
 if __name__ == "__main__":
     FILE.parent.mkdir(exist_ok=True)
-    FILE.write_text(json.dumps({name: trajectory(name) for name in scenario_ids()}, indent=None) + "\n")
+    FILE.write_text(
+        json.dumps({name: trajectory(name) for name in scenario_ids()}, indent=None) + "\n", encoding="utf-8"
+    )

@@ -36,7 +36,7 @@ SHELLS = ["parallel_env.py", "vector_env.py", "vector_language.py", "mdlbi_v0.py
 def top_level_imports(path):
     """Names of modules imported when ``path`` is."""
     names = set()
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -92,7 +92,8 @@ def test_shells_hold_no_physics(name):
 def test_one_module_alone_knows_the_kernels():
     kernels = PACKAGE / "engine" / "kernels"
     importing = re.compile(r"^\s*(from|import)\s.*\bkernels\b", re.MULTILINE)
-    found = [p.name for p in MODULES if kernels not in p.parents and importing.search(p.read_text())]
+    outside = [path for path in MODULES if kernels not in path.parents]
+    found = [path.name for path in outside if importing.search(path.read_text(encoding="utf-8"))]
     assert found == ["compiled.py"]
 
 
@@ -100,12 +101,21 @@ def test_speed_stands_apart_from_meaning():
     """Physics, spaces and streams say nothing of how something is computed quickly."""
     plain = [*(PACKAGE / "physics").glob("*.py"), *(PACKAGE / "spaces").glob("*.py"), PACKAGE / "streams.py"]
     assert len(plain) > 10
-    assert not [path.name for path in plain if re.search(r"fast|kernel|compiled", path.read_text(), re.IGNORECASE)]
+    assert not [
+        path.name
+        for path in plain
+        if re.search(r"fast|kernel|compiled", path.read_text(encoding="utf-8"), re.IGNORECASE)
+    ]
 
 
 def test_the_layout_table_is_complete():
     """CONTRIBUTING.md says what every module is for, and names none that is gone."""
-    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text().split("## Where things are")[1].split("\n## ")[0]
+    text = (
+        (PACKAGE.parent / "CONTRIBUTING.md")
+        .read_text(encoding="utf-8")
+        .split("## Where things are")[1]
+        .split("\n## ")[0]
+    )
     table = "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("|"))
     named = {name for pair in re.findall(r"`(\w+)\.py`|`(\w+)/`", table) for name in pair if name}
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}

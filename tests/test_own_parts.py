@@ -289,7 +289,9 @@ def test_a_class_makes_its_mobility_model_and_has_a_name() -> None:
 
 def test_a_script_may_import_its_parts_by_name(tmp_path: Path) -> None:
     """Then the object has a name in the script, too; its module's is the one that is written."""
-    (tmp_path / "parts.py").write_text("from test_own_parts import East\nWALK = East(2.0)\n")
+    (tmp_path / "parts.py").write_text(
+        "from test_own_parts import East\nWALK = East(2.0)\n", encoding="utf-8", newline="\n"
+    )
     script = (
         f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(Path(__file__).parent)!r}]\n"
         "from parts import WALK\nfrom irs_marl_env import Scenario\n"

@@ -98,14 +98,14 @@ def welch(a: Any, b: Any) -> Estimate:
 def once(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The content of ``path``; if it is not there, made, timed and written, complete or not at all."""
     if path.is_file():
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     path.parent.mkdir(parents=True, exist_ok=True)
     cpu, wall = time.process_time(), time.perf_counter()
     content = make()
     spent = {"cpu_seconds": round(time.process_time() - cpu, 1), "seconds": round(time.perf_counter() - wall, 1)}
     content = rounded({**content, **spent, "versions": provenance()})
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(rawdata.dumps(content))
+    partial.write_text(rawdata.dumps(content), encoding="utf-8", newline="\n")
     partial.replace(path)
     print(f"{path.name}: {spent['cpu_seconds']} s of one core, {spent['seconds']} s", flush=True)
     return content

@@ -127,18 +127,18 @@ def test_times_are_interleaved_and_per_step(benchmark_module: Any) -> None:
 def test_pages_are_written_between_markers(benchmark_module: Any, tmp_path: Path) -> None:
     timing = benchmark_module("timing")
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- step -->\nold\n<!-- /step -->\nafter\n")
+    page.write_text("before\n<!-- step -->\nold\n<!-- /step -->\nafter\n", encoding="utf-8")
     timing.write_between(page, "step", "new\n")
-    assert page.read_text() == "before\n<!-- step -->\nnew\n<!-- /step -->\nafter\n"
+    assert page.read_text(encoding="utf-8") == "before\n<!-- step -->\nnew\n<!-- /step -->\nafter\n"
     for broken in ("nothing", "<!-- step -->", "<!-- /step --> <!-- step -->", 2 * "<!-- step --><!-- /step -->"):
-        page.write_text(broken)
+        page.write_text(broken, encoding="utf-8")
         with pytest.raises(ValueError, match="must hold <!-- step --> and <!-- /step --> once each"):
             timing.write_between(page, "step", "new")
-        assert page.read_text() == broken
+        assert page.read_text(encoding="utf-8") == broken
 
 
 def test_the_page_has_room_for_every_table(benchmark_module: Any) -> None:
-    page = benchmark_module("timing").PAGE.read_text()
+    page = benchmark_module("timing").PAGE.read_text(encoding="utf-8")
     for name in ("step", "structured", "peers", "memory", "imports"):
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         assert page.count(begin) == page.count(end) == 1

@@ -54,14 +54,14 @@ def lines() -> list[tuple[str, str]]:
     """Place and text of every shell line."""
     found = []
     for page in PAGES:
-        for block in re.findall(r"^```(?:bash|sh|console)\n(.*?)^```$", page.read_text(), re.M | re.S):
+        for block in re.findall(r"^```(?:bash|sh|console)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S):
             joined = block.replace("\\\n", " ")
             found += [(page.name, line.removeprefix("$ ")) for line in joined.splitlines() if line.strip()]
-        for code in re.findall(r"(?<!`)`(python [^`]*)`", page.read_text()):
+        for code in re.findall(r"(?<!`)`(python [^`]*)`", page.read_text(encoding="utf-8")):
             if is_long(words := shlex.split(code)) and not words[-1].endswith("NAME"):
                 found.append((page.name, shlex.join(words)))
     for script in SCRIPTS:
-        doc = ast.get_docstring(ast.parse(script.read_text()), clean=False) or ""
+        doc = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8")), clean=False) or ""
         found += [(script.name, line.strip()) for line in doc.splitlines() if re.match(r"\s+python \S", line)]
     return found
 
@@ -149,7 +149,7 @@ def help_of(name: str) -> str:
 def test_script_and_its_options_exist(words: list[str]) -> None:
     name, options = target(words), [word.split("=")[0] for word in words if word.startswith("--")]
     path = ROOT / (name if name.endswith(".py") else f"{name.replace('.', '/')}.py")
-    source = path.read_text()
+    source = path.read_text(encoding="utf-8")
     if not options:
         compile(source, str(path), "exec")
         assert re.search(r"^print\(|__main__", source, re.M), f"{name} does nothing when it is run"
@@ -167,7 +167,7 @@ def test_tests_exist(words: list[str]) -> None:
 
 @pytest.mark.parametrize("words", chosen(["pip", "install"]))
 def test_extras_exist(words: list[str]) -> None:
-    project = (ROOT / "pyproject.toml").read_text()
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     section = project.split("[project.optional-dependencies]")[1].split("\n[")[0]
     extras = set(re.findall(r"^(\w+) = \[", section, re.M))
     for word in words:

@@ -51,7 +51,9 @@ def broken_numba(tmp_path: Path) -> dict[str, str]:
     """A numba that is installed and refuses to be imported."""
     package = tmp_path / "broken" / "numba"
     package.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise ImportError('Numba needs NumPy 2.3 or less. Got NumPy 9.9.')\n")
+    (package / "__init__.py").write_text(
+        "raise ImportError('Numba needs NumPy 2.3 or less. Got NumPy 9.9.')\n", encoding="utf-8", newline="\n"
+    )
     return {"PYTHONPATH": os.pathsep.join([str(package.parent), *filter(None, sys.path)])}
 
 

@@ -50,7 +50,7 @@ def test_own_policy_prints_its_table(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_own_parts_are_those_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "own-parts.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "own-parts.md").read_text(encoding="utf-8")
     shown = re.search(r"^```python\n(.*?)^```$", page, re.M | re.S)
     assert shown is not None
     source = inspect.getsource(own_parts)

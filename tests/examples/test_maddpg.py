@@ -278,7 +278,7 @@ def test_killed_at_random_moments_the_curve_is_the_same(tmp_path):
     assert len(kills) >= max(2, KILLS - 2)
     command = [sys.executable, str(SCRIPT), "--resume", str(folder)]
     subprocess.run(command, env=env, check=True, capture_output=True, timeout=timeout)
-    whole, killed = (json.loads((tmp_path / name / RESULT).read_text()) for name in ("whole", "killed"))
+    whole, killed = (json.loads((tmp_path / name / RESULT).read_text(encoding="utf-8")) for name in ("whole", "killed"))
     assert whole["curve"] == killed["curve"]
     assert whole["final"] == killed["final"]
     assert len(whole["curve"]) == 2 * KILLS + 1
@@ -302,7 +302,7 @@ def test_main_writes_everything_and_evaluates_its_policy(tmp_path, capsys):
     folder = tmp_path / "run"
     for name in (RESULT, CURVE, POLICY, CHECKPOINT, ARGS):
         assert (folder / name).stat().st_size > 0
-    stored = json.loads((folder / RESULT).read_text())
+    stored = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     assert [point["update"] for point in stored["curve"]] == [0, 3, 6]
     assert stored["curve"] == result["curve"]
     assert set(stored["curve"][-1]["sweeps"]) == {"5"}
@@ -361,18 +361,18 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
     del plain["scenario"]
     plain["args"]["yardsticks"] = plain["args"].pop("baselines")
     write_tensors(folder / CHECKPOINT, tensors, plain)
-    (folder / ARGS).write_text(json.dumps(plain["args"]))
+    (folder / ARGS).write_text(json.dumps(plain["args"]), encoding="utf-8")
     assert load_policy(folder / CHECKPOINT).scenario == run.env.scenario
     resumed = maddpg.main(["--resume", str(folder)])
     assert resumed["curve"] == whole["curve"]
-    (folder / ARGS).write_text(json.dumps({**plain["args"], "optimizer": "adam"}))
+    (folder / ARGS).write_text(json.dumps({**plain["args"], "optimizer": "adam"}), encoding="utf-8")
     with pytest.raises(ValueError, match=r"args.json: this version of the trainer has no setting optimizer"):
         maddpg.main(["--resume", str(folder)])
 
 
 def test_a_scenario_file_trains_resumes_and_evaluates(tmp_path, capsys):
     path = tmp_path / "mine.json"
-    path.write_text(get_scenario("mdlbi-small-v0", num_users=3).to_json())
+    path.write_text(get_scenario("mdlbi-small-v0", num_users=3).to_json(), encoding="utf-8")
     flags = _flags(tmp_path, "run", "--scenario", str(path), "--no-baselines", "--set", "horizon=40")
     first = maddpg.main(flags)
     assert (first["scenario"]["num_users"], first["scenario"]["horizon"]) == (3, 40)
@@ -403,4 +403,4 @@ def test_the_command_refuses_in_words(flags, message, tmp_path):
 
 
 def test_the_algorithm_fits_on_a_screen():
-    assert len(SCRIPT.read_text().splitlines()) <= 250
+    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 250

@@ -225,7 +225,7 @@ def test_training_the_scalars_beats_the_untrained_layers_and_reports(tmp_path, c
     assert result["runs"]["unfolding-2"][0]["curve"][0][1] == pytest.approx(
         shares["untrained-2"]["mdlbi-small-v0"], abs=1e-4
     )
-    assert json.loads((tmp_path / "result.json").read_text())["shares"] == shares
+    assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["shares"] == shares
     assert (tmp_path / "quality.png").stat().st_size > 10_000
     assert "unfolding-2" in capsys.readouterr().out
 
@@ -267,7 +267,9 @@ def test_owners_that_cannot_be_foretold_are_refused(override):
 
 def test_the_comparison_in_the_environment_runs(tmp_path):
     scalars = {name: x.tolist() for name, x in solvers.neutral_coefficients(3).items()}
-    (tmp_path / "trained.json").write_text(json.dumps({"runs": {"unfolding-3": [{"seed": 1, "scalars": scalars}]}}))
+    (tmp_path / "trained.json").write_text(
+        json.dumps({"runs": {"unfolding-3": [{"seed": 1, "scalars": scalars}]}}), encoding="utf-8", newline="\n"
+    )
     args = unfolded_decoder.Args(str(tmp_path / "trained.json"), episodes=2, slots=1, out=str(tmp_path))
     rows = unfolded_decoder.main(args)["table"]["mdlbi-small-v0"]
     assert rows["unfolding-3"]["mean"] == pytest.approx(rows["untrained-3"]["mean"], abs=1e-5)

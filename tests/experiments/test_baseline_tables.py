@@ -26,15 +26,15 @@ def no_runs(monkeypatch, tmp_path):
 
 def test_tables_are_those_of_the_raw_data(no_runs):
     pytest.importorskip("matplotlib")
-    assert baselines.PAGE.read_text() == baselines.page(baseline_runs.Runs())
+    assert baselines.PAGE.read_text(encoding="utf-8") == baselines.page(baseline_runs.Runs())
 
 
 def test_comparison_is_that_of_the_raw_data(no_runs):
-    assert prototype.PAGE.read_text() == prototype.page(baseline_runs.Runs())
+    assert prototype.PAGE.read_text(encoding="utf-8") == prototype.page(baseline_runs.Runs())
 
 
 def test_training_tables_are_those_of_the_raw_data(no_runs):
-    page = training.PAGE.read_text()
+    page = training.PAGE.read_text(encoding="utf-8")
     assert page == training.written(page, training.tables())
 
 
@@ -42,7 +42,7 @@ def test_raw_files_have_the_layout_of_the_writer():
     paths = sorted(RESULTS.rglob("*.json"))
     assert len(paths) > 200
     for path in paths:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         assert text == rawdata.dumps(json.loads(text)), path
 
 

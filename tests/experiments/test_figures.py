@@ -82,7 +82,7 @@ def test_a_finished_run_is_not_made_again(tmp_path):
     first = tools.once(tmp_path / "a" / "run.json", make)
     again = tools.once(tmp_path / "a" / "run.json", make)
     assert len(calls) == 1
-    assert first == again == json.loads((tmp_path / "a" / "run.json").read_text())
+    assert first == again == json.loads((tmp_path / "a" / "run.json").read_text(encoding="utf-8"))
     assert first["rate"] == [1.0, None]
     assert {"cpu_seconds", "versions"} <= first.keys()
 
@@ -247,7 +247,7 @@ def test_the_committed_data_give_what_the_document_quotes(module, folder, quoted
     module.main(["--plot", "--raw", str(tools.RAW / folder), "--picture", str(tmp_path / "figure.png")])
     out = capsys.readouterr().out
     assert " s of one core" not in out
-    document = (tools.ROOT / "docs" / "paper.md").read_text()
+    document = (tools.ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
     for number in quoted:
         assert number in out
         assert number in document

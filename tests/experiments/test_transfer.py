@@ -77,7 +77,7 @@ def test_trained_small_applied_large_and_reported(tmp_path, monkeypatch, capsys)
     gain = policies["small-seed3"]["mean"] - policies["structured-local-gain"]["mean"]
     assert policies["small-seed3"]["minus_local_gain"][0] == pytest.approx(gain, abs=1e-5)
     assert all(ms > 0 for ms in result["systems"]["large"]["ms_per_slot"].values())
-    assert json.loads((tmp_path / "result.json").read_text())["systems"].keys() == {"small", "large"}
+    assert json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))["systems"].keys() == {"small", "large"}
     assert "small-seed3, bids alone" in capsys.readouterr().out
     large, small = (load_policy(tmp_path / "small-seed3.safetensors", **system) for system in SYSTEMS[::-1])
     assert (large.scenario.num_bs, large.scenario.num_users) == (3, 5)

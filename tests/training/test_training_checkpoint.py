@@ -51,7 +51,7 @@ def test_generators_go_on():
 
 
 def test_what_is_no_file_of_the_trainer_is_refused_by_name(tmp_path):
-    (tmp_path / "text.safetensors").write_text("hello, this is nothing of the kind")
+    (tmp_path / "text.safetensors").write_text("hello, this is nothing of the kind", encoding="utf-8")
     save_file({"weight": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     for name in ("text", "foreign"):
         with pytest.raises(ValueError, match=rf"{name}.safetensors: not a checkpoint or policy of this trainer"):

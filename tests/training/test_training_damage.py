@@ -139,11 +139,11 @@ def test_what_cannot_be_written_is_said_with_its_name_and_leaves_nothing(write, 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    (tmp_path / "x").write_text("before")
+    (tmp_path / "x").write_text("before", encoding="utf-8")
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match=r"x: cannot be written \(No space left on device\)"):
         write(tmp_path / "x")
-    assert (tmp_path / "x").read_text() == "before"
+    assert (tmp_path / "x").read_text(encoding="utf-8") == "before"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder", "x"]
 
 

@@ -30,7 +30,7 @@ def test_folders_are_named_kept_and_found_again(tmp_path):
 
 def test_a_run_keeps_a_copy_of_its_scenario_file(tmp_path):
     path = tmp_path / "mine.json"
-    path.write_text(get_scenario("mdlbi-small-v0", num_users=3).to_json())
+    path.write_text(get_scenario("mdlbi-small-v0", num_users=3).to_json(), encoding="utf-8")
     args, folder = folder_of(tiny_args(out=str(tmp_path), scenario=str(path)))
     assert folder.name.startswith("mdlbi-mine-s1-")
     with opened(folder, args, new=True):
@@ -39,4 +39,4 @@ def test_a_run_keeps_a_copy_of_its_scenario_file(tmp_path):
     again, _ = folder_of(tiny_args(resume=str(folder)))
     assert again.scenario == str(folder / SCENARIO)
     assert tiny_run(scenario=again.scenario).env.scenario.num_users == 3
-    assert json.loads((folder / ARGS).read_text())["scenario"] == str(path)
+    assert json.loads((folder / ARGS).read_text(encoding="utf-8"))["scenario"] == str(path)

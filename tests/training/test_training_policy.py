@@ -130,7 +130,7 @@ def test_a_fixed_association_needs_the_environment(tmp_path):
 
 def test_a_policy_trained_on_a_scenario_file_outlives_the_file(tmp_path):
     path = tmp_path / "mine.json"
-    path.write_text(get_scenario("mdlbi-small-v0", num_users=3).to_json())
+    path.write_text(get_scenario("mdlbi-small-v0", num_users=3).to_json(), encoding="utf-8")
     run, _ = trained(tmp_path / "p.safetensors", scenario=str(path))
     path.unlink()
     policy = load_policy(tmp_path / "p.safetensors", horizon=9)

@@ -64,7 +64,7 @@ def test_set_wins_over_algorithm_and_preset():
 
 def test_a_scenario_file_does_what_an_id_does(tmp_path):
     path = tmp_path / "mine.json"
-    path.write_text(get_scenario("mdlbi-small-v0", num_users=3).to_json())
+    path.write_text(get_scenario("mdlbi-small-v0", num_users=3).to_json(), encoding="utf-8")
     scenario = scenario_of(tiny_args(scenario=str(path), set=("num_irs=1",)))
     assert scenario == get_scenario(
         "mdlbi-small-v0", num_users=3, num_irs=1, action="structured", observation="large_scale", reward="team"
