@@ -198,7 +198,7 @@ def by_agent(observations):
 @pytest.fixture
 def modules(tmp_path, monkeypatch):
     for name, text in (("cli_fine", MODULE), ("cli_syntax", "x = ("), ("cli_raises", "raise RuntimeError('boom')")):
-        (tmp_path / f"{name}.py").write_text(text)
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "half.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")

@@ -132,9 +132,9 @@ def test_hostile_values_in_json_and_on_the_command_line(field: str, tmp_path: Pa
         if field == "trace" and value is None:
             continue
         text = json.dumps(value)
-        path.write_text(json.dumps({**base, field: value}))
+        path.write_text(json.dumps({**base, field: value}), encoding="utf-8")
         in_file = finite_or_refused(field, lambda: scenario_named(str(path)))
-        path.write_text(json.dumps(base))
+        path.write_text(json.dumps(base), encoding="utf-8")
         make = partial(scenario_named, str(path), **parse_assignments([f"{field}={text}"]))
         assert finite_or_refused(field, make) == in_file
 

@@ -76,7 +76,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
 def test_a_broken_result_is_one_message_that_names_the_file(tmp_path: Path, kind: str, capsys: Any) -> None:
     value, message = BROKEN[kind]
     path = tmp_path / "r.json"
-    path.write_text(json.dumps({"results": [RESULT.to_dict(), value]}))
+    path.write_text(json.dumps({"results": [RESULT.to_dict(), value]}), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         Result.from_dict(value)
     with pytest.raises(ValueError, match=rf"r\.json: results\[1\]: .*{message}"):
@@ -103,7 +103,7 @@ def test_a_broken_result_is_one_message_that_names_the_file(tmp_path: Path, kind
     ],
 )
 def test_files_of_something_else(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "r.json").write_text(text)
+    (tmp_path / "r.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=rf"r\.json: .*{message}"):
         read(tmp_path / "r.json")
 

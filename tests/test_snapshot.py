@@ -333,7 +333,7 @@ def test_codecs_follow_the_core_when_it_changes() -> None:
 def test_a_pickle_made_with_kernels_loads_where_numba_is_missing(tmp_path: Any) -> None:
     pytest.importorskip("numba")
     (tmp_path / "numba").mkdir()
-    (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('no numba here')")
+    (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('no numba here')", encoding="utf-8")
     for kind in ("single", "numpy"):
         env = begin(make(kind, fast=None))
         (tmp_path / kind).write_bytes(pickle.dumps(env))
