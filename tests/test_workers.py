@@ -117,7 +117,7 @@ def test_no_more_processes_than_jobs(monkeypatch):
             super().__init__(count, **settings)
 
     monkeypatch.setattr(workers, "ProcessPoolExecutor", Spy)
-    result = evaluate("random", "mdlbi-small-v0", 17, slots=1, processes=10**9, **SIZES)
+    result = evaluate("random", "mdlbi-small-v0", 17, slots=1, processes=1024, **SIZES)
     assert started == [2]
     assert np.isfinite(result.rates).all()
 

@@ -280,4 +280,4 @@ def test_tensors_of_something_else_are_refused(tmp_path):
         refused(other)
     for wrong in (tensors[name].to(torch.int32), tensors[name] * torch.nan, tensors[name].to(torch.complex64)):
         write_tensors(other, {**tensors, name: wrong}, plain)
-        assert "holds what is no finite number" in refused(other)
+        assert "holds what is no finite float32 number" in refused(other)
