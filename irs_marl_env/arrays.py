@@ -15,6 +15,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 Array = Any  # a numpy array or a torch tensor
+LARGEST = float(np.finfo(np.float32).max)
 Method = TypeVar("Method", bound=Callable[..., Any])
 BACKENDS = ("numpy", "torch")
 
@@ -120,12 +121,28 @@ def to_numpy(x: Array) -> np.ndarray:
 
 
 def as_float32(x: Any, xp: Any, device: Any = None) -> Array:
-    """``x`` as a contiguous float32 array of a namespace; a tensor keeps its graph."""
+    """``x`` as a contiguous float32 array of a namespace; a tensor keeps its graph.
+
+    Finite numbers of a wider type that float32 does not reach become its largest ones.
+    """
     if xp is np:
-        return writable(np.ascontiguousarray(x, dtype=np.float32))
-    if hasattr(x, "requires_grad"):
-        return x.to(device=device, dtype=xp.float32)
-    return xp.asarray(x, dtype=xp.float32, device=device)
+        return writable(np.ascontiguousarray(_narrowed(np.asarray(x)), dtype=np.float32))
+    if not hasattr(x, "requires_grad"):
+        return xp.asarray(_narrowed(np.asarray(x)), dtype=xp.float32, device=device)
+    if x.dtype == xp.float64:
+        x = xp.where(xp.isfinite(x), xp.clip(x, -LARGEST, LARGEST), x)
+    return x.to(device=device, dtype=xp.float32)
+
+
+def _narrowed(x: np.ndarray) -> np.ndarray:
+    """Floating-point numbers wider than float32, as float32."""
+    if x.dtype.kind != "f" or x.dtype.itemsize <= 4:
+        return x
+    with np.errstate(over="ignore"):
+        narrow = x.astype(np.float32)
+    if np.isfinite(narrow).all():
+        return narrow
+    return np.where(np.isfinite(x), np.clip(x, -LARGEST, LARGEST), x).astype(np.float32)
 
 
 def writable(x: np.ndarray) -> np.ndarray:
@@ -134,10 +151,10 @@ def writable(x: np.ndarray) -> np.ndarray:
 
 
 def is_real(x: Any) -> bool:
-    """Whether an array or a tensor holds real numbers, of any floating or integer type; a bool is none."""
+    """Whether an array or a tensor holds real numbers, of any floating or integer type, or bool."""
     if isinstance(x, np.ndarray):
-        return x.dtype.kind in "fiu"
-    return str(x.dtype).startswith(("torch.float", "torch.bfloat", "torch.int", "torch.uint"))
+        return x.dtype.kind in "fiub"
+    return str(x.dtype).startswith(("torch.float", "torch.bfloat", "torch.int", "torch.uint", "torch.bool"))
 
 
 def copy(x: Array) -> Array:

@@ -263,9 +263,9 @@ class MdlbiParallelEnv(ParallelEnv):
             row = np.asarray(actions[agent])
             if row.shape != shape:
                 raise ValueError(f"actions[{agent!r}] has shape {row.shape}: must be {shape}")
-            if row.dtype.kind not in "fiu":
+            if not arrays.is_real(row):
                 raise ValueError(f"actions[{agent!r}] has dtype {row.dtype}: must be castable to float32")
-            action[0, m] = row
+            action[0, m] = row if row.dtype == np.float32 else arrays.as_float32(row, np)
         if not self._core.finite(action):
             m, i = np.argwhere(~np.isfinite(action[0]))[0]
             agent = self.agents[m]

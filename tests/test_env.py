@@ -273,7 +273,7 @@ def with_entry(value: Any, dtype: Any = np.float32) -> Callable[[int], Any]:
 BAD_ROWS: dict[str, tuple[Callable[[int], Any], str]] = {
     "nan": (with_entry(np.nan), r"actions\['bs_1'\]\[3\]=nan: must be a finite number in \[-1, 1\]"),
     "inf": (with_entry(np.inf), r"actions\['bs_1'\]\[3\]=inf: must be a finite number"),
-    "beyond float32": (with_entry(1e300, np.float64), r"actions\['bs_1'\]\[3\]=1e\+300: must be a finite"),
+    "inf, wide": (with_entry(-np.inf, np.float64), r"actions\['bs_1'\]\[3\]=-inf: must be a finite"),
     "short": (lambda size: np.zeros(size - 1), r"actions\['bs_1'\] has shape \(\d+,\): must be \(\d+,\)"),
     "flat": (lambda size: np.zeros((size, 1)), r"actions\['bs_1'\] has shape \(\d+, 1\)"),
     "complex": (lambda size: np.zeros(size, complex), r"actions\['bs_1'\] has dtype complex128: must be castable"),
@@ -282,7 +282,6 @@ BAD_ROWS: dict[str, tuple[Callable[[int], Any], str]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
 @pytest.mark.parametrize("kind", BAD_ROWS)
 def test_a_refused_step_leaves_everything_untouched(kind: str) -> None:
     row, message = BAD_ROWS[kind]
@@ -379,9 +378,11 @@ def test_actions_beyond_the_box_count_as_its_edge() -> None:
     rng = np.random.default_rng(0)
     wide = {agent: rng.uniform(-3, 3, a.action_codec.size) for agent in a.agents}
     assert_same(a.step(wide), b.step({agent: np.clip(x, -1, 1) for agent, x in wide.items()}))
+    beyond_float32 = {agent: 1e300 * x for agent, x in wide.items()}
+    assert_same(a.step(beyond_float32), b.step({agent: np.sign(x) for agent, x in wide.items()}))
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int8, list])
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int8, np.bool_, list])
 def test_castable_actions_are_taken(dtype: Any) -> None:
     a, b = make_env(SMALL), make_env(SMALL)
     for env in (a, b):
