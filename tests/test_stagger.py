@@ -108,3 +108,21 @@ def test_a_fixed_association_begins_anew_with_its_row() -> None:
         assert (before == after)[slot > 0].all()
         changed += int((before != after)[slot == 0].any())
     assert changed
+
+
+def test_rows_that_end_together_each_go_on_with_their_own_draws() -> None:
+    """Two rows begin anew in one step, and again two steps later: from where their streams have come to."""
+    vec = make_vec_env("mdlbi-small-v0", 4, stagger=True, horizon=2, fast=False)
+    singles = [make_env("mdlbi-small-v0", horizon=2, fast=False) for _ in range(4)]
+    observations, _ = vec.reset(seed=5)
+    seen = [env.reset(seed=5 + i)[0] for i, env in enumerate(singles)]
+    for slot in range(6):
+        observations, *_, truncations, _ = vec.step(np.zeros((4, 2, vec.action_size), np.float32))
+        assert truncations[:, 0].tolist() == (
+            [False, False, True, True] if slot % 2 == 0 else [True, True, False, False]
+        )
+        for i, env in enumerate(singles):
+            seen[i] = env.step({a: np.zeros(vec.action_size, np.float32) for a in env.agents})[0]
+            if truncations[i, 0]:
+                seen[i] = env.reset()[0]
+            np.testing.assert_allclose(observations[i], np.stack(list(seen[i].values())), atol=2e-5)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from irs_marl_env import philox
 from irs_marl_env.streams import CAUSES, Streams
 
 each_way = pytest.mark.parametrize(
@@ -57,6 +58,16 @@ def test_normal_numbers_are_circular_gaussian(fast: bool) -> None:
     assert abs(np.mean(z[1:] * z[:-1].conj())) < 4 / math.sqrt(n)
 
 
+def test_random_bits_that_are_all_zero_are_a_number_too() -> None:
+    """The logarithm is taken of a number above zero: one draw in four thousand million would be infinite."""
+    zero = philox.to_normal(np.zeros(1, np.uint64))
+    assert abs(zero[0]) == pytest.approx(math.sqrt(33 * math.log(2)), rel=1e-6)
+    assert philox.to_uniform(np.zeros(1, np.uint64))[0] == 0.0
+    ones = np.full(1, 2**64 - 1, np.uint64)
+    assert philox.to_uniform(ones)[0] == 1 - 2.0**-53
+    assert np.isfinite(philox.to_normal(ones)).all()
+
+
 def test_causes_and_seeds_are_independent() -> None:
     n = 20_000
     drawn = [
@@ -82,6 +93,14 @@ def test_the_size_of_a_draw_does_not_change_the_numbers() -> None:
     whole = one.uniform("layout", 10_000)
     sizes = (1, 3, 4096, 900, 5000)
     np.testing.assert_array_equal(np.concatenate([parts.uniform("layout", n) for n in sizes], axis=1), whole)
+
+
+def test_a_tie_after_another_gets_new_numbers() -> None:
+    """Those that follow in the stream of the row."""
+    some, whole = (Streams.from_seed(3, 2, np) for _ in range(2))
+    second = np.array([False, True])
+    drawn = [some.uniform_where(second, "association", 5)[1] for _ in range(2)]
+    np.testing.assert_array_equal(np.concatenate(drawn), whole.uniform("association", 10)[1])
 
 
 def test_rows_without_a_tie_draw_nothing() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irs_marl_env import get_scenario, make_vec_env
+from irs_marl_env import get_scenario, make_vec_env, philox
 from irs_marl_env.engine.core import Core
 from irs_marl_env.streams import Streams
 
@@ -97,3 +97,11 @@ def test_gradients_reach_the_action_and_end_with_the_slot(action_form: str) -> N
         assert (action.grad != 0).any()
         assert not observations.requires_grad
         assert not vec._state.bids.requires_grad
+
+
+def test_random_bits_that_are_all_zero_are_a_number_on_a_device_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One draw in four thousand million would be infinite."""
+    bits = torch.zeros((1, 3), dtype=torch.int64)
+    monkeypatch.setattr(philox, "bits_on_device", lambda keys, index, count: bits)
+    drawn = philox.normal_on_device(bits[:, :2], bits[:, 0], 3)
+    np.testing.assert_allclose(drawn.numpy(), philox.to_normal(np.zeros((1, 3), np.uint64)), rtol=1e-6)

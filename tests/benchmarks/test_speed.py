@@ -36,9 +36,9 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ("peers.py", BRIEF, ("mpe2",), ["MPE2 simple_spread", "loops over elements", "batch of 64, numpy", "commit"]),
         (
             "memory.py",
-            ("--steps", "150", "--batch", "4", "--batch-scenario", "mdlbi-small-v0"),
+            ("--batch", "4", "--batch-scenario", "mdlbi-small-v0"),
             (),
-            ["at step | 0 | 15 |", "channels", "peak", "commit"],
+            ["MiB, 4 of", "channels", "peak", "commit"],
         ),
         ("imports.py", ("--repeats", "1"), (), ["array_api_compat", "irs_marl_env", "commit"]),
     ],

@@ -29,6 +29,7 @@ EXTRAS = {
     "mpe2",
     "numba",
     "PIL",
+    "psutil",
     "safetensors",
     "stable_baselines3",
     "supersuit",
@@ -72,10 +73,10 @@ def is_long(words: list[str]) -> bool:
 
 
 def target(words: list[str]) -> str:
-    """The script of a command, or its module of experiments/ or examples/; nothing for another module."""
+    """The script of a command, or its module of experiments/, examples/ or tests/; nothing for another module."""
     if words[1] != "-m":
         return words[1]
-    return words[2] if words[2].startswith(("experiments.", "examples.")) else ""
+    return words[2] if words[2].startswith(("experiments.", "examples.", "tests.")) else ""
 
 
 def commands() -> list[tuple[str, list[str]]]:

@@ -133,6 +133,14 @@ def test_auction_reports_ties_and_leaves_them_to_the_plain_one() -> None:
         assert (results[0][2][2]["words"] > 0) == tie
 
 
+def test_a_tie_is_reported_without_other_bids_around() -> None:
+    bids, owner = np.empty((1, 2, 1), np.float32), np.empty((1, 1), np.int64)
+    for equal in (-1.0, 0.0, 0.5, 7.0):
+        assert kernels.auction(np.full((1, 2, 1), equal, np.float32), 0, bids, owner)
+    assert not kernels.auction(np.array([[[0.25], [0.5]]], np.float32), 0, bids, owner)
+    assert owner[0, 0] == 1
+
+
 def test_actions_may_lie_in_memory_as_they_like() -> None:
     results = []
     for order in (lambda x: x, np.asfortranarray, lambda x: np.repeat(x, 2, axis=-1)[..., ::2], lambda x: x.tolist()):

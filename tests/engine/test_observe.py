@@ -113,7 +113,32 @@ def test_observations_are_clipped_to_the_box() -> None:
     observations, _ = env.reset(seed=0, options={"positions": [[0.0, 40.0], [40.0, 40.0]]})
     assert np.abs(observations["bs_0"]).max() == 100.0
     assert env.observation_space("bs_0").contains(observations["bs_0"])
+    assert np.abs(env.state()).max() == 100.0
     assert env.state_space.contains(env.state())
+
+
+def test_log_gains_are_clipped_to_the_box() -> None:
+    """A user right at an IRS: more than 200 dB above the gain at half the width of the area."""
+    s = Scenario(
+        num_users=2, num_irs=1, num_elements=1, num_antennas=1, observation="large_scale", mobility="static",
+        area_width_m=4e3, cell_depth_m=2e3, bs_irs_exponent=0.0, irs_user_exponent=10.0, reference_gain_db=0.0,
+        blockage_db=0.0, tx_power_dbm=-50.0, noise_power_dbm=20.0,
+    )  # fmt: skip
+    env = make_env(s)
+    observations, _ = env.reset(seed=0, options={"positions": [[2e3, 2e3], [0.0, 0.0]]})
+    gains = env.observation_codec.decode(np.stack(list(observations.values())))["irs_gain"]
+    assert gains.max() == 20.0
+    assert all(env.observation_space(agent).contains(x) for agent, x in observations.items())
+    assert env.state().max() == 20.0
+    assert env.state_space.contains(env.state())
+
+
+@pytest.mark.parametrize("observation", ["csi", "large_scale"])
+def test_bounds_of_rho_are_those_of_what_it_is(observation: str) -> None:
+    for rho, least in (("owner", 0.0), ("bids", -1.0), ("none", 0.0)):
+        codec = make_env(Scenario(**SIZES, num_bs=3, rho=rho, observation=observation)).observation_codec
+        assert (codec.low[-6:] == least).all()
+        assert (codec.high[-6:] == 1.0).all()
 
 
 @pytest.mark.parametrize("observation", ["csi", "large_scale"])

@@ -84,6 +84,16 @@ def test_one_update_equals_the_one_by_hand():
     assert np.allclose(followed, 0.75 * u / 2 + 0.25 * u_new, atol=1e-6)
 
 
+def test_learning_rates_fall_to_a_tenth():
+    run = tiny_run(updates=10, lr_decay=True, critic_lr=1e-3)
+    learner, rates = run.learner, []
+    for updates in (0, 5, 10):
+        learner.updates = updates
+        learner.update(random_batch(run))
+        rates.append(learner.optimisers["critic"].param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-3, 5.5e-4, 1e-4])
+
+
 def test_polyak_moves_targets_by_tau():
     run = tiny_run()
     nets, targets = run.learner.nets, run.learner.targets

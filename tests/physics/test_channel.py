@@ -14,7 +14,7 @@ from irs_marl_env import Scenario
 from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import State
 from irs_marl_env.link_budget import path_gain_at
-from irs_marl_env.physics.channel import bessel_j0
+from irs_marl_env.physics.channel import bessel_j0, element_energy
 from irs_marl_env.physics.deployment import bs_positions, irs_positions
 
 LINKS = ("H", "G", "h")
@@ -107,14 +107,38 @@ def test_gains_equal_the_equations_to_single_precision() -> None:
     np.testing.assert_allclose(state.gains.irs_user**2, expected["h"][..., 0], rtol=1e-5)
 
 
-def test_distances_below_a_metre_count_as_one() -> None:
-    s = SMALL.replace(num_users=1, bs_height_m=1.5, irs_height_m=1.5)
-    core = Core(s)
+@each_way
+@pytest.mark.parametrize("touched", ["both", "bs", "irs"])
+def test_distances_below_a_metre_count_as_one(touched: str, fast: bool) -> None:
+    """Users at the height of some of the sites, and in their place."""
+    heights = {"bs_height_m": 9.0 if touched == "irs" else 1.5, "irs_height_m": 9.0 if touched == "bs" else 1.5}
+    s = SMALL.replace(num_users=1, **heights)
+    core = Core(s, fast=fast)
     streams = core.streams(0, 1)
-    for place, link in (((0.0, 40.0), "direct"), ((40.0, 20.0), "irs_user")):
+    for place, link, distance in (
+        ((0.0, 40.0), "direct", 7.5 if touched == "irs" else 1.0),
+        ((40.0, 20.0), "irs_user", 7.5 if touched == "bs" else 1.0),
+    ):
         state = core.reset(streams, np.array([place]))
         gain = getattr(state.gains, link)[0, 0, 0]
-        assert gain**2 == pytest.approx(path_gain_at(s, link, 1.0), rel=1e-5)
+        assert gain**2 == pytest.approx(path_gain_at(s, link, distance), rel=1e-5)
+
+
+@each_way
+def test_masts_closer_than_a_metre_count_as_one(fast: bool) -> None:
+    """A street of 0.4 m, with its only IRS 0.2 m from either BS."""
+    s = SMALL.replace(num_irs=1, area_width_m=0.4, cell_depth_m=0.2, bs_height_m=3.0, irs_height_m=3.0)
+    (state,) = slots(s, 1, 0, fast=fast)
+    np.testing.assert_allclose(state.gains.bs_irs**2, path_gain_at(s, "bs_irs", 1.0), rtol=1e-5)
+
+
+def test_energy_of_an_irs_sums_over_its_elements_and_the_antennas() -> None:
+    rng = np.random.default_rng(0)
+    G, h = (rng.normal(size=(*shape, 2)) @ [1, 1j] for shape in ((2, 2, 3, 4, 5), (2, 3, 6, 4)))
+    energy = element_energy(G, h)  # (E, M, K, L)
+    for e, m, k, l in np.ndindex(2, 2, 6, 3):
+        expected = sum(abs(h[e, l, k, n]) ** 2 * sum(abs(G[e, m, l, n]) ** 2) for n in range(4))
+        assert energy[e, m, k, l] == pytest.approx(expected)
 
 
 def test_padded_elements_are_silent() -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from irs_marl_env import Scenario, get_scenario, make_env, make_vec_env
 from irs_marl_env.engine.core import Core
 from irs_marl_env.physics.deployment import bs_positions, irs_positions
+from irs_marl_env.physics.mobility import mobility_constants
 
 MOVING = ("group", "random_waypoint", "gauss_markov")
 SMALL = get_scenario("mdlbi-small-v0", num_users=9, num_antennas=1, num_elements=1)
@@ -225,6 +226,34 @@ def test_gauss_markov_speed_and_memory() -> None:
     deviation = velocity - drift
     correlation = np.mean(deviation[1:] * deviation[:-1]) / np.mean(deviation**2)
     assert correlation == pytest.approx(memory, abs=0.04)  # the sample mean takes a little away
+
+
+@pytest.mark.parametrize("x", [0.1, 79.9])
+def test_gauss_markov_turns_round_at_a_border(x: float) -> None:
+    """Across the border velocity and drift are mirrored, so that the user walks away from it; along it they stay."""
+    s = SMALL.replace(mobility="gauss_markov", num_users=1, speed_mps=1e-9)  # no noise to speak of
+    core = Core(s, fast=False)
+    outwards = -1.0 if x < 40.0 else 1.0
+    position, towards = np.array([[[x, 40.0]]]), np.array([[[outwards, 0.5]]])
+    motion = {"position": position, "velocity": towards, "drift": towards}
+    streams, constants = core.streams(0, 1), mobility_constants(s, np)
+    for step in range(3):
+        motion = core.mobility.advance(constants, motion, streams)
+        inside = 0.9 + step  # m from the border
+        expected = [inside if x < 40.0 else 80.0 - inside, 40.5 + 0.5 * step]
+        np.testing.assert_allclose(motion["position"][0, 0], expected, atol=1e-6)
+        for name in ("velocity", "drift"):
+            np.testing.assert_allclose(motion[name][0, 0], [-outwards, 0.5], atol=1e-6, err_msg=name)
+
+
+def test_members_stand_uniformly_in_the_disc_of_their_group() -> None:
+    """Of a uniform point in a disc the squared distance from the middle is uniform, and so is the angle."""
+    stats = pytest.importorskip("scipy.stats")
+    s = SMALL.replace(num_groups=1, group_radius_m=12.0)
+    core = Core(s)
+    around = core.reset(core.streams(0, 200)).motion["point"][:, 1:].reshape(-1, 2)
+    assert stats.kstest((around**2).sum(-1) / 12.0**2, "uniform").pvalue > 1e-3
+    assert stats.kstest(np.arctan2(*around.T) / (2 * np.pi) + 0.5, "uniform").pvalue > 1e-3
 
 
 def test_users_start_uniformly() -> None:

@@ -317,6 +317,16 @@ def test_power_projection(mode: str, seed: int, size: float, limit: float) -> No
             np.testing.assert_allclose(power, limit)
 
 
+@pytest.mark.parametrize("limit", [0.4, 40.0])
+@pytest.mark.parametrize("amplitude", [0.0, 1e-22, 5e-20])
+def test_beams_below_the_normal_numbers_are_not_blown_up(backend: str, amplitude: float, limit: float) -> None:
+    """Their power is a number of few digits or none; scaled to Pmax, they would be anything."""
+    w = np.full((1, 1), amplitude, np.complex64)
+    assert np.float32(amplitude) ** 2 < np.finfo(np.float32).smallest_normal
+    projected = as_numpy(link.project_power(*as_backend(backend, w), limit, "sphere"))
+    np.testing.assert_array_equal(projected, w)
+
+
 @given(theta=st.lists(st.floats(-50, 50), min_size=1, max_size=5))
 def test_phases_have_unit_modulus(theta: list[float]) -> None:
     for backend in available_backends():

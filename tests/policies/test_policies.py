@@ -93,6 +93,39 @@ def test_greedy_between_local_gain_and_exhaustive():
     assert value["local-gain"].mean() < value["greedy"].mean()
 
 
+def test_greedy_takes_the_largest_gain_step_by_step():
+    """Ways of the same value may differ by rounding, so the values of the steps are compared."""
+    _, view = slot(get_scenario("mdlbi-small-v0", num_irs=3, num_bs=2), num_envs=12)
+    owner = owner_by("greedy", view)
+    held = np.full(owner.shape, -1)
+    for _ in range(3):
+        candidates = []
+        for m, l in itertools.product(range(2), range(3)):
+            one_more = held.copy()
+            one_more[held[:, l] < 0, l] = m
+            candidates.append((values_of(view, one_more), one_more))
+        best = np.argmax([np.where((h != held).any(1), v, -1) for v, h in candidates], axis=0)
+        held = np.array([candidates[b][1][e] for e, b in enumerate(best)])
+    same = (owner == held).all(1)
+    np.testing.assert_allclose(values_of(view, owner)[~same], values_of(view, held)[~same], rtol=2e-4)
+    assert same.mean() > 0.5
+
+
+def test_marginal_bids_are_the_mean_of_the_first_and_the_last_value():
+    _, view = slot(num_envs=2)
+    bids = rules.marginal(view, Cells(view), rules.Memory(range(2)))
+
+    def value(m, members):
+        owner = np.full((2, 3), -1)
+        owner[:, members] = m
+        return values_of(view, owner)
+
+    for m, l in itertools.product(range(2), range(3)):
+        others = [i for i in range(3) if i != l]
+        worth = (value(m, [l]) - value(m, []) + value(m, [0, 1, 2]) - value(m, others)) / 2
+        np.testing.assert_allclose(bids[:, m, l], worth / (abs(worth) + 10.0), rtol=2e-3, atol=2e-4)
+
+
 def test_greedy_is_exhaustive_for_one_irs():
     _, view = slot(TINY.replace(num_irs=1), num_envs=16)
     np.testing.assert_array_equal(owner_by("greedy", view), owner_by("exhaustive", view))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from irs_marl_env import link, make_vec_env, solvers
+from irs_marl_env.solvers import alternating
 
 POWER, NOISE = 0.7, 0.2
 LN2 = math.log(2)
@@ -186,6 +187,19 @@ def test_parallel_sweep_ascends_when_damped_by_the_number_of_elements(case: Any)
     assert after >= before - 1e-9 * (1 + before)
 
 
+def test_damping_holds_the_phases_of_a_parallel_sweep() -> None:
+    """From the phases that the field alone would set, to those that stand, in the ratio of field and curvature."""
+    cell = random_cell(17)
+    w, phi = random_action(np.random.default_rng(17), cell)
+    free, held = (solvers.parallel_sweep(*cell, w, phi, NOISE, damping=d) for d in (0.0, 1e12))
+    np.testing.assert_allclose(held, phi, atol=1e-9)
+    assert abs(free - phi).max() > 0.1
+    each = np.array([0.0, 1e12])  # one number for each cell of a batch
+    batch = [np.stack([x, x]) for x in (*cell, w, phi)]
+    both = solvers.parallel_sweep(*batch, NOISE, damping=each)
+    np.testing.assert_allclose(both, [free, phi], atol=1e-9)
+
+
 def test_one_element_is_set_to_its_optimum_by_both_sweeps() -> None:
     """With a single user the surrogate is exact: the phase that maximises |h_eff w| is reached at once."""
     H, G, h = cell = random_cell(5, K=1, N=1, L=1)
@@ -294,6 +308,63 @@ def test_a_converged_cell_rests() -> None:
         np.testing.assert_allclose(history[row, : stop + 1], full[row, : stop + 1], rtol=1e-9)
         assert np.all(history[row, stop:] == history[row, stop])
     np.testing.assert_allclose(history[:, -1], sum_rate(cell, w, phi), rtol=1e-9)
+
+
+def test_damping_grows_to_the_number_of_elements_and_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At that damping a sweep ascends, so more would only make it slower; after a step that helps it falls again."""
+    cell, seen = random_cell(14, (1,), N=30, L=2), []
+    sweep = alternating._parallel_sweep
+
+    def watched(*operands: Any) -> Any:
+        damping = operands[-1]
+        seen.append(float(damping[0, 0]))
+        phi = sweep(*operands)
+        return phi if len(seen) > 5 else -phi  # the first five make it worse
+
+    monkeypatch.setattr(alternating, "_parallel_sweep", watched)
+    _, _, history = solvers.alternating_optimization(*cell, POWER, NOISE, iterations=8)
+    np.testing.assert_allclose(seen, [1, 4, 16, 60, 60, 60, 48, 38.4])
+    assert np.all(np.diff(history) >= 0)
+
+
+def test_refine_is_two_steps_of_the_beams_a_sweep_of_the_phases_and_a_last_step() -> None:
+    cell = random_cell(15)
+    w, phi = random_action(np.random.default_rng(15), cell)
+    mine = solvers.refine(*cell, w, phi, POWER, NOISE, sweeps=2)
+    for _ in range(2):
+        for _ in range(2):
+            w = solvers.wmmse_step(link.cell_channel(*cell, phi), w, POWER, NOISE)
+        phi = solvers.parallel_sweep(*cell, w, phi, NOISE)
+    w = solvers.wmmse_step(link.cell_channel(*cell, phi), w, POWER, NOISE)
+    for result, expected in zip(mine, (w, phi), strict=True):
+        np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("faster", "further"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.4), (0.5, -0.3)])
+def test_a_learned_beam_update_by_hand(faster: float, further: float) -> None:
+    """``(|v|^2 / |w|^2)^d v + e (v - w)`` at full power, v a WMMSE step from w, without IRSs."""
+    H, G, h = random_cell(18, L=0)
+    scalars = {"start": np.zeros(3), "beams": np.array([[faster, further]]), "phases": np.zeros((0, 4))}
+    mine, _ = solvers.unfold(H, G, h, POWER, NOISE, scalars)
+    w = solvers.rzf(H, POWER, NOISE)
+    v = solvers.wmmse_step(H, w, POWER, NOISE)
+    ratio = np.sum(abs(v) ** 2, -1) / np.sum(abs(w) ** 2, -1)
+    expected = ratio[:, None] ** faster * v + further * (v - w)
+    np.testing.assert_allclose(mine, link.project_power(expected, POWER, "sphere"), rtol=1e-4)
+
+
+def test_two_users_with_one_channel_share_the_power_of_zero_forcing() -> None:
+    """Without regularisation their system of equations is singular."""
+    w = solvers.rzf(np.ones((2, 1), complex), POWER, NOISE, regularizer=0.0)
+    np.testing.assert_allclose(abs(w[:, 0]) ** 2, POWER / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("beamformer", BEAMFORMERS)
+def test_channels_whose_squares_underflow_get_the_power_all_the_same(beamformer: Any) -> None:
+    """Path gains of -480 dB, in single precision."""
+    H = (1e-24 * random_cell(16)[0]).astype(np.complex64)
+    w = beamformer(H, POWER, 1e-50)
+    assert link.transmit_power(w.astype(complex)) == pytest.approx(POWER, rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,24 @@ def test_environments_step_once_in_so_many_updates():
     assert run.sample()["obs"].shape == (6, *run.obs.shape[1:])
 
 
+def test_the_last_observation_of_an_episode_is_the_one_that_is_remembered():
+    """Not the first of the next one, which the environments hand out at once."""
+    run = tiny_run(set=("horizon=3",), batch=4)
+    step, final = run.env.step, []
+
+    def watched(action):
+        result = step(action)
+        final.append(result[4].get("final_observation"))
+        return result
+
+    run.env.step = watched
+    for _ in range(3):
+        run.step()
+    stored = run.replay.arrays["next_obs"][8:12].numpy()
+    np.testing.assert_array_equal(stored, final[2])
+    assert not np.allclose(stored, run.obs)
+
+
 def test_fixed_association_is_held_for_an_episode():
     run = tiny_run(algo="fixed", set=("horizon=6",))
     owners = []

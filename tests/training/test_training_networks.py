@@ -7,6 +7,8 @@ for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
     pytest.importorskip(needed, reason="needs the extra 'train'")
 from tiny_training import random_batch, tiny_run  # noqa: E402
 
+from irs_marl_env.training.networks import Sizes  # noqa: E402
+
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -31,6 +33,27 @@ def test_deepsets_are_equivariant_in_users_and_irss(share):
     assert torch.allclose(moved["powers"], plain["powers"][..., users], atol=1e-5)
     assert torch.allclose(moved["focus"], plain["focus"][..., irs, :][..., users], atol=1e-5)
     assert torch.allclose(moved["regularizer"], plain["regularizer"], atol=1e-5)
+
+
+def test_users_of_other_cells_leave_no_trace_in_the_features():
+    """Whatever stands in the features of pairs with a user that is not there."""
+    run = tiny_run()
+    trunk, generator = run.learner.nets["actor"].trunk, torch.Generator().manual_seed(0)
+    pairs = torch.rand(2, 3, 2, 4, 6, generator=generator)
+    present = torch.tensor([1.0, 0.0, 1.0, 0.0]).expand(2, 3, 4)
+    other = torch.where(present[..., None, :, None] > 0, pairs, torch.rand(pairs.shape, generator=generator))
+    for mine, its in zip(trunk(pairs, present), trunk(other, present), strict=True):
+        assert torch.equal(mine, its)
+
+
+def test_a_rival_is_whoever_of_the_others_holds_the_irs():
+    run = tiny_run(set=("num_bs=3",))
+    sizes, obs = Sizes.of(run.env), torch.zeros(3, 1, run.env.observation_size)
+    rho = sizes.observation.take(obs, "rho")  # (A, B, 2, L), a view
+    rho[:, :, 1, 0] = 1.0
+    irs = sizes.own_pairs(obs)[2]  # (A, B, L, K, 2): held, rivals
+    assert (irs[..., 0, :, 1] == 1).all()
+    assert (irs[..., 1, :, 1] == 0).all()
 
 
 @pytest.mark.parametrize("net", ["deepsets", "mlp"])
