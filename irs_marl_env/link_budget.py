@@ -47,7 +47,7 @@ def check_link_budget(scenario: Any) -> None:
     for link, gain in gain_db.items():
         if not LEAST_GAIN_DB <= gain <= MOST_GAIN_DB:
             raise ValueError(
-                f"area_width_m={scenario.area_width_m:g} with reference_gain_db={scenario.reference_gain_db:g}, the "
+                f"area_width_m={scenario.area_width_m:g} with reference_gain_db={scenario.reference_gain_db}, the "
                 f"exponents and blockage_db: the {link} path gain at half the width is {gain:.4g} dB, must be in "
                 f"[{LEAST_GAIN_DB:g}, {MOST_GAIN_DB:g}] dB, which single precision holds"
             )

@@ -24,6 +24,7 @@ DECIMALS = 6  # of a stored rate: far below its error, and JSON stays small
 _OF_THE_POLICY = (
     *("action", "sweeps", "observation", "rho", "csi"),
     *("reward", "team_weight", "bid_cost", "horizon"),
+    *("fairness_offset", "circuit_power_w", "irs_element_power_w", "amplifier_efficiency"),
 )
 # fields without a meaning where there are no IRSs, which is how policies that use none are evaluated
 _OF_THE_SURFACES = (

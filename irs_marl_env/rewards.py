@@ -35,19 +35,76 @@ def mixed(outcome: Any, state: Any, team_weight: float = 0.5) -> Array:
     return team_weight * mean + (1.0 - team_weight) * sum_rate
 
 
-REWARDS: dict[str, Callable[..., Array]] = {"local": local, "team": team, "mixed": mixed}
+def proportional_fair(outcome: Any, state: Any, offset: float = 0.1) -> Array:
+    """Mean of ``log2(offset + rate)`` over the BS's own users, 0 without any; the offset is in bit/s/Hz."""
+    xp, own = namespace(outcome.rates), outcome.own_user
+    utility = xp.log2(offset + outcome.rates)[:, None, :]
+    users = xp.sum(own, axis=-1)
+    return xp.sum(utility * own, axis=-1) / xp.where(users > 0, users, xp.ones_like(users))
+
+
+def min_rate(outcome: Any, state: Any) -> Array:
+    """The least rate among the BS's own users [bit/s/Hz], 0 without any."""
+    xp, own = namespace(outcome.rates), outcome.own_user > 0
+    rates = xp.broadcast_to(outcome.rates[:, None, :], own.shape)
+    least = xp.min(xp.where(own, rates, xp.full_like(rates, xp.inf)), axis=-1)
+    return xp.where(xp.any(own, axis=-1), least, xp.zeros_like(least))
+
+
+def energy_efficiency(
+    outcome: Any,
+    state: Any,
+    circuit_power_w: float = 8.0,
+    element_power_w: float = 0.01,
+    amplifier_efficiency: float = 0.8,
+    elements: tuple[int, ...] = (),
+) -> Array:
+    """The BS's sum rate over the power it takes [bit/s/Hz/W].
+
+    ``sum_rate / (power_w / amplifier_efficiency + circuit_power_w + element_power_w N)``, with the N elements of the
+    IRSs it owns in the slot; the form of Huang et al., "Reconfigurable intelligent surfaces for energy efficiency in
+    wireless communication", IEEE Trans. Wireless Commun. 18(8), 2019.
+    """
+    power = outcome.power_w
+    xp, device = namespace(power), power.device
+    mine = outcome.owner[:, None, :] == xp.arange(power.shape[1], device=device)[:, None]  # (E, M, L)
+    counts = xp.asarray(elements, dtype=power.dtype, device=device)
+    driven = xp.sum(xp.astype(mine, power.dtype) * counts, axis=-1)
+    return outcome.sum_rate / (power / amplifier_efficiency + circuit_power_w + element_power_w * driven)
+
+
+REWARDS: dict[str, Callable[..., Array]] = {
+    "local": local,
+    "team": team,
+    "mixed": mixed,
+    "proportional_fair": proportional_fair,
+    "min_rate": min_rate,
+    "energy_efficiency": energy_efficiency,
+}
+
+# what the scenario's fields are to a built-in reward
+_CONSTANTS: dict[str, Callable[[Scenario], dict[str, Any]]] = {
+    "mixed": lambda s: {"team_weight": s.team_weight},
+    "proportional_fair": lambda s: {"offset": s.fairness_offset},
+    "energy_efficiency": lambda s: {
+        "circuit_power_w": s.circuit_power_w,
+        "element_power_w": s.irs_element_power_w,
+        "amplifier_efficiency": s.amplifier_efficiency,
+        "elements": s.elements,
+    },
+}
 
 
 def reward_function(scenario: Scenario) -> Reward:
-    """The reward of a scenario, with its weights and the cost of bids.
+    """The reward of a scenario, with its constants and the cost of bids.
 
     With ``bid_cost`` a BS pays so many bit/s/Hz per unit of positive bid for each IRS, won or not, with any reward.
     """
     chosen: Reward = scenario.strategy("reward")
-    if scenario.reward == "mixed":
-        chosen = partial(mixed, team_weight=scenario.team_weight)
-    elif not isinstance(scenario.reward, str):
+    if not isinstance(scenario.reward, str):
         chosen = partial(_checked, chosen)
+    elif scenario.reward in _CONSTANTS:
+        chosen = partial(chosen, **_CONSTANTS[scenario.reward](scenario))
     if scenario.bid_cost:
         return partial(_less_bids, chosen, scenario.bid_cost)
     return chosen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -87,6 +88,10 @@ def _check_trace(name: str, value: Any) -> str | tuple | None:
     return tuple(tuple(tuple(map(float, point)) for point in slot) for slot in positions)
 
 
+# fields that the digest leaves out at their defaults
+_LATER = ("fairness_offset", "circuit_power_w", "irs_element_power_w", "amplifier_efficiency")
+
+
 # --- the record ------------------------------------------------------------------------------------------------
 
 
@@ -114,7 +119,7 @@ class Scenario:
     # radio
     tx_power_dbm: float = _real(26.0, -100, 100)  # Pmax of one BS
     noise_power_dbm: float = _real(-80.0, -250, 100)
-    reference_gain_db: float = _real(-30.0, -200, 0)  # path gain at 1 m
+    reference_gain_db: float | None = _real(-30.0, -200, 0, optional=True)  # path gain at 1 m; None: free space
     direct_exponent: float = _real(4.0, 0, 10)
     bs_irs_exponent: float = _real(2.5, 0, 10)
     irs_user_exponent: float = _real(2.4, 0, 10)
@@ -165,6 +170,10 @@ class Scenario:
     reward: str | object = _named_in("local", "rewards:REWARDS", "__call__", classes=False)
     team_weight: float = _real(0.5, 0, 1)  # of the team part of reward="mixed"
     bid_cost: float = _real(0.0, 0, 1e6)  # bit/s/Hz per unit of positive bid
+    fairness_offset: float = _real(0.1, 0, 1e6, above=True)  # bit/s/Hz, c of reward="proportional_fair"
+    circuit_power_w: float = _real(8.0, 0, 1e6, above=True)  # of a BS, for reward="energy_efficiency"
+    irs_element_power_w: float = _real(0.01, 0, 1e3)  # of an element, paid by the owner of its IRS
+    amplifier_efficiency: float = _real(0.8, 0, 1, above=True)  # radiated over consumed power
     action: str = _named_in("raw", "spaces.actions:ACTIONS")
     sweeps: int = _whole(2, 0, sizes.MOST_SWEEPS)  # of the structured decoder
     observation: str | object = _named_in("csi", "spaces.observations:OBSERVATIONS", "__call__")
@@ -247,7 +256,9 @@ class Scenario:
 
     @property
     def reference_gain(self) -> float:
-        """Path gain at 1 m, linear."""
+        """Path gain at 1 m, linear; that of free space, ``(wavelength / 4 pi)^2``, where none is given."""
+        if self.reference_gain_db is None:
+            return (self.wavelength_m / (4.0 * math.pi)) ** 2
         return db_to_linear(self.reference_gain_db)
 
     @property
@@ -365,12 +376,19 @@ class Scenario:
 
     @property
     def digest(self) -> str:
-        """Stable hash: the first 16 hex digits of the SHA-256 of the JSON of all fields, equal across processes.
+        """Stable hash: the first 16 hex digits of the SHA-256 of the JSON of the fields, equal across processes.
+
+        Fields that came later than the hash enter it where they differ from their defaults, so that a scenario that
+        does not use them keeps the hash, and with it its saved states, from one version to the next.
 
         Raises:
             ScenarioError: an object without a name in a module, of which two could not be told apart.
         """
-        return hashlib.sha256(self.to_json(portable=False).encode()).hexdigest()[:16]
+        plain = self._plain(portable=False)
+        for name in _LATER:
+            if plain[name] == self.__dataclass_fields__[name].default:
+                del plain[name]
+        return hashlib.sha256(json.dumps(plain, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
 
 def from_plain(values: dict[str, Any], trusted: bool = False) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irs_marl_env import Scenario
+from irs_marl_env import Scenario, make_vec_env
 from irs_marl_env.engine.core import Core
 
 # strong IRSs and little noise, so that every term of the SINR matters
@@ -118,6 +119,42 @@ def test_rewards_of_the_other_kinds() -> None:
     for (kind, cost), (reward, outcome) in outcomes.items():
         np.testing.assert_allclose(reward, expected[kind] - (paid if cost else 0), rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(outcome.sum_rate, own)  # metrics do not depend on the reward
+
+
+@pytest.mark.parametrize("way", ["plain", "torch"])
+def test_rewards_for_other_aims(way: str) -> None:
+    """By loops over users and IRSs; users walk far enough to leave a BS without any."""
+    if way == "torch":
+        pytest.importorskip("torch")
+    constants = {"circuit_power_w": 3.0, "irs_element_power_w": 0.2, "amplifier_efficiency": 0.5}
+    fields = {**naive.SIZES, "num_bs": 3, "num_users": 4, "num_irs": 3, "num_elements": (1, 5, 2), "speed_mps": 60}
+    options = {"backend": "torch"} if way == "torch" else {"fast": False}
+    empty, most = 0, {}
+    for kind in ("proportional_fair", "min_rate", "energy_efficiency"):
+        s = Scenario(**fields, reward=kind, fairness_offset=0.3, contention="collision", **constants)
+        vec = make_vec_env(s, 2, **options)
+        vec.reset(seed=0)
+        rng = np.random.default_rng(0)
+        for _ in range(8):
+            action = rng.uniform(-1, 1, (2, 3, vec.action_size)).astype(np.float32)
+            _, reward, _, _, infos = vec.step(vec._xp.asarray(action))
+            found = {name: np.asarray(x, float) for name, x in infos.items()}
+            expected = np.zeros((2, 3))
+            for e, m in itertools.product(range(2), range(3)):
+                rates = [found["rates"][e, k] for k in range(4) if found["cell"][e, k] == m]
+                driven = sum(n for n, owner in zip((1, 5, 2), found["owner"][e], strict=True) if owner == m)
+                empty += not rates
+                if not rates:
+                    continue
+                expected[e, m] = {
+                    "proportional_fair": np.mean(np.log2(0.3 + np.array(rates))),
+                    "min_rate": min(rates),
+                    "energy_efficiency": sum(rates) / (found["power_w"][e, m] / 0.5 + 3.0 + 0.2 * driven),
+                }[kind]
+            np.testing.assert_allclose(np.asarray(reward), expected, rtol=1e-5, atol=1e-6)
+            most[kind] = max(most.get(kind, 0.0), abs(expected).max())
+    assert empty > 0
+    assert all(most.values())
 
 
 # --- constraints -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irs_marl_env import Scenario
+from irs_marl_env import Scenario, make_vec_env
 from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import State
 from irs_marl_env.link_budget import path_gain_at
@@ -72,6 +72,19 @@ def test_path_gain_by_hand() -> None:
     assert path_gain_at(s, "direct", 10.0) == pytest.approx(1e-3 * 1e-2 * 1e-4)  # -30 dB, 20 dB blocked, d^-4
     assert path_gain_at(s, "bs_irs", 100.0) == pytest.approx(1e-3 * 1e-5)
     assert path_gain_at(s, "irs_user", 10.0) == pytest.approx(1e-3 * 10**-2.4)
+
+
+def test_free_space_at_the_carrier() -> None:
+    """Friis at 1 m: 20 log10(4 pi f / c) = 32.45 + 20 log10(f / GHz) dB."""
+    near, far = (Scenario(reference_gain_db=None, carrier_frequency_hz=f) for f in (2.4e9, 28e9))
+    assert 10 * np.log10(near.reference_gain) == pytest.approx(-(32.447783 + 20 * np.log10(2.4)), abs=1e-5)
+    for link in ("direct", "bs_irs", "irs_user"):
+        ratio = path_gain_at(near, link, 7.0) / path_gain_at(far, link, 7.0)
+        assert 10 * np.log10(ratio) == pytest.approx(21.34, abs=5e-3)
+    envs = [make_vec_env(s, 1, fast=False, direct_rician_k_db=100.0) for s in (near, far)]
+    gains = [env.reset(seed=0) and env.view().gains for env in envs]
+    np.testing.assert_allclose(gains[0].direct / gains[1].direct, 28 / 2.4, rtol=1e-5)
+    assert Scenario.from_json(far.to_json()) == far
 
 
 @each_way
