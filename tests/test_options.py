@@ -108,7 +108,8 @@ def step_all(vec: MdlbiVectorEnv, slots: int) -> list[dict[str, Any]]:
         action = rng.uniform(-1, 1, (vec.num_envs, vec.scenario.num_bs, vec.action_size)).astype(np.float32)
         observations, rewards, terminations, truncations, infos = vec.step(action)
         flags = {"terminations": terminations, "truncations": truncations}
-        seen.append({"observation": observations, "reward": rewards, "state": vec.state(), **flags, **infos})
+        final = {f"final_info {name}": x for name, x in infos.pop("final_info", {}).items()}
+        seen.append({"observation": observations, "reward": rewards, "state": vec.state(), **flags, **infos, **final})
     return seen
 
 

@@ -15,9 +15,9 @@ FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.p
 OTHERS = {"archive", "os", "Image", "image", "tarfile", "_window"}  # whose open() is not that of text files
 # names that are missing on some systems, and the files that ask before they use them or are skipped there
 POSIX = {
-    r"os\.(fork|setpgid|setsid|killpg|getuid|sched_\w+)\b": {"test_workers.py"},
+    r"os\.(fork|setpgid|setsid|killpg|getuid|sched_\w+)\b": {"test_workers.py", "mutation.py"},
     r"^\s*(import|from) (fcntl|resource|pwd|grp|termios|select)\b": set(),
-    r"signal\.SIG(KILL|HUP|USR1|ALRM|PIPE)\b": {"test_training_stop.py"},
+    r"signal\.SIG(KILL|HUP|USR1|ALRM|PIPE)\b": {"test_training_stop.py", "mutation.py"},
     r"pthread_sigmask\(": {"workers.py"},
     r"os\.getloadavg\(": {"timing.py"},
     r"[\"']python3[\"' ]": {"test_shown_commands.py"},

@@ -169,6 +169,7 @@ def test_pickle_while_a_viewer_is_open(mode):
 def test_window_is_closed_and_its_loss_survived():
     import matplotlib.pyplot as plt
 
+    plt.close("all")  # what other tests left open
     env = small(render_mode="human")
     assert env.reset(seed=0) is not None
     assert len(plt.get_fignums()) == 1

@@ -48,7 +48,7 @@ def test_what_grows_is_named(soak: Any, tmp_path: Path) -> None:
         return lambda i: kept.append(b"x" * 2**20)
 
     def files() -> Any:
-        return lambda i: kept.append((tmp_path / "file").open("w"))
+        return lambda i: kept.append((tmp_path / "file").open("w", encoding="utf-8"))
 
     assert soak.soaked(nothing, {}, 50).grown == []
     growing = soak.soaked(memory, {}, 50)
