@@ -279,6 +279,7 @@ def plot(path: Path, shares: dict[str, dict[str, float]], times: dict[str, Any])
     axes.set(xscale="log", xlabel="CPU us per cell in a batch", ylabel="share of AO-30", title=SMALL)
     axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)
+    pyplot.close(figure)
 
 
 def main(args: Args) -> dict[str, Any]:
