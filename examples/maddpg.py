@@ -20,6 +20,16 @@ checkpoints and reports are imported from ``irs_marl_env.training``.
 
 from __future__ import annotations
 
+import os
+import signal
+
+if __name__ == "__main__":  # the imports take seconds: until command() listens, a signal ends the script at once
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, lambda number, _: os._exit(128 + number))
+    from irs_marl_env.training.command import check_installed
+
+    check_installed("train")
+
 import copy
 from pathlib import Path
 from typing import Any

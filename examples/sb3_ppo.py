@@ -13,6 +13,16 @@ base station bids what an IRS brings its own users), all on the same draws.
 
 from __future__ import annotations
 
+import os
+import signal
+
+if __name__ == "__main__":  # the imports take seconds: until command() listens, a signal ends the script at once
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, lambda number, _: os._exit(128 + number))
+    from irs_marl_env.training.command import check_installed
+
+    check_installed("sb3")
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any

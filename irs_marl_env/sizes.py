@@ -78,6 +78,25 @@ def check_batch(scenario: Scenario, num_envs: int, device: Any = None) -> None:
         )
 
 
+def check_memory(named: str, needed: int, device: Any = None) -> None:
+    """Refuse what would not fit into the memory of the machine, or of the device.
+
+    Args:
+        named: the settings that decide the size, with their values.
+        needed: bytes.
+        device: of torch.
+
+    Raises:
+        ValueError: names the settings, the memory that they would need and what there is.
+    """
+    limit = _memory(device)
+    if needed > limit:
+        raise ValueError(
+            f"{named}: would need at least {in_words(needed)}; must be at most {in_words(limit)} here, choose smaller "
+            "numbers"
+        )
+
+
 def check_rates(episodes: int, slots: int, num_bs: int) -> None:
     """Refuse an evaluation whose rates alone would not fit into :data:`LARGEST_RATES`.
 

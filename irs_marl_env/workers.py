@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import active_children, connection, get_context, parent_process
+from multiprocessing import active_children, connection, current_process, get_context, parent_process
 from types import FunctionType
 from typing import Any
 
@@ -40,6 +40,8 @@ def run_all(
         ChildProcessError: a process died.
         Exception: of the function; the other jobs are dropped.
     """
+    if getattr(current_process(), "_inheriting", False):
+        os._exit(1)  # a worker that runs a script without a guard; the process that started it says so
     with _main_that_can_be_read():
         return _run_all(function, [_packed(job) for job in jobs], jobs, processes, done)
 

@@ -103,6 +103,17 @@ def test_a_policy_that_ends_or_breaks_a_worker_gives_one_message(policy, message
     assert message.split(" ", 1)[1] in done.stderr
 
 
+def test_a_script_without_a_guard_gives_one_message(tmp_path, surroundings):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from irs_marl_env import evaluate\nimport strange_policies\n" + call("strange_policies.zeros"),
+        encoding="utf-8",
+    )
+    done = run("", surroundings, str(script))
+    assert done.stderr.count("Traceback") == 1  # that of the call itself
+    assert done.stderr.splitlines()[-1].startswith("ChildProcessError: a worker process died")
+
+
 def test_a_job_that_another_process_cannot_find_does_not_end_the_worker():
     with pytest.raises(ValueError, match=r"another process cannot find a part of the job .*no_such_module"):
         workers._unpacked(len, b"cno_such_module\nthing\n.")

@@ -28,13 +28,15 @@ def obstacle() -> str:
     if importlib.util.find_spec("numba") is None:
         return "needs numba: pip install 'irs-marl-env[fast]'"
     try:
-        import numba
+        from numba import config, njit, types  # noqa: F401  (an uninstalled numba may leave an empty folder behind)
+        from numba.core.caching import FunctionCache  # noqa: F401
+        from numba.extending import intrinsic  # noqa: F401
     except Exception as error:  # whatever a broken installation raises
         warnings.warn(
             f"numba is installed but cannot be imported, so steps run without compiled kernels: {error}", stacklevel=2
         )
         return f"needs numba, which cannot be imported: {error}"
-    switched_off = getattr(numba.config, "DISABLE_JIT", False)
+    switched_off = getattr(config, "DISABLE_JIT", False)
     return "needs a compiler, which NUMBA_DISABLE_JIT switches off" if switched_off else ""
 
 

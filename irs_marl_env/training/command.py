@@ -6,6 +6,7 @@ optional package; 130 after Ctrl-C, 143 after SIGTERM.
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import signal
 import sys
@@ -14,9 +15,29 @@ from typing import Any
 
 from irs_marl_env.signals import Stopped, StopRequests
 
+EXTRAS = {  # what a script with this optional extra imports before or, worse, after its work
+    "train": ("torch", "tyro", "tqdm", "matplotlib", "safetensors", "filelock"),
+    "sb3": ("torch", "stable_baselines3", "supersuit", "tyro"),
+}
+
 
 class Failed(RuntimeError):
     """The work itself went wrong, although the input was fine."""
+
+
+def check_installed(extra: str) -> None:
+    """Say which packages a script lacks before it imports them.
+
+    Args:
+        extra: of :data:`EXTRAS`.
+
+    Raises:
+        SystemExit: some are not installed.
+    """
+    missing = [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f"error: needs {', '.join(missing)}: pip install 'irs-marl-env[{extra}]'", file=sys.stderr)
+        sys.exit(2)
 
 
 def command(main: Callable[[], Any]) -> None:
@@ -58,5 +79,5 @@ def _exit_code(main: Callable[[], Any]) -> int:
 
 def _how_to_go_on(folder: Any) -> str:
     if folder is None:
-        return ""
+        return "; nothing was saved: give the same command again"
     return f"; go on with: python {shlex.quote(sys.argv[0])} --resume {shlex.quote(str(folder))}"

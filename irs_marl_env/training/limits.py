@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from irs_marl_env.checks import Choice, Flag, Kind, Real, Whole, refusal
 from irs_marl_env.scenario import Scenario
+from irs_marl_env.sizes import check_memory
 
 MOST = 10**9  # of what is counted one by one
 SEED = Whole(0, 2**63 - 1)  # what a generator of torch takes
@@ -63,7 +64,7 @@ LIMITS: dict[str, Kind] = {
     **dict.fromkeys(("noise_start", "noise_end", "actor_init"), Real(0, 100)),
     **dict.fromkeys(("tau", "noise_fraction", "decoder_scale"), Real(0, 1)),
     "gamma": Discount(),
-    "reward_scale": Real(0, 1e6, above=True),
+    "reward_scale": Real(1e-6, 1e6),
     "pretanh_penalty": Real(0, 1e6),
     "critic_warmup": Whole(0, MOST),
     "width": Whole(1, 16_384),
@@ -109,12 +110,25 @@ def check_together(args: Any) -> None:
         raise refusal("width", args.width, "at least 2 with net='deepsets'")
 
 
+def network_bytes(args: Any, scenario: Scenario) -> int:
+    """Memory that the hidden layers need at least: weights, targets, gradients, Adam's moments, one pass of a batch."""
+    M, half = scenario.num_bs, args.width // 2
+    if args.net == "deepsets":
+        weights = 2 * half * args.width + half**2
+        kept = scenario.num_irs * (2 * scenario.num_users * half + args.width)
+    else:
+        weights, kept = max(args.depth - 1, 0) * args.width**2, args.depth * args.width
+    networks = (1 if args.share_actor else M) + (1 if args.share_critic and args.algo != "maddpg" else M)
+    return 4 * (5 * networks * weights + M * args.batch * kept)
+
+
 def check_with_scenario(args: Any, scenario: Scenario) -> None:
     """Refuse settings that a scenario has no use for.
 
     Raises:
         ValueError: names the setting.
     """
+    check_memory(f"width={args.width}, depth={args.depth}, batch={args.batch}", network_bytes(args, scenario))
     structured = scenario.action == "structured"
     if args.eval_sweeps and not structured:
         raise refusal("eval_sweeps", args.eval_sweeps, f"empty with action={scenario.action!r}, which has no decoder")

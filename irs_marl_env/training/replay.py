@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from irs_marl_env.checks import refusal
+from irs_marl_env.sizes import check_memory
 
 
 class Replay:
@@ -29,11 +29,8 @@ class Replay:
 
     def __init__(self, capacity: int, shapes: dict[str, tuple[int, ...]], device: Any = "cpu") -> None:
         self.capacity, self.size, self.next = capacity, 0, 0
-        try:
-            self.arrays = {name: torch.zeros(capacity, *shape, device=device) for name, shape in shapes.items()}
-        except (RuntimeError, MemoryError):
-            needed = 4 * capacity * sum(map(math.prod, shapes.values())) / 2**30
-            raise refusal("buffer", capacity, f"smaller: it needs {needed:.0f} GiB of memory") from None
+        check_memory(f"buffer={capacity}", 4 * capacity * sum(map(math.prod, shapes.values())), device)
+        self.arrays = {name: torch.zeros(capacity, *shape, device=device) for name, shape in shapes.items()}
 
     def add(self, **rows: np.ndarray) -> None:
         """Append rows ``(E, ...)`` of every array, over the oldest ones once full.

@@ -73,6 +73,14 @@ def test_a_numba_that_cannot_be_imported_is_worth_one_warning(broken_numba: dict
     assert "Got NumPy 9.9" in run(script, **broken_numba).stdout
 
 
+def test_what_an_uninstalled_numba_left_is_no_numba(tmp_path: Path) -> None:
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text("", encoding="utf-8")
+    result = run(EPISODE, PYTHONPATH=os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
+    assert result.stdout.split() == ["False"]
+    assert lines_about("numba is installed but cannot be imported", result) == 1
+
+
 def test_without_a_compiler_steps_are_plain() -> None:
     result = run(EPISODE, NUMBA_DISABLE_JIT="1")
     assert result.stdout.strip() == "False"

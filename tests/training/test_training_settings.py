@@ -87,7 +87,7 @@ def test_a_scenario_file_does_what_an_id_does(tmp_path):
         ({"depth": -1}, r"depth=-1: must be an integer in \[0, 64\]"),
         ({"noise_start": float("nan")}, "noise_start=nan"),
         ({"actor_lr": -1e-3}, "actor_lr=-0.001"),
-        ({"reward_scale": 0.0}, r"reward_scale=0.0: must be a finite number in \(0, "),
+        ({"reward_scale": 0.0}, r"reward_scale=0.0: must be a finite number in \[1e-06, "),
         ({"eval_sweeps": (2, -1)}, "eval_sweeps"),
         ({"seed": -1}, "seed=-1"),
         ({"device": "gpu"}, "device='gpu'"),
@@ -96,7 +96,10 @@ def test_a_scenario_file_does_what_an_id_does(tmp_path):
         ({"stabilised": True}, "stabilised=True: must be False with preset='structured'"),
         ({"width": 1}, "width=1: must be at least 2 with net='deepsets'"),
         ({"eval_sweeps": (10**9,)}, r"eval_sweeps=\(1000000000,\)"),
-        ({"buffer": 10**9}, r"buffer=1000000000: must be smaller: it needs \d+ GiB"),
+        ({"width": 16384, "depth": 64, "net": "mlp"}, r"width=16384, depth=64, batch=16: would need at least .* TiB"),
+        ({"batch": 10**6, "buffer": 10**6, "width": 16384}, r"batch=1000000: would need at least .* TiB; must be at"),
+        ({"reward_scale": 1e-320}, r"reward_scale=1e-320"),  # Q divided by it would overflow
+        ({"buffer": 10**9}, r"buffer=1000000000: would need at least .* GiB; must be at most"),
         ({"set": ("action=raw", "observation=csi"), "net": "mlp", "eval_sweeps": (5,)}, "eval_sweeps.*action='raw'"),
     ],
 )

@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM, a crash, two processes in one folder: what a trainer says, and that the curve is the same."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from examples import maddpg  # noqa: E402
 from examples.maddpg import train  # noqa: E402
 from irs_marl_env.signals import Stopped, StopRequests  # noqa: E402
 from irs_marl_env.training import session  # noqa: E402
-from irs_marl_env.training.command import command  # noqa: E402
+from irs_marl_env.training.command import EXTRAS, check_installed, command  # noqa: E402
 from irs_marl_env.training.files import read_tensors  # noqa: E402
 from irs_marl_env.training.folder import CHECKPOINT, LOCK, PREVIOUS, RESULT, go_on, held  # noqa: E402
 
@@ -148,6 +149,33 @@ def test_every_end_has_a_line_and_an_exit_code(error, code, said, capsys):
     assert capsys.readouterr().err.strip().startswith(said)
 
 
+def test_without_a_folder_the_hint_is_the_command_itself(capsys):
+    def main():
+        raise Stopped(signal.SIGTERM)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(SystemExit):
+            command(main)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert capsys.readouterr().err == "\nstopped by SIGTERM; nothing was saved: give the same command again\n"
+
+
+def test_a_script_says_what_is_not_installed(monkeypatch, capsys):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("torch", "tyro") else found(name))
+    with pytest.raises(SystemExit) as ended:
+        check_installed("train")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: needs torch, tyro: pip install 'irs-marl-env[train]'\n"
+    text = (SCRIPT.parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    for extra, names in EXTRAS.items():
+        declared = text.partition(f"\n{extra} = [")[2].partition("]")[0].replace("-", "_")
+        assert all(f'"{name}>=' in declared for name in names), extra
+
+
 def test_an_error_of_the_program_itself_keeps_its_traceback():
     def main():
         raise RuntimeError("a bug")
@@ -180,6 +208,19 @@ def test_a_folder_is_held_by_one_process(tmp_path):
 
 
 # --- real processes --------------------------------------------------------------------------------------------------
+
+
+@posix
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("script", ["maddpg.py", "sb3_ppo.py"])
+def test_a_signal_during_the_imports_ends_a_script_without_a_traceback(script, number, code, tmp_path):
+    for name in EXTRAS["train"] + EXTRAS["sb3"]:
+        text = f"import os, time\nos.kill(os.getpid(), {int(number)})\ntime.sleep(60)\n"
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), str(SCRIPT.parents[1])])
+    command = [sys.executable, str(SCRIPT.with_name(script))]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
 
 
 def flags(out, name):
