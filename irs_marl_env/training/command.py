@@ -79,5 +79,5 @@ def _exit_code(main: Callable[[], Any]) -> int:
 
 def _how_to_go_on(folder: Any) -> str:
     if folder is None:
-        return "; nothing was saved: give the same command again"
+        return "; nothing new was saved: give the same command again"
     return f"; go on with: python {shlex.quote(sys.argv[0])} --resume {shlex.quote(str(folder))}"

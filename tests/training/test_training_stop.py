@@ -160,7 +160,7 @@ def test_without_a_folder_the_hint_is_the_command_itself(capsys):
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    assert capsys.readouterr().err == "\nstopped by SIGTERM; nothing was saved: give the same command again\n"
+    assert capsys.readouterr().err == "\nstopped by SIGTERM; nothing new was saved: give the same command again\n"
 
 
 def test_a_script_says_what_is_not_installed(monkeypatch, capsys):
