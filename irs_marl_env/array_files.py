@@ -16,7 +16,7 @@ import numpy as np
 
 from irs_marl_env.checks import shown
 
-LARGEST_ARRAY = 2**30  # bytes
+LARGEST_ARRAY = 2**30  # bytes, as float64
 _ZIP, _NPY = b"PK", b"\x93NUMPY"
 
 
@@ -88,8 +88,8 @@ def _read(file: IO[bytes], size: int) -> np.ndarray:
     if dtype.kind not in "fiu":
         raise ValueError(f"an array of {str(dtype)[:40]}; must be real numbers (float or integer)")
     count = math.prod(shape)
-    if min(shape, default=1) < 0 or count * dtype.itemsize > LARGEST_ARRAY:
-        raise ValueError(f"an array of shape {str(shape)[:60]}; must be at most {LARGEST_ARRAY >> 30} GiB")
+    if min(shape, default=1) < 0 or count * max(dtype.itemsize, 8) > LARGEST_ARRAY:  # as float64, which it becomes
+        raise ValueError(f"an array of shape {str(shape)[:60]}; must be at most {LARGEST_ARRAY >> 30} GiB as float64")
     needed, rest = count * dtype.itemsize, size - file.tell()
     data = file.read(needed + 1) if rest >= needed else b""
     if len(data) < needed:

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 from array_api_compat import array_namespace
 
+from irs_marl_env.checks import plain_text, refusal
+
 Array = Any  # a numpy array or a torch tensor
 LARGEST = float(np.finfo(np.float32).max)
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -24,19 +26,17 @@ def backend(name: str, device: Any) -> tuple[Any, Any]:
     """Array namespace and device of a backend by name.
 
     Args:
-        name: ``"numpy"``, or ``"torch"`` (extra ``train``).
+        name: one of :data:`BACKENDS`; ``"torch"`` needs the extra ``train``.
         device: torch device; ``None`` is the CPU.
 
     Raises:
-        ValueError: an unknown backend, or a device that it does not have.
+        ValueError: a device that the backend does not have.
         ImportError: ``"torch"`` without PyTorch.
     """
     if name == "numpy":
-        if device not in (None, "cpu"):
-            raise ValueError(f"device={device!r}: the numpy backend lives on the CPU; use backend='torch'")
+        if not (device is None or (isinstance(device, str) and plain_text(device) == "cpu")):
+            raise refusal("device", device, "None or 'cpu' with the numpy backend; use backend='torch'")
         return np, None
-    if name != "torch":
-        raise ValueError(f"backend={name!r}: must be one of {', '.join(map(repr, BACKENDS))}")
     try:
         import array_api_compat.torch as xp
         import torch
@@ -45,7 +45,20 @@ def backend(name: str, device: Any) -> tuple[Any, Any]:
     while _apart:
         cell = _apart.pop()
         cell[0] = torch.compiler.disable(_without_modes(cell[0], torch))
-    return xp, torch.device("cpu" if device is None else device)
+    return xp, _device(device, torch)
+
+
+def _device(device: Any, torch: Any) -> Any:
+    """A torch device that holds numbers."""
+    try:
+        found = torch.device("cpu" if device is None else device)
+        if found.type == "meta":
+            raise ValueError("it holds no numbers")
+        torch.empty(1, device=found)
+    except Exception as error:  # torch raises many kinds of errors over devices that are none
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        raise refusal("device", device, f"None or a torch device of this machine ({reason})") from None
+    return found
 
 
 _apart: list[list[Any]] = []  # cells with one method each, until torch is imported
@@ -120,6 +133,33 @@ def to_numpy(x: Array) -> np.ndarray:
     return x if isinstance(x, np.ndarray) else x.detach().cpu().numpy()
 
 
+def on_host_or_none(x: Any) -> np.ndarray | None:
+    """An array or a dense tensor of somebody else as :func:`to_numpy`; ``None`` where it is neither."""
+    if isinstance(x, np.ndarray) or not hasattr(x, "requires_grad"):
+        return x if isinstance(x, np.ndarray) else None
+    try:
+        return to_numpy(x)
+    except Exception:  # without numbers, sparse, or of a type that numpy does not have
+        return None
+
+
+def from_outside(name: str, x: Any) -> np.ndarray:
+    """Somebody else's array, tensor or list as a numpy array.
+
+    Raises:
+        ValueError: it is none: a ragged list, or a tensor that asks for gradients, which would be lost without a word,
+            or that numpy has no type for.
+    """
+    try:
+        return np.asarray(x)
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
+        allowed = f"an array of numbers of a type that numpy has ({reason})"
+        if hasattr(x, "requires_grad"):
+            raise ValueError(f"{name} is a {x.dtype} tensor of shape {tuple(x.shape)}: must be {allowed}") from None
+        raise refusal(name, x, allowed) from None
+
+
 def as_float32(x: Any, xp: Any, device: Any = None) -> Array:
     """``x`` as a contiguous float32 array of a namespace; a tensor keeps its graph.
 
@@ -127,8 +167,11 @@ def as_float32(x: Any, xp: Any, device: Any = None) -> Array:
     """
     if xp is np:
         return writable(np.ascontiguousarray(_narrowed(np.asarray(x)), dtype=np.float32))
-    if not hasattr(x, "requires_grad"):
-        return xp.asarray(_narrowed(np.asarray(x)), dtype=xp.float32, device=device)
+    if not hasattr(x, "requires_grad"):  # torch takes neither foreign byte orders nor backward strides
+        narrow = writable(np.ascontiguousarray(_narrowed(np.asarray(x)), dtype=np.float32))
+        return xp.asarray(narrow, device=device)
+    if x.device.type == "meta" or str(x.layout) != "torch.strided":
+        raise ValueError(f"action is a {x.layout} tensor on {x.device}: must be a dense one that holds numbers")
     if x.dtype == xp.float64:
         x = xp.where(xp.isfinite(x), xp.clip(x, -LARGEST, LARGEST), x)
     return x.to(device=device, dtype=xp.float32)

@@ -77,6 +77,16 @@ def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int
     return Whole(low, high)(name, value)
 
 
+def check_text(name: str, value: Any) -> str:
+    """``value`` as a plain text that can be written to a file: one without lone surrogates."""
+    try:
+        text = plain_text(value)
+        text.encode()
+    except (TypeError, UnicodeEncodeError):
+        raise refusal(name, value, "a text") from None
+    return text
+
+
 ONE_SEED = "None or a non-negative integer"
 
 
@@ -84,7 +94,7 @@ def check_seed(seed: Any, name: str = "seed", allowed: str = ONE_SEED) -> int | 
     """A seed as ``reset`` takes it: ``None`` or a non-negative integer; a bool is none."""
     if seed is None:
         return None
-    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)) or seed < 0:
+    if _is_bool(seed) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise refusal(name, seed, allowed)
     return int(seed)
 
@@ -140,13 +150,22 @@ class Whole(Kind):
 
     @property
     def allowed(self) -> str:
-        return f"an integer >= {self.low}" if self.high is None else f"an integer in [{self.low}, {self.high}]"
+        if self.high is None:
+            return f"an integer >= {self.low}"
+        if self.high > 2**64:
+            return f"an integer in [{self.low}, 2^{self.high.bit_length()})"
+        return f"an integer in [{self.low}, {self.high}]"
 
     def accept(self, value: Any) -> int:
         number = operator.index(value)
-        if isinstance(value, (bool, np.bool_)) or number < self.low or (self.high is not None and number > self.high):
+        if _is_bool(value) or number < self.low or (self.high is not None and number > self.high):
             raise ValueError
-        return number
+        return int(number)
+
+
+def _is_bool(value: Any) -> bool:
+    """Whether a value is a bool of Python, numpy or torch."""
+    return isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool")
 
 
 def _is_one_number(value: Any) -> bool:
@@ -170,9 +189,9 @@ class Real(Kind):
         return f"a finite number in {'(' if self.above else '['}{self.low:g}, {self.high:g}]"
 
     def accept(self, value: Any) -> float:
-        if isinstance(value, (bool, np.bool_)) or not _is_one_number(value):
+        if _is_bool(value) or not _is_one_number(value):
             raise TypeError
-        number = float(value)
+        number = float(value) + 0.0  # -0.0 becomes 0.0, which is equal but would be written and hashed as another
         if not self.low <= number <= self.high or (self.above and number == self.low):  # NaN is in no range
             raise ValueError
         return number
@@ -182,6 +201,7 @@ class Real(Kind):
 class Flag(Kind):
     """True or False."""
 
+    optional: bool = False
     allowed = "True or False"
 
     def accept(self, value: Any) -> bool:
@@ -192,18 +212,26 @@ class Flag(Kind):
 
 @dataclass(frozen=True)
 class Choice(Kind):
-    """One of some names."""
+    """One of some names; of a subclass of ``str``, a member of an ``Enum`` say, the plain text is kept."""
 
     names: tuple[str, ...]
+    optional: bool = False
 
     @property
     def allowed(self) -> str:
         return "one of " + ", ".join(map(repr, self.names))
 
     def accept(self, value: Any) -> str:
-        if not isinstance(value, str) or value not in self.names:
-            raise ValueError
-        return value
+        return self.names[self.names.index(plain_text(value))]
+
+
+def plain_text(value: Any) -> str:
+    """A ``str`` of the same letters; a subclass (numpy's, an ``Enum``) may have its own ``__eq__`` or ``__hash__``.
+
+    Raises:
+        TypeError: no ``str``.
+    """
+    return "".join(str.__iter__(value))
 
 
 @dataclass(frozen=True)
@@ -236,9 +264,11 @@ class Strategy(Kind):
         built_in = look_up(self.table)
         if self.methods and not isinstance(value, str):  # a built-in strategy goes by its name
             value = next((name for name, strategy in built_in.items() if strategy is value), value)
+        if isinstance(value, str):
+            names = list(built_in)
+            return names[names.index(plain_text(value))]
         made = self.classes or not isinstance(value, type)  # a call of a class makes an object, and gives no answer
-        able = self.methods and made and all(callable(getattr(value, method, None)) for method in self.methods)
-        if value not in built_in if isinstance(value, str) else not able:
+        if not (self.methods and made and all(callable(getattr(value, method, None)) for method in self.methods)):
             raise ValueError
         return value
 
@@ -262,7 +292,9 @@ def look_up(reference: str) -> Any:
         for part in path.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f"{reference!r} names nothing that can be imported: {error}") from None
+        raise ValueError(f"{shown(reference)} names nothing that can be imported: {error}") from None
+    except Exception as error:  # the module is somebody else's, and its import runs whatever stands in it
+        raise ValueError(f"{shown(reference)} cannot be imported: {type(error).__name__}: {error}") from error
     return found
 
 

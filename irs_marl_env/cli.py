@@ -11,9 +11,10 @@ import importlib
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from irs_marl_env import load_policy
 from irs_marl_env.checks import near, shown
@@ -26,6 +27,8 @@ from irs_marl_env.scenario_text import parse_assignments, scenario_named
 from irs_marl_env.signals import Stopped, StopRequests
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
+LEAST_FPS = 0.01  # a GIF holds a frame for at most 655 s
+LONGEST_MESSAGE = 300  # characters of what argparse refuses
 MOST_FRAMES = 5000  # of an animation: each is kept until all are written
 
 
@@ -57,8 +60,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Argparse's, with messages that do not repeat the whole of a long text."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(message if len(message) <= LONGEST_MESSAGE else f"{message[: LONGEST_MESSAGE - 3]}...")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m irs_marl_env", description=(__doc__ or "").split("\n")[0])
+    parser = _Parser(prog="python -m irs_marl_env", description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command, run, help_text, fill in (
         ("evaluate", _evaluate, "sum rate of policies on the same draws", _evaluate_arguments),
@@ -93,6 +103,15 @@ def _check_out(path: Path) -> None:
         raise ValueError(f"--out {path}: cannot be written here, must be a place with the right to write")
 
 
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """An error while a file is written says in which one, which Python leaves out for a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+
+
 def _policy(name: str) -> Any:
     """A policy's name, trained agents in a file, or the object behind ``module:attribute``, of a class an object."""
     if name.lower().endswith(".safetensors"):
@@ -114,9 +133,13 @@ def _policy(name: str) -> Any:
     if not isinstance(found, type):
         return found
     try:
-        return found()
-    except TypeError as error:
-        raise ValueError(f"--policy {name}: the class cannot be made without arguments ({error})") from None
+        made = found()
+    except Exception as error:  # of somebody else's class
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"--policy {name}: the class cannot be made without arguments ({reason})") from error
+    if not callable(made) and not hasattr(made, "bind"):
+        raise ValueError(f"--policy {name}: an object of this class must be callable, or have bind(env, seed)")
+    return made
 
 
 def _whole(text: str) -> int:
@@ -172,7 +195,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     ]
     print(table(results))
     if args.out is not None:
-        args.out.write_text(dump(results), encoding="utf-8", newline="\n")
+        with _named(args.out):
+            args.out.write_text(dump(results), encoding="utf-8", newline="\n")
 
 
 def _results_arguments(parser: argparse.ArgumentParser) -> None:
@@ -267,8 +291,8 @@ def _render(args: argparse.Namespace) -> None:
     if args.out.suffix.lower() != ".gif":
         raise ValueError(f"--out {args.out}: must end in .gif")
     _check_out(args.out)
-    if not (0 < args.fps <= 50):
-        raise ValueError(f"--fps {args.fps:g}: must be in (0, 50]")
+    if not (LEAST_FPS <= args.fps <= 50):
+        raise ValueError(f"--fps {args.fps:g}: must be in [{LEAST_FPS:g}, 50]")
     if args.policy not in POLICIES:
         known = f"must be one of {', '.join(POLICIES)}"
         raise ValueError(f"--policy {shown(args.policy)}: {known}{near(args.policy, POLICIES)}")
@@ -291,5 +315,7 @@ def _render(args: argparse.Namespace) -> None:
     env.close()
     frames = [Image.fromarray(picture) for picture in pictures if picture is not None]
     milliseconds = round(1000 / args.fps)
-    frames[0].save(args.out, save_all=True, append_images=frames[1:], duration=milliseconds, loop=0, optimize=True)
+    animation: dict[str, Any] = {"append_images": frames[1:], "duration": milliseconds, "loop": 0, "optimize": True}
+    with _named(args.out):
+        frames[0].save(args.out, save_all=True, **animation)
     print(f"{args.out}: {len(frames)} frames of {args.policy}")

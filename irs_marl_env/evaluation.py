@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from irs_marl_env import workers
-from irs_marl_env.checks import check_whole, near, refusal, shown
+from irs_marl_env.checks import Choice, Flag, check_text, check_whole, near, plain_text, shown
 from irs_marl_env.policies import POLICIES
 from irs_marl_env.result import DECIMALS, Estimate, Result
 from irs_marl_env.scenario import Scenario, get_scenario
-from irs_marl_env.sizes import check_rates
+from irs_marl_env.sizes import LARGEST_SEED, check_rates
 from irs_marl_env.solvers.bounds import upper_bound
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
@@ -82,11 +82,12 @@ def evaluate(
         TypeError: the policy is none of the above.
         ChildProcessError: a process died.
     """
-    check_whole("episodes", episodes, 1)
-    check_whole("seed", seed, 0)
-    check_whole("processes", processes, 1, MOST_PROCESSES)
-    if interface not in INTERFACES:
-        raise refusal("interface", interface, f"one of {', '.join(map(repr, INTERFACES))}")
+    episodes = check_whole("episodes", episodes, 1)
+    seed = check_whole("seed", seed, 0, LARGEST_SEED)
+    processes = check_whole("processes", processes, 1, MOST_PROCESSES)
+    progress = Flag(optional=True)("progress", progress)
+    interface = Choice(INTERFACES)("interface", interface)
+    name = None if name is None else check_text("name", name)
     policy, label = _resolve(policy)
     run_on = get_scenario(scenario, **overrides)
     if hasattr(policy, "adapt"):
@@ -97,11 +98,10 @@ def evaluate(
         run_on = run_on.replace(
             csi="all", action="raw", observation="large_scale"
         )  # with owned CSI, other channels may be absent
-    check_whole("every", every, 1, run_on.horizon)
-    check_whole("first", first, 0, run_on.horizon - 1)
+    every = check_whole("every", every, 1, run_on.horizon)
+    first = check_whole("first", first, 0, run_on.horizon - 1)
     fitting = -(-(run_on.horizon - first) // every)
-    slots = fitting if slots is None else slots
-    check_whole("slots", slots, 1, fitting)
+    slots = fitting if slots is None else check_whole("slots", slots, 1, fitting)
     check_rates(episodes, slots, run_on.num_bs)
     size = 1 if interface == "dicts" else BATCH
     shown_as = name or label
@@ -135,6 +135,7 @@ class _Job(NamedTuple):
 def _resolve(policy: Policy) -> tuple[Any, str]:
     """The policy itself and its name."""
     if isinstance(policy, str):
+        policy = plain_text(policy)
         if policy == BOUND:
             return BOUND, BOUND
         if policy not in POLICIES:

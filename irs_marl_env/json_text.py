@@ -29,6 +29,8 @@ def read_text(path: str | PathLike[str]) -> str:
             raw = file.read(LARGEST_FILE + 1)
     except OSError as error:  # of an error while reading Python does not say in which file
         raise OSError(error.errno, error.strerror or str(error), str(path)[:300]) from None
+    except ValueError as error:  # a name with a null character or a lone surrogate
+        raise ValueError(f"{shown(str(path))}: no name of a file ({error})") from None
     if len(raw) > LARGEST_FILE:
         raise ValueError(f"{path}: the file is larger than 1 GiB, so it is neither a scenario nor results")
     try:
@@ -94,11 +96,11 @@ def parse_object(text: str | bytes, what: str) -> dict[str, Any]:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {shown(twice)} stands twice")
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise ValueError(f"the key {shown(name)} stands twice")
+        values[name] = value
     return values
 
 

@@ -23,13 +23,18 @@ def path_gain_at(scenario: Any, link: str, distance_m: float) -> float:
     return scenario.reference_gain * blockage * distance_m**-exponent
 
 
-def greatest_snr_db(scenario: Any) -> float:
-    """No signal of one antenna at Pmax can be stronger, but for fading: all paths coherent, users next to the sites."""
+def greatest_amplitudes(scenario: Any) -> dict[str, float]:
+    """The amplitude gain of each link where the two ends stand as near to each other as their heights allow."""
     heights = {"direct": (scenario.bs_height_m, scenario.user_height_m)}
     heights["bs_irs"] = scenario.bs_height_m, scenario.irs_height_m
     heights["irs_user"] = scenario.irs_height_m, scenario.user_height_m
     nearest = {link: max(1.0, abs(a - b)) for link, (a, b) in heights.items()}  # closer than 1 m counts as 1 m
-    amplitude = {link: math.sqrt(path_gain_at(scenario, link, d)) for link, d in nearest.items()}
+    return {link: math.sqrt(path_gain_at(scenario, link, d)) for link, d in nearest.items()}
+
+
+def greatest_snr_db(scenario: Any) -> float:
+    """No signal of one antenna at Pmax can be stronger, but for fading: all paths coherent, users next to the sites."""
+    amplitude = greatest_amplitudes(scenario)
     total = amplitude["direct"] + sum(scenario.elements) * amplitude["bs_irs"] * amplitude["irs_user"]
     return scenario.tx_power_dbm - scenario.noise_power_dbm + 20.0 * math.log10(total)
 

@@ -93,8 +93,7 @@ class MdlbiParallelEnv(ParallelEnv):
         fast: bool | None = None,
         **overrides: Any,
     ) -> None:
-        if render_mode is not None and render_mode not in RENDER_MODES:
-            raise ValueError(f"render_mode={render_mode!r}: must be None, 'human' or 'rgb_array'")
+        render_mode = checks.Choice(RENDER_MODES, optional=True)("render_mode", render_mode)
         self._core = Core(get_scenario(scenario, **overrides), fast=fast)
         self.render_mode = render_mode
         name = scenario if isinstance(scenario, str) else "mdlbi-custom"
@@ -260,7 +259,7 @@ class MdlbiParallelEnv(ParallelEnv):
         shape = (self.action_codec.size,)
         action = np.empty((1, len(self.agents), *shape), np.float32)
         for m, agent in enumerate(self.agents):
-            row = np.asarray(actions[agent])
+            row = arrays.from_outside(f"actions[{agent!r}]", actions[agent])
             if row.shape != shape:
                 raise ValueError(f"actions[{agent!r}] has shape {row.shape}: must be {shape}")
             if not arrays.is_real(row):
@@ -269,7 +268,8 @@ class MdlbiParallelEnv(ParallelEnv):
         if not self._core.finite(action):
             m, i = np.argwhere(~np.isfinite(action[0]))[0]
             agent = self.agents[m]
-            raise ValueError(f"actions[{agent!r}][{i}]={actions[agent][i]}: must be a finite number in [-1, 1]")
+            value = arrays.from_outside(agent, actions[agent])[i]
+            raise ValueError(f"actions[{agent!r}][{i}]={value}: must be a finite number in [-1, 1]")
         return action
 
     def _observations(self) -> dict[str, np.ndarray]:

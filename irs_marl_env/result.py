@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irs_marl_env.checks import Whole, refusal, shown
+from irs_marl_env.checks import Whole, check_text, refusal, shown
 from irs_marl_env.json_text import parse_object, read_text
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.sizes import LONGEST_EPISODE
 
 DECIMALS = 6  # of a stored rate: far below its error, and JSON stays small
+LARGEST_RATE = 1e9  # bit/s/Hz of a BS: ten million users at 100 each
 
 # scenario fields that belong to the policy, not to the physics it meets: what it sees, how it says what it does, what
 # it is paid for, and how long an episode would go on after the measured slots
@@ -115,6 +116,8 @@ class Result:
         Raises:
             ValueError: the two were not run on the same episodes or, without ``across``, not on the same physics.
         """
+        if not isinstance(other, Result):
+            raise TypeError(f"other={shown(other)}: must be a Result")
         for name, mine, its in (
             ("seed", self.seed, other.seed),
             ("number of episodes", len(self.rates), len(other.rates)),
@@ -176,7 +179,7 @@ class Result:
         missing = [key for key in ("policy", "scenario", "seed", "rates") if key not in values]
         if missing:
             raise ValueError(f"not a result: {', '.join(missing)} missing")
-        policy, scenario = _text("policy", values["policy"]), Scenario.from_dict(values["scenario"], trusted)
+        policy, scenario = check_text("policy", values["policy"]), Scenario.from_dict(values["scenario"], trusted)
         whole = {"seed": Whole(0), "every": Whole(1, LONGEST_EPISODE), "first": Whole(0, scenario.horizon - 1)}
         numbers = {name: check(name, values[name]) for name, check in whole.items() if name in values}
         result = cls(policy, scenario, rates=_rates(values["rates"], scenario.num_bs), **numbers)
@@ -193,8 +196,12 @@ class Result:
             stored = values.get(name)
             if stored is None:
                 continue
-            fits = np.shape(stored) == np.shape(is_so) and _are_numbers(stored)
-            if not fits or not np.allclose(np.array(stored, float), is_so, rtol=1e-6, atol=10.0**-DECIMALS):
+            try:
+                found = np.array(stored if _are_numbers(stored) else math.nan, float)
+            except (ValueError, OverflowError):  # ragged lists, integers beyond float64
+                found = np.array(math.nan)
+            fits = found.shape == np.shape(is_so)
+            if not fits or not np.allclose(found, is_so, rtol=1e-6, atol=10.0**-DECIMALS):
                 raise refusal(name, stored, f"that of the rates, {shown(np.asarray(is_so).tolist())}")
 
     @classmethod
@@ -207,14 +214,6 @@ class Result:
         return cls.from_dict(parse_object(text, "a result"), trusted)
 
 
-def _text(name: str, value: Any) -> str:
-    try:
-        value.encode()  # a lone surrogate is in no file that could be written again
-    except (AttributeError, UnicodeEncodeError):
-        raise refusal(name, value, "a text") from None
-    return value
-
-
 def _are_numbers(values: Any) -> bool:
     """Whether a value of JSON is a number, or a list of lists ... of numbers."""
     if isinstance(values, list):
@@ -224,7 +223,7 @@ def _are_numbers(values: Any) -> bool:
 
 def _rates(values: Any, num_bs: int) -> np.ndarray:
     """Rates ``(episodes, slots, M)`` from lists or an array."""
-    allowed = f"(episodes, slots, {num_bs}) finite numbers >= 0, of at least one episode and one slot"
+    allowed = f"(episodes, slots, {num_bs}) numbers in [0, {LARGEST_RATE:g}], of at least one episode and one slot"
     try:
         if not isinstance(values, np.ndarray) and not _are_numbers(values):
             raise ValueError
@@ -233,10 +232,10 @@ def _rates(values: Any, num_bs: int) -> np.ndarray:
         raise refusal("rates", values, allowed) from None
     if rates.ndim != 3 or rates.shape[2] != num_bs or 0 in rates.shape:
         raise ValueError(f"rates of shape {rates.shape}: must be {allowed}")
-    bad = ~(np.isfinite(rates) & (rates >= 0))
+    bad = ~((rates >= 0) & (rates <= LARGEST_RATE))  # NaN is in no range
     if bad.any():
         where = [int(i) for i in np.argwhere(bad)[0]]
-        raise refusal(f"rates{where}", float(rates[tuple(where)]), "a finite number >= 0")
+        raise refusal(f"rates{where}", float(rates[tuple(where)]), f"a finite number in [0, {LARGEST_RATE:g}]")
     return rates
 
 

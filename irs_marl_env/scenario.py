@@ -80,7 +80,7 @@ def _check_trace(name: str, value: Any) -> str | tuple | None:
         path = path_of(value)
         if path is not None:
             return path
-        positions = real_numbers(value)
+        positions = real_numbers(value) + 0.0  # -0.0 becomes 0.0, which is equal but would be hashed as another
     except Exception:  # of somebody else's __fspath__, too
         raise checks.refusal(name, value, allowed) from None
     if positions.ndim != 3:
@@ -135,7 +135,7 @@ class Scenario:
     direct_rician_k_db: float | None = _real(None, -100, 100, optional=True)  # None: Rayleigh
     bs_irs_rician_k_db: float | None = _real(None, -100, 100, optional=True)
     irs_user_rician_k_db: float | None = _real(None, -100, 100, optional=True)
-    frozen_seed: int = _whole(0, 0)  # names the one realisation behind every "frozen"
+    frozen_seed: int = _whole(0, 0, sizes.LARGEST_SEED)  # names the one realisation behind every "frozen"
 
     # geometry and mobility
     area_width_m: float = _real(80.0, 1e-3, 1e6)
@@ -310,7 +310,7 @@ class Scenario:
 
     # --- variants and serialisation --------------------------------------------------------------------------
 
-    def replace(self, **overrides: Any) -> Scenario:
+    def replace(self, /, **overrides: Any) -> Scenario:
         """A copy with some fields changed; validated like a new scenario."""
         _check_names(overrides)
         return dataclasses.replace(self, **overrides)
@@ -457,7 +457,7 @@ def scenario_ids() -> tuple[str, ...]:
     return tuple(_PRESETS)
 
 
-def get_scenario(scenario: str | Scenario, **overrides: Any) -> Scenario:
+def get_scenario(scenario: str | Scenario, /, **overrides: Any) -> Scenario:
     """A preset by name (or a given scenario), with fields overridden.
 
     Raises:
@@ -465,9 +465,10 @@ def get_scenario(scenario: str | Scenario, **overrides: Any) -> Scenario:
     """
     if isinstance(scenario, Scenario):
         return scenario.replace(**overrides)
-    if not isinstance(scenario, str) or scenario not in _PRESETS:
-        hint = checks.near(scenario, _PRESETS) if isinstance(scenario, str) else ""
+    name = checks.plain_text(scenario) if isinstance(scenario, str) else None
+    if name not in _PRESETS:
+        hint = "" if name is None else checks.near(name, _PRESETS)
         allowed = f"{', '.join(_PRESETS)}, or a Scenario"
         raise ScenarioError(f"scenario {shown(scenario)} is not known; allowed: {allowed}{hint}")
     _check_names(overrides)
-    return Scenario(**{**_PRESETS[scenario], **overrides})
+    return Scenario(**{**_PRESETS[name], **overrides})

@@ -21,7 +21,7 @@ def names_a_file(text: str) -> bool:
     return Path(text).suffix.lower() == ".json"
 
 
-def scenario_named(text: str, trusted: bool = False, **overrides: Any) -> Scenario:
+def scenario_named(text: str, trusted: bool = False, /, **overrides: Any) -> Scenario:
     """The scenario that a text names.
 
     Args:
@@ -34,7 +34,7 @@ def scenario_named(text: str, trusted: bool = False, **overrides: Any) -> Scenar
         ValueError: there is no such id, the file holds no scenario, or a field is unknown or impossible.
         OSError: the file cannot be read.
     """
-    overrides = from_plain(overrides, trusted)
+    overrides = from_plain(overrides, trusted)  # of any name: the parameters are positional, so none collides
     if not names_a_file(text):
         return get_scenario(text, **overrides)
     content = read_text(text)

@@ -7,6 +7,7 @@ wrong.
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,12 @@ def check_cell(H: Array, G: Array, h: Array, phi: Array = None, w: Array = None,
             and (phi is None or phi.shape[-2:] == G.shape[-3:-1])
             and (w is None or w.shape[-2:] == H.shape[-2:])
         )
+        numbers = fits and _are_numbers_of_one_kind(H, G, h)
     except (AttributeError, IndexError):
-        fits = False
+        fits = numbers = False
+    if fits and not numbers:
+        kinds = ", ".join(f"{type(x).__name__} of {x.dtype}" for x in (H, G, h))
+        raise ValueError(f"H, G and h are {kinds}: must be numbers, all in numpy arrays or all in torch tensors")
     if not fits:
         check_fit(H=(H, "K Nb"), G=(G, "L N Nb"), h=(h, "L K N"), phi=(phi, "L N"), w=(w, "K Nb"))
     if same_batch and not H.shape[:-2] == G.shape[:-3] == h.shape[:-3]:
@@ -80,9 +85,18 @@ def check_users(channel: Array, weights: Array | None) -> None:
     """Refuse effective channels that are no ``(..., K, Nb)``, and weights of another number of users."""
     if len(getattr(channel, "shape", ())) < 2:
         check_fit(h_eff=(channel, "K Nb"))
-    shape = () if weights is None else getattr(weights, "shape", ())
-    if shape and shape[-1] not in (1, channel.shape[-2]):
-        raise ValueError(f"weights have shape {tuple(shape)}: must be (..., K) with K={channel.shape[-2]}")
+    if not _are_numbers_of_one_kind(channel):
+        raise ValueError(f"h_eff is an array of {channel.dtype}: must be of numbers")
+    if weights is None:
+        return
+    shape, K = getattr(weights, "shape", ()), channel.shape[-2]
+    if not shape or not _is_array(weights):
+        raise refusal("weights", weights, f"None or an array of shape (..., K) with K={K}")
+    if shape[-1] not in (1, K):
+        raise ValueError(f"weights have shape {tuple(shape)}: must be (..., K) with K={K}")
+    if not _are_numbers_of_one_kind(channel, weights):
+        kinds = f"{type(channel).__name__} and {type(weights).__name__} of {weights.dtype}"
+        raise ValueError(f"h_eff and weights are {kinds}: must be numbers of numpy or of torch, both of the same")
 
 
 def check_powers(power: Any, noise_power: Any) -> None:
@@ -93,9 +107,9 @@ def check_powers(power: Any, noise_power: Any) -> None:
     """
     check_noise(noise_power)
     if isinstance(power, (int, float)):
-        if not 0 <= power < math.inf:  # NaN is in no range
+        if not 0 <= power <= sys.float_info.max:  # NaN is in no range
             raise refusal("power", power, "a finite number >= 0: Pmax in W, not in dBm")
-        if isinstance(noise_power, (int, float)) and not power / noise_power < math.inf:
+        if isinstance(noise_power, (int, float)) and not float(power) / noise_power < math.inf:
             raise refusal("power / noise_power", math.inf, f"finite (power={power!r}, noise_power={noise_power!r})")
     elif not _is_array(power) or not _all(power >= 0, power):
         raise refusal("power", power, "a finite number >= 0: Pmax in W, not in dBm")
@@ -108,7 +122,7 @@ def check_noise(noise_power: Any) -> None:
         ValueError: says so.
     """
     if isinstance(noise_power, (int, float)):
-        if 0 < noise_power < math.inf:
+        if 0 < noise_power <= sys.float_info.max:
             return
     elif _is_array(noise_power) and _all(noise_power > 0, noise_power):
         return
@@ -116,7 +130,16 @@ def check_noise(noise_power: Any) -> None:
 
 
 def _is_array(value: Any) -> bool:
-    return hasattr(value, "dtype") and hasattr(value, "shape") and "complex" not in str(value.dtype)
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")  # a type of torch has no kind
+    return hasattr(value, "dtype") and hasattr(value, "shape") and kind in "fiu" and "complex" not in str(value.dtype)
+
+
+def _are_numbers_of_one_kind(first: Array, *others: Array) -> bool:
+    """Whether arrays are all numpy's or all torch's, and of real or complex numbers."""
+    numpy = isinstance(first, np.ndarray)
+    return all(isinstance(x, np.ndarray) is numpy for x in others) and (
+        not numpy or all(x.dtype.kind in "fciu" for x in (first, *others))
+    )
 
 
 def _all(holds: Any, value: Any) -> bool:

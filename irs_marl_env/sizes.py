@@ -17,6 +17,7 @@ LARGEST_ENVIRONMENT = 2**32  # bytes
 LARGEST_BATCH = 2**40  # bytes, where the memory of the machine is not known
 LARGEST_RATES = 2**32  # bytes that an evaluation keeps
 LONGEST_EPISODE = 10**9  # slots
+LARGEST_SEED = 2**10_000 - 1  # Python neither writes nor reads an integer of more than 4300 digits
 MOST_SWEEPS = 1000  # of the structured decoder
 MOST_ITERATIONS = 100_000  # of a solver
 

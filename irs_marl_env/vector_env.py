@@ -73,11 +73,13 @@ class MdlbiVectorEnv(VectorLanguage):
         render_mode: str | None = None,
         **overrides: Any,
     ) -> None:
-        if render_mode not in (None, "rgb_array"):
-            raise checks.refusal("render_mode", render_mode, "None or 'rgb_array'")
+        render_mode = checks.Choice(("rgb_array",), optional=True)("render_mode", render_mode)
         self.num_envs = checks.check_whole("num_envs", num_envs, 1)
-        self.backend = backend
-        self.autoreset, self.stagger = autoreset, stagger
+        self.backend = backend = checks.Choice(arrays.BACKENDS)("backend", backend)
+        self.autoreset, self.stagger, read_only = (
+            checks.Flag()(name, value)
+            for name, value in (("autoreset", autoreset), ("stagger", stagger), ("read_only", read_only))
+        )
         if stagger and not autoreset:
             raise ValueError("stagger=True needs autoreset=True: rows end at different steps")
         self._xp, self.device = arrays.backend(backend, device)
@@ -277,9 +279,12 @@ class MdlbiVectorEnv(VectorLanguage):
 
     def _check_action(self, action: Array) -> Array:
         expected = (self.num_envs, self.scenario.num_bs, self.action_size)
-        action = action if hasattr(action, "requires_grad") else np.asarray(action)
+        if not hasattr(action, "requires_grad"):
+            action = arrays.from_outside("action", action)
         if not arrays.is_real(action):
             raise ValueError(f"action has dtype {action.dtype}: must be castable to float32")
+        if self.backend == "numpy":
+            action = arrays.from_outside("action", action)
         action = arrays.as_float32(action, self._xp, self.device)
         if tuple(action.shape) != expected:
             raise ValueError(f"action has shape {tuple(action.shape)}: must be {expected}")

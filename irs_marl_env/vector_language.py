@@ -122,7 +122,7 @@ def check_reset_mask(options: dict[str, Any] | None, num_envs: int) -> np.ndarra
     if options is None or options.get("reset_mask") is None:
         return None
     mask = options["reset_mask"]
-    array = arrays.to_numpy(mask) if hasattr(mask, "shape") and hasattr(mask, "dtype") else None
+    array = arrays.on_host_or_none(mask)
     if array is None or array.shape != (num_envs,) or array.dtype != np.bool_ or not array.any():
         shown = mask if array is None else f"{array.dtype} array of shape {array.shape}"
         if array is not None and array.dtype == np.bool_ and array.shape == (num_envs,):

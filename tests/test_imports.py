@@ -16,7 +16,8 @@ LAZY = {"render", "kernels", "training", "compiled"}  # imported where used only
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module those of the layers before its own, and its neighbours inside a folder
 LAYERS = (
-    {"units", "arrays", "checks", "sizes"},
+    {"units", "checks", "sizes"},
+    {"arrays"},
     {"json_text", "array_files", "link_budget", "shapes"},
     {"scenario"},
     {"scenario_text", "philox"},

@@ -58,7 +58,7 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "none": (changed(rates=[]), r"rates of shape \(0,\): must be"),
     "no slots": (changed(rates=[[], []]), r"rates of shape \(2, 0\): must be"),
     "base stations": (changed(rates=RATES[..., :1].tolist()), r"shape \(3, 2, 1\): must be \(episodes, slots, 2\)"),
-    "nan": (changed(rates=[[[float("nan"), 1.0]]]), r"rates\[0, 0, 0\]=nan: must be a finite number >= 0"),
+    "nan": (changed(rates=[[[float("nan"), 1.0]]]), r"rates\[0, 0, 0\]=nan: must be a finite number in \[0, 1e\+09\]"),
     "inf": (changed(rates=[[[1.0, 1e999]]]), r"rates\[0, 0, 1\]=inf"),
     "huge": (changed(rates=[[[1.0, 10**400]]]), "rates=.*: must be"),
     "negative": (changed(rates=[[[1.0, -0.5]]]), r"rates\[0, 0, 1\]=-0.5"),

@@ -447,7 +447,7 @@ def test_one_picture_for_every_row(backend: str) -> None:
 
 
 def test_render_modes_of_a_batch() -> None:
-    with pytest.raises(ValueError, match="render_mode='human': must be None or 'rgb_array'"):
+    with pytest.raises(ValueError, match="render_mode='human': must be one of 'rgb_array' or None"):
         make(render_mode="human")
     vec = make()
     vec.reset(seed=0)

@@ -16,12 +16,16 @@ import numpy as np
 from irs_marl_env import arrays, checks
 from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import State
+from irs_marl_env.link_budget import greatest_amplitudes
 from irs_marl_env.physics import association
+from irs_marl_env.physics.channel import Channels
 from irs_marl_env.streams import Streams
 
 Array = Any
 
 _PLAIN = ("scenario", "streams")  # JSON-able; all else are arrays
+SIGMAS = 100.0  # no normal number that 64 random bits give is so far out
+SLACK = 1.0 + 1e-5  # rounding of float32
 _ON_HOST = ("slot", "motion.slot")  # numpy whatever the backend: nothing random enters
 
 
@@ -60,11 +64,12 @@ def restore(
     """
     if not isinstance(saved, Mapping):
         raise checks.refusal("state", saved, "a dict as get_state returned it")
-    if saved.get("scenario") != core.scenario.digest:
-        raise ValueError(f"state of scenario {saved.get('scenario')!r}: must be of this one, {core.scenario.digest!r}")
-    rows = getattr(saved.get("cell"), "shape", (num_envs,))[:1]
-    if rows != (num_envs,):
-        raise ValueError(f"state of {rows[0] if rows else 'no'} environments: must be of {num_envs}")
+    digest = saved.get("scenario")
+    if type(digest) is not str or digest != core.scenario.digest:
+        raise ValueError(f"state of scenario {checks.shown(digest)}: must be of this one, {core.scenario.digest!r}")
+    cell = arrays.on_host_or_none(saved.get("cell"))
+    if cell is not None and cell.shape[:1] != (num_envs,):
+        raise ValueError(f"state of {cell.shape[0] if cell.shape else 'no'} environments: must be of {num_envs}")
     leaves = _checked(core, saved, num_envs)
     _check_values(core, leaves, may_be_over)
     streams = core.streams(0, num_envs, on_device)
@@ -95,7 +100,8 @@ def _leaves(state: State) -> Iterator[tuple[str, Any]]:
 
 def _on_host(leaf: Any) -> Any:
     """An array or a tensor as numpy's, anything else as it is."""
-    return arrays.to_numpy(leaf) if hasattr(leaf, "shape") and hasattr(leaf, "dtype") else leaf
+    array = arrays.on_host_or_none(leaf)
+    return leaf if array is None else array
 
 
 def _called(name: str, index: tuple[int, ...] = ()) -> str:
@@ -152,27 +158,49 @@ def _check_values(core: Core, leaves: dict[str, Any], may_be_over: bool) -> None
         "cell": (0, s.num_bs - 1),
         "owner": (-1, s.num_bs - 1),
         "bids": (-1.0, 1.0),
-        "motion.travel": (0.0, math.inf),
-        **{name: (0.0, math.inf) for name in leaves if name.startswith("gains.")},
+        "motion.travel": (0.0, 1.5 * s.slot_s * s.speed_mps * SLACK),
+        **_ranges_of_links(core),
     }
     for name, leaf in leaves.items():
         if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "fciu":
             continue
         _refuse_where(~np.isfinite(leaf), name, leaf, "finite")
-        if name in ("motion.position", "motion.trace"):
+        if not isinstance(s.mobility, str) and name.startswith("motion.") and name != "motion.position":
+            continue
+        if name in ("motion.point", "motion.target"):  # of a member, from the centre of the group
+            _refuse_where(
+                np.abs(leaf) > np.array(sides) * SLACK, name, leaf, f"within +-{sides[0]:g}, +-{sides[1]:g} m"
+            )
+        elif name in ("motion.velocity", "motion.drift"):
+            most = s.speed_mps * (SIGMAS if name == "motion.velocity" else SLACK)
+            _refuse_where(np.abs(leaf) > most, name, leaf, f"within +-{most:g} m/s")
+        elif name in ("motion.position", "motion.trace"):
             slack = 1e-9 * np.array(sides)  # rounding of a walk along the border
             outside = (leaf < -slack) | (leaf > np.array(sides) + slack)
             _refuse_where(outside, name, leaf, f"inside [0, {sides[0]:g}] x [0, {sides[1]:g}] m")
         elif name in ranges:
             low, high = ranges[name]
-            allowed = f"in [{low}, {high}]" if high < math.inf else f">= {low:g}"
-            _refuse_where((leaf < low) | (leaf > high), name, leaf, allowed)
+            size = np.abs(leaf) if leaf.dtype.kind == "c" else leaf
+            of = "of an absolute value " if leaf.dtype.kind == "c" else ""
+            _refuse_where((size < low) | (size > high), name, leaf, f"{of}in [{low:g}, {high:g}]")
     own_user = association.in_cell(leaves["cell"], s.num_bs)
     _refuse_where(leaves["own_user"] != own_user, "own_user", leaves["own_user"], "1 where the BS is the user's cell")
     slot, ends = leaves["slot"], leaves["ends"]
     _refuse_where(slot > ends if may_be_over else slot >= ends, "slot", slot, "before the end of the row's episode")
     if s.mobility == "trace":
         _refuse_where(leaves["motion.slot"] != slot, "motion.slot", leaves["motion.slot"], "as state['slot']")
+
+
+def _ranges_of_links(core: Core) -> dict[str, tuple[float, float]]:
+    """Amplitude gains, fading of unit power, and channels: no link is stronger than at the shortest distance."""
+    s = core.scenario
+    ranges = {}
+    for (link, most), channel in zip(greatest_amplitudes(s).items(), Channels._fields, strict=True):
+        ranges[f"gains.{link}"] = (0.0, most * SLACK)
+        ranges[f"scattered.{link}"] = (0.0, SIGMAS)
+        ranges[f"channels.{channel}"] = (0.0, SIGMAS * most)
+        ranges[f"estimate.{channel}"] = (0.0, SIGMAS * most * (1.0 + math.sqrt(s.csi_error_variance)))
+    return ranges
 
 
 def _refuse_where(bad: np.ndarray, name: str, leaf: np.ndarray, allowed: str) -> None:
