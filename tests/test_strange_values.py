@@ -81,7 +81,7 @@ def test_integers_of_numpy_count_on_and_are_written(seed: Any) -> None:
 
 @pytest.mark.parametrize("name", [3, b"x", "\ud800", ["x"]])
 def test_a_name_that_cannot_be_written_is_refused(name: Any) -> None:
-    with pytest.raises(ValueError, match="name=.*: must be a text"):
+    with pytest.raises(ValueError, match=r"name=.*: must be a text"):
         evaluate("random", "mdlbi-small-v0", 1, slots=1, name=name)
 
 
@@ -111,7 +111,7 @@ def test_modes_and_backends_are_refused_in_words(value: Any) -> None:
 @pytest.mark.parametrize("device", ["bogus", "", "meta", "cuda:99", "cpu:x", -1, 1.5])
 def test_a_device_that_this_machine_does_not_have(device: Any) -> None:
     pytest.importorskip("torch")
-    with pytest.raises(ValueError, match="device=.*: must be None or a torch device of this machine"):
+    with pytest.raises(ValueError, match=r"device=.*: must be None or a torch device of this machine"):
         make_vec_env(**SMALL, backend="torch", device=device)
 
 
@@ -126,7 +126,7 @@ def test_tensors_that_numpy_cannot_take_are_refused_by_name(kind: str) -> None:
     }
     vec, env = make_vec_env(**SMALL), make_env(**SMALL)
     vec.reset(seed=0), env.reset(seed=0)
-    with pytest.raises(ValueError, match="action is a torch.* tensor of shape .*must be an array of numbers"):
+    with pytest.raises(ValueError, match=r"action is a torch.* tensor of shape .*must be an array of numbers"):
         vec.step(kinds[kind](torch.ones(1, 2, vec.action_size)))
     action = kinds[kind](torch.ones(vec.action_size))
     with pytest.raises(
@@ -175,7 +175,7 @@ def test_leaves_that_are_no_arrays_are_refused_by_name(name: str, value: Any) ->
 def test_a_digest_that_is_none(digest: Any) -> None:
     env = make_vec_env(**SMALL)
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="state of scenario .*: must be of this one"):
+    with pytest.raises(ValueError, match=r"state of scenario .*: must be of this one"):
         env.set_state({**env.get_state(), "scenario": digest})
 
 
