@@ -25,7 +25,7 @@ if __name__ == "__main__":  # the imports take seconds: until command() listens,
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import numpy as np
 import supersuit
@@ -37,7 +37,8 @@ from supersuit.vector.sb3_vector_wrapper import SB3VecEnvWrapper
 
 from irs_marl_env import Result, Scenario, evaluate, make_env
 from irs_marl_env.scenario_text import parse_assignments, scenario_named
-from irs_marl_env.training.command import command
+from irs_marl_env.training.command import Failed, command
+from irs_marl_env.training.limits import PPO_LIMITS, check_one_by_one, check_rollout
 
 Policy = Callable[[np.ndarray], np.ndarray]
 EVAL_SEED = 10_000  # of the first evaluation episode; training environments have small seeds
@@ -145,9 +146,16 @@ def scenario_of(args: Args) -> Scenario:
 
 
 def train(args: Args) -> dict[str, Result]:
-    """Train, and compare with the beginning and with chance."""
+    """Train, and compare with the beginning and with chance.
+
+    Raises:
+        ValueError: a setting is impossible.
+        Failed: a weight is no longer finite.
+    """
     torch.set_num_threads(1)  # small networks: more threads only wait for one another
+    check_one_by_one(args, get_type_hints(Args, include_extras=True), PPO_LIMITS)
     scenario = scenario_of(args)
+    check_rollout(args, scenario)
     env = share_parameters(make_env(scenario), args.num_envs)
     model = PPO(
         "MlpPolicy",
@@ -168,8 +176,13 @@ def train(args: Args) -> dict[str, Result]:
         "local-gain rule": score("structured-local-gain", args, scenario),
         "before training": score(deterministic(model), args, scenario),
     }
-    model.learn(args.total_timesteps)
-    results["trained"] = score(deterministic(model), args, scenario)
+    try:
+        model.learn(args.total_timesteps)
+        results["trained"] = score(deterministic(model), args, scenario)
+    except ValueError:  # torch's distributions refuse what is not finite
+        if all(bool(torch.isfinite(p).all()) for p in model.policy.parameters()):
+            raise
+        raise Failed("the training diverged, its weights are no longer finite: a smaller --learning-rate?") from None
     env.close()
     return results
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LARGEST_ENVIRONMENT = 2**32  # bytes
 LARGEST_BATCH = 2**40  # bytes, where the memory of the machine is not known
+STEP = 3.5  # memory of a step over environment_bytes, at most (tests/test_sizes.py)
 LARGEST_RATES = 2**32  # bytes that an evaluation keeps
 LONGEST_EPISODE = 10**9  # slots
 LARGEST_SEED = 2**10_000 - 1  # Python neither writes nor reads an integer of more than 4300 digits
@@ -28,7 +29,7 @@ def environment_bytes(scenario: Scenario) -> int:
     """Memory that one environment needs at least: channels, observations, actions and what a step computes with them.
 
     Computed in Python's integers from the sizes alone, so it costs nothing and overflows nowhere. The most that a step
-    really takes, in numpy, is 1.1 to 3.2 times as much (tests/test_sizes.py).
+    really takes, in numpy, is 1.1 to 3.4 times as much (:data:`STEP`).
     """
     s = scenario
     M, K, L, Nb = s.num_bs, s.num_users, s.num_irs, s.num_antennas
@@ -45,7 +46,7 @@ def environment_bytes(scenario: Scenario) -> int:
     if s.action == "structured":
         action = L + L * K + K + 1
         links += M * L * K * N  # what each BS knows of the surfaces it holds
-        products *= M
+        products *= 2 * M  # in double precision
     # channels before and after the step; observations and actions of every BS
     return _COMPLEX * (2 * links + products + M * K * Nb) + _REAL * M * (observation + action)
 
@@ -65,15 +66,15 @@ def check_environment(scenario: Scenario) -> None:
 
 
 def check_batch(scenario: Scenario, num_envs: int, device: Any = None) -> None:
-    """Refuse a batch that would not fit into the memory of the machine, or of the device.
+    """Refuse a batch of which a step may not fit into the memory of the machine, or of the device.
 
     Raises:
-        ValueError: names ``num_envs``, the memory that they would need and what there is.
+        ValueError: names ``num_envs``, the memory that they may need and what there is.
     """
-    one = environment_bytes(scenario)
+    one = int(STEP * environment_bytes(scenario))
     limit = _memory(device)
     if one * num_envs > limit:
-        needed = f"would need at least {in_words(one * num_envs)} ({in_words(one)} each)"
+        needed = f"a step would need up to {in_words(one * num_envs)} ({in_words(one)} each)"
         raise ValueError(
             f"num_envs={_count(num_envs)}: {needed}; must be at most {limit // one:,} here ({in_words(limit)})"
         )

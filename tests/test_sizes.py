@@ -54,21 +54,31 @@ def _needed(**overrides: Any) -> int:
     return sizes.environment_bytes(s)
 
 
+MANY_STRUCTURED = {"num_users": 300, "action": "structured", "observation": "large_scale"}
+
+
 @pytest.mark.parametrize(
-    "overrides",
+    ("scenario_id", "overrides"),
     [
-        {},
-        {"num_users": 400},
-        {"num_bs": 60},
-        {"num_elements": 1000},
-        {"num_antennas": 200},
-        {"num_users": 300, "action": "structured", "observation": "large_scale"},
-        {"num_irs": 16, "num_elements": 64, "action": "structured"},
+        *((name, MANY_STRUCTURED) for name in ("mdlbi-v0", "mdlbi-small-v0")),
+        *(
+            ("mdlbi-v0", overrides)
+            for overrides in (
+                {},
+                {"num_users": 400},
+                {"num_bs": 60},
+                {"num_elements": 1000},
+                {"num_antennas": 200},
+                {"num_irs": 16, "num_elements": 64, "action": "structured"},
+            )
+        ),
     ],
-    ids=lambda o: "-".join(o) or "default",
+    ids=lambda o: o if isinstance(o, str) else "-".join(o) or "default",
 )
-def test_the_estimate_is_what_a_step_takes_at_least_and_not_a_fraction_of_it(overrides: dict[str, Any]) -> None:
-    scenario = get_scenario("mdlbi-v0", **overrides)
+def test_the_estimate_is_what_a_step_takes_at_least_and_not_a_fraction_of_it(
+    scenario_id: str, overrides: dict[str, Any]
+) -> None:
+    scenario = get_scenario(scenario_id, **overrides)
     one = sizes.environment_bytes(scenario)
     num_envs = max(2, int(5e6 / one))
     tracemalloc.start()
@@ -78,19 +88,24 @@ def test_the_estimate_is_what_a_step_takes_at_least_and_not_a_fraction_of_it(ove
         vec.step(np.zeros((num_envs, scenario.num_bs, vec.action_size), np.float32))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert one * num_envs < peak < 4 * one * num_envs
+    assert one * num_envs < peak < sizes.STEP * one * num_envs
 
 
 def test_batches_that_no_machine_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = sizes.in_words(sizes.environment_bytes(get_scenario("mdlbi-small-v0")))
-    with pytest.raises(ValueError, match=rf"num_envs=1,000,000,000: would need at least .* \({one} each\); must be at"):
+    one = int(sizes.STEP * sizes.environment_bytes(get_scenario("mdlbi-small-v0")))
+    each = rf"a step would need up to .* \({sizes.in_words(one)} each\)"
+    with pytest.raises(ValueError, match=rf"num_envs=1,000,000,000: {each}; must be at most"):
         make_vec_env("mdlbi-small-v0", 10**9)
-    with pytest.raises(ValueError, match=r"num_envs=about 2\^1328: would need"):
+    with pytest.raises(ValueError, match=r"num_envs=about 2\^1328: a step would need"):
         make_vec_env("mdlbi-small-v0", MOST)
     monkeypatch.delattr("os.sysconf")  # as on Windows
     with pytest.raises(ValueError, match=r"must be at most [\d,]+ here \(1 TiB\)"):
         make_vec_env("mdlbi-small-v0", 10**9)
     assert make_vec_env("mdlbi-small-v0", 2, fast=False).num_envs == 2
+    monkeypatch.setattr(sizes, "_memory", lambda device: 10 * one)  # what a step takes decides, not what lasts
+    assert make_vec_env("mdlbi-small-v0", 10, fast=False).num_envs == 10
+    with pytest.raises(ValueError, match=r"num_envs=11: a step would need up to .*; must be at most 10 here"):
+        make_vec_env("mdlbi-small-v0", 11)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a setting of a training may be, one by one and together."""
+"""What a setting of a trainer may be, one by one and together: of examples/maddpg.py, and of examples/sb3_ppo.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from irs_marl_env.checks import Choice, Flag, Kind, Real, Whole, refusal
 from irs_marl_env.scenario import Scenario
-from irs_marl_env.sizes import check_memory
+from irs_marl_env.sizes import check_batch, check_memory
 
 MOST = 10**9  # of what is counted one by one
 SEED = Whole(0, 2**63 - 1)  # what a generator of torch takes
@@ -58,7 +58,8 @@ class Discount(Kind):
 
 LIMITS: dict[str, Kind] = {
     **dict.fromkeys(("updates", "updates_per_step", "eval_every", "checkpoint_every", "buffer"), Whole(1, MOST)),
-    **dict.fromkeys(("num_envs", "batch", "eval_episodes", "eval_slots"), Whole(1, 10**6)),
+    **dict.fromkeys(("batch", "eval_episodes", "eval_slots"), Whole(1, 10**6)),
+    "num_envs": Whole(1, 50_000),  # so many start within a minute
     **dict.fromkeys(("seed", "eval_seed"), SEED),
     **dict.fromkeys(("actor_lr", "critic_lr"), Real(0, 10)),
     **dict.fromkeys(("noise_start", "noise_end", "actor_init"), Real(0, 100)),
@@ -76,24 +77,39 @@ LIMITS: dict[str, Kind] = {
     **dict.fromkeys(("name", "resume", "eval"), Text(optional=True)),
 }
 
+PPO_LIMITS: dict[str, Kind] = {
+    **{name: LIMITS[name] for name in ("scenario", "set", "eval_episodes", "eval_slots")},
+    **dict.fromkeys(("total_timesteps", "n_steps"), Whole(1, MOST)),
+    **dict.fromkeys(("num_envs", "n_epochs"), Whole(1, 10_000)),  # the copies of the environment are objects
+    "association_delay": Whole(0, 1, optional=True),
+    "seed": Whole(0, 2**32 - 1),  # what NumPy's global generator takes, which Stable-Baselines3 seeds too
+    "gamma": Discount(optional=False),
+    "gae_lambda": Real(0, 1),
+    "batch_size": Whole(2, 10**6),  # advantages are divided by their deviation
+    "learning_rate": Real(0, 10),
+    "ent_coef": Real(0, 100),
+    "log_std_init": Real(-10, 5),
+}
 
-def limit(name: str, annotation: Any) -> Kind:
-    """What a setting may be: as :data:`LIMITS` says, else one of the names of its type, or true or false."""
-    return LIMITS.get(name) or (Choice(get_args(annotation)) if get_args(annotation) else Flag())
+
+def limit(name: str, annotation: Any, limits: dict[str, Kind] = LIMITS) -> Kind:
+    """What a setting may be: as ``limits`` say, else one of the names of its type, or true or false."""
+    return limits.get(name) or (Choice(get_args(annotation)) if get_args(annotation) else Flag())
 
 
-def check_one_by_one(args: Any, types: dict[str, Any]) -> None:
+def check_one_by_one(args: Any, types: dict[str, Any], limits: dict[str, Kind] = LIMITS) -> None:
     """Refuse values that no training can have.
 
     Args:
         args: the settings.
         types: their types, by name.
+        limits: what they may be, by name.
 
     Raises:
         ValueError: names the setting, its value and what is allowed.
     """
     for field in fields(args):
-        limit(field.name, types[field.name])(field.name, getattr(args, field.name))
+        limit(field.name, types[field.name], limits)(field.name, getattr(args, field.name))
 
 
 def check_together(args: Any) -> None:
@@ -120,6 +136,25 @@ def network_bytes(args: Any, scenario: Scenario) -> int:
         weights, kept = max(args.depth - 1, 0) * args.width**2, args.depth * args.width
     networks = (1 if args.share_actor else M) + (1 if args.share_critic and args.algo != "maddpg" else M)
     return 4 * (5 * networks * weights + M * args.batch * kept)
+
+
+def check_rollout(args: Any, scenario: Scenario) -> None:
+    """Refuse a rollout of examples/sb3_ppo.py that fits into no memory, or has nothing to compare.
+
+    Raises:
+        ValueError: names the settings.
+    """
+    check_batch(scenario, args.num_envs)
+    samples = args.n_steps * args.num_envs * scenario.num_bs
+    if samples < 2:
+        raise refusal("n_steps", args.n_steps, f"at least 2 with num_envs={args.num_envs} and one base station")
+    check_memory(f"n_steps={args.n_steps}, num_envs={args.num_envs}", samples * sample_bytes(scenario))
+
+
+def sample_bytes(scenario: Scenario) -> int:
+    """Memory of one sample with structured actions and large-scale observations at least, float32."""
+    K, L = scenario.num_users, scenario.num_irs
+    return 4 * (2 * K + 2 * L * K + 2 * L)
 
 
 def check_with_scenario(args: Any, scenario: Scenario) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from pettingzoo.utils import BaseParallelWrapper  # noqa: E402
 
 from examples import sb3_ppo  # noqa: E402
 from irs_marl_env import get_scenario, make_env  # noqa: E402
+from irs_marl_env.training.command import Failed  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -68,6 +71,54 @@ def test_a_scenario_is_named_and_changed_like_everywhere(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [sb3_ppo.__file__, "--set", "num_irss=1"])
     with pytest.raises(ValueError, match=r"num_irs"):
         sb3_ppo.main()
+
+
+NOT_NUMBERS = (True, "1", [1], (1,), {}, 1j, math.nan, math.inf, -math.inf, -(10.0**30), 10**400)
+NUMBERS = {f.name: f.default for f in fields(sb3_ppo.Args) if type(f.default) in (int, float)}
+CANNOT_BE = {name: (None, -1, 0, 0.5, 2.0, 10**30) for name, default in NUMBERS.items() if type(default) is int}
+CANNOT_BE |= {"seed": (None, -1, 0.5, 2**32), "association_delay": (-1, 2, 0.5, 10**30)}
+CANNOT_BE |= {"gamma": (None, -1e-9, 1, 1.0), "gae_lambda": (None, -1e-9, 1 + 1e-9), "log_std_init": (None, -11, 6)}
+CANNOT_BE |= dict.fromkeys(("learning_rate", "ent_coef"), (None, -1e-9, 101))
+
+
+@pytest.mark.parametrize("name", CANNOT_BE)
+def test_impossible_numbers_are_refused_by_name(name, monkeypatch):
+    monkeypatch.setattr(sb3_ppo, "share_parameters", None)  # refused before anything is made
+    for value in CANNOT_BE[name] + NOT_NUMBERS:
+        with pytest.raises(ValueError, match=rf"^{name}=.*: must be an? (integer|finite number) in [\[(]"):
+            sb3_ppo.train(replace(sb3_ppo.Args(), **{name: value}))
+
+
+def test_every_setting_has_a_limit():
+    assert NUMBERS.keys() <= CANNOT_BE.keys()
+    for field in fields(sb3_ppo.Args):
+        for value in (object(), b"", [], {}, "", 1.5j):
+            with pytest.raises(ValueError, match=rf"^{field.name}="):
+                sb3_ppo.train(replace(sb3_ppo.Args(), **{field.name: value}))
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--learning-rate", "nan"], r"learning_rate=nan: must be a finite number in \[0, 10\]"),
+        (["--batch-size", "1"], r"batch_size=1: must be an integer in \[2, 1000000\]"),
+        (["--num-envs", "1000000"], r"num_envs=1000000: must be an integer in \[1, 10000\]"),
+        (["--n-steps", "1000000000"], r"n_steps=1000000000, num_envs=16: would need at least .* TiB; must be at most"),
+        (["--set", "num_bs=1", "--n-steps", "1", "--num-envs", "1"], "n_steps=1: must be at least 2 with num_envs=1"),
+        (["--num-envs", "10000", "--set", "num_users=500"], "num_envs=10,000: a step would need up to .* [GT]iB"),
+    ],
+)
+def test_impossible_flags_are_refused_by_name(flags, message, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [sb3_ppo.__file__, *flags])
+    monkeypatch.setattr(sb3_ppo, "share_parameters", None)
+    with pytest.raises(ValueError, match=message):
+        sb3_ppo.main()
+
+
+def test_a_training_that_diverges_says_so():
+    options = {"total_timesteps": 1024, "num_envs": 2, "n_steps": 16, "eval_episodes": 1, "eval_slots": 1}
+    with pytest.raises(Failed, match="diverged"):
+        sb3_ppo.train(sb3_ppo.Args(**options, batch_size=16, learning_rate=10.0, ent_coef=100.0))
 
 
 def test_same_seed_same_result():
