@@ -25,7 +25,8 @@ import signal
 
 if __name__ == "__main__":  # the imports take seconds: until command() listens, a signal ends the script at once
     for stop in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stop, lambda number, _: os._exit(128 + number))
+        if signal.getsignal(stop) != signal.SIG_IGN:
+            signal.signal(stop, lambda number, _: os._exit(128 + number))
     from irs_marl_env.training.command import check_installed
 
     check_installed("train")

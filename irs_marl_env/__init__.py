@@ -5,7 +5,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+if getattr(sys, "argv", [])[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)] in ("irs_marl_env", "-mirs_marl_env"):
+    from irs_marl_env.signals import end_without_words
+
+    end_without_words()  # python -m irs_marl_env comes here before its own first line, and the imports take a while
 
 from irs_marl_env import link, policies, solvers
 from irs_marl_env.engine.view import View

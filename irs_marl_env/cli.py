@@ -46,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a console may lack a letter of a name
     args = _parser().parse_args(arguments)
     try:
-        with StopRequests():
+        with StopRequests() as requests:
             args.run(args)
+            requests.check()  # whatever has caught it, an import perhaps
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

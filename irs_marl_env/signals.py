@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -37,8 +38,17 @@ class Stopped(KeyboardInterrupt):
         return f"stopped by {signal.Signals(self.signal).name}{self.after}"
 
 
+def end_without_words() -> None:
+    """Until :class:`StopRequests` listens, Ctrl-C and SIGTERM end the process at once, by their exit codes alone."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, _: os._exit(128 + number))
+
+
 class StopRequests:
     """Signals as requests, in the main thread, as a context; elsewhere signals do what they did before.
+
+    A signal that the process was started to ignore stays ignored.
 
     At first a request is met at once, by an exception. Inside :meth:`later` it waits until :meth:`check`; a second one
     does not wait. Inside :meth:`never` nothing interrupts.
@@ -52,8 +62,8 @@ class StopRequests:
     def __enter__(self) -> StopRequests:
         if threading.current_thread() is threading.main_thread():
             for number in (getattr(signal, name) for name in _WATCHED if hasattr(signal, name)):
-                if number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN:
-                    continue  # started with nohup
+                if signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # started with nohup, or in the background of a script
                 self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -1,13 +1,17 @@
 """The command line: what it prints, writes and refuses."""
 
+import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from irs_marl_env import Scenario, evaluate
+from irs_marl_env import Scenario, cli, evaluate
 from irs_marl_env.cli import main
 from irs_marl_env.result import load
 
@@ -141,6 +145,34 @@ def test_as_a_module():
     bad = subprocess.run([sys.executable, "-m", "irs_marl_env", "results", "nope"], capture_output=True, text=True)
     assert bad.returncode == 2
     assert "Traceback" not in bad.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows sends no signals to other processes")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_the_imports_ends_it_without_a_traceback(number, code, tmp_path):
+    stop = f"import os, time\nos.kill(os.getpid(), {int(number)})\ntime.sleep(60)\n"
+    for name in ("numpy", "gymnasium", "pettingzoo"):
+        (tmp_path / f"{name}.py").write_text(stop, encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+    command = [sys.executable, "-m", "irs_marl_env", "scenarios"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+def test_importing_the_package_elsewhere_leaves_signals_alone():
+    code = "import signal, irs_marl_env; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_a_stop_that_something_else_has_caught_is_not_forgotten(monkeypatch, capsys):
+    def scenarios(args):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(cli, "_scenarios", scenarios)
+    assert cli.main(["scenarios"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_policies_and_parts_of_ones_own(capsys):

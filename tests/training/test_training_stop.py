@@ -54,6 +54,20 @@ def test_requests_wait_as_long_as_they_may():
     assert stopped.value.exit_code == 143
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_ignored_signals_stay_ignored(name):
+    number = getattr(signal, name, signal.SIGTERM)  # Windows has no SIGHUP
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopRequests() as requests:
+            signal.raise_signal(number)
+            assert signal.getsignal(number) == signal.SIG_IGN
+        assert requests.request is None
+        assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize("moment", ["update", "evaluation", "saving", "last saving"])
 def test_a_stopped_run_goes_on_as_if_never_stopped(moment, tmp_path, monkeypatch, capsys):
     """The signal comes in the middle of something; a second one comes while the checkpoint is written."""
@@ -221,6 +235,19 @@ def test_a_signal_during_the_imports_ends_a_script_without_a_traceback(script, n
     command = [sys.executable, str(SCRIPT.with_name(script))]
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+@posix
+@pytest.mark.parametrize("script", ["maddpg.py", "sb3_ppo.py"])
+def test_a_script_that_was_started_deaf_stays_deaf(script, tmp_path):
+    """As in the background of a shell script, where Ctrl-C is for somebody else."""
+    for name in EXTRAS["train"] + EXTRAS["sb3"]:
+        text = f"import os\nos.kill(os.getpid(), {int(signal.SIGINT)})\nprint('on', flush=True)\nos._exit(7)\n"
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    path = os.pathsep.join([str(tmp_path), str(SCRIPT.parents[1])])
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, str(SCRIPT.with_name(script))]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "on\n", "")
 
 
 def flags(out, name):
