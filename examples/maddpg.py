@@ -220,7 +220,7 @@ def train(run: Run, folder: Path) -> None:
 
 def evaluate_file(args: Args) -> None:
     """``--eval``: a trained policy next to the baselines."""
-    policy = load_policy(str(args.eval), args.trusted, **parse_assignments(args.set))
+    policy = load_policy(os.path.expanduser(str(args.eval)), args.trusted, **parse_assignments(args.set))
     trained = on_bank(policy, args, policy.scenario)
     print(table(trained, baselines(args, policy.scenario) if args.baselines else {}, policy.args.algo))
 

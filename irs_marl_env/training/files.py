@@ -123,6 +123,8 @@ def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         ValueError: a later version wrote it.
         OSError: the file cannot be read.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, must be a file")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: there is no such file")
     try:

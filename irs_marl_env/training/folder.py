@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import PackageNotFoundError, version
+from os.path import expanduser  # Path's own raises RuntimeError where there is no such user
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def folder_of(args: Args) -> tuple[Args, Path]:
             trains there; or its settings are not those of this trainer.
     """
     if args.resume is not None:
-        folder = Path(args.resume)
+        folder = Path(expanduser(args.resume))
         if not (folder / ARGS).is_file():
             raise ValueError(f"--resume {folder}: no {ARGS} there; must be the folder of a run")
         with held(folder):
@@ -51,14 +52,17 @@ def folder_of(args: Args) -> tuple[Args, Path]:
         return (replace(args, scenario=str(folder / SCENARIO)) if names_a_file(args.scenario) else args), folder
     stamp = time.strftime("%Y%m%d-%H%M%S")
     scenario = Path(args.scenario).stem if names_a_file(args.scenario) else args.scenario
-    folder = Path(args.out) / (args.name or f"{args.algo}-{scenario}-s{args.seed}-{stamp}")
+    folder = Path(expanduser(args.out)) / (args.name or f"{args.algo}-{scenario}-s{args.seed}-{stamp}")
     _refuse_a_run_in(folder)
     return args, folder
 
 
 def _refuse_a_run_in(folder: Path) -> None:
-    if (folder / ARGS).is_file():
+    if (folder / ARGS).exists():
         raise ValueError(f"{folder} holds a run already: --resume {folder}, or another --name")
+    left = [name for name in (CHECKPOINT, PREVIOUS, RESULT, POLICY) if (folder / name).exists()]
+    if left:  # a new run would go on from them, or be taken for what it is not
+        raise ValueError(f"{folder} holds {', '.join(left)} of a run without its {ARGS}: another --name")
 
 
 @contextmanager
