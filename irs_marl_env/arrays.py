@@ -6,6 +6,7 @@ All else in the package calls these functions, or the array namespace ``xp`` (``
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import lru_cache, wraps
@@ -42,9 +43,7 @@ def backend(name: str, device: Any) -> tuple[Any, Any]:
         import torch
     except ImportError as error:
         raise ImportError("backend='torch' needs PyTorch: pip install 'irs-marl-env[train]'") from error
-    while _apart:
-        cell = _apart.pop()
-        cell[0] = torch.compiler.disable(_without_modes(cell[0], torch))
+    _heed_modes(torch)
     return xp, _device(device, torch)
 
 
@@ -76,9 +75,18 @@ def apart(method: Method) -> Method:
 
     @wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
+        if _apart and "torch._dynamo" in sys.modules:  # which would trace numpy, too
+            _heed_modes(sys.modules["torch"])
         return cell[0](*args, **kwargs)
 
     return call  # type: ignore[return-value]
+
+
+def _heed_modes(torch: Any) -> None:
+    """From now on methods that are :func:`apart` are so; without torch there is nothing to keep away from."""
+    while _apart:
+        cell = _apart.pop()
+        cell[0] = torch.compiler.disable(_without_modes(cell[0], torch))
 
 
 def _without_modes(method: Callable[..., Any], torch: Any) -> Callable[..., Any]:

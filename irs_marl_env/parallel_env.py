@@ -174,6 +174,7 @@ class MdlbiParallelEnv(ParallelEnv):
 
     # --- episodes ----------------------------------------------------------------------------------------------
 
+    @arrays.apart
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
@@ -205,6 +206,7 @@ class MdlbiParallelEnv(ParallelEnv):
             self.render()
         return observations, {agent: {} for agent in self.agents}
 
+    @arrays.apart
     def step(
         self, actions: dict[str, Any]
     ) -> tuple[
@@ -290,6 +292,7 @@ class MdlbiParallelEnv(ParallelEnv):
             for m, agent in enumerate(self.possible_agents)
         }
 
+    @arrays.apart
     def view(self) -> View:
         """What a policy that does not learn may read of the present slot, with E = 1; see :class:`View`.
 
@@ -300,6 +303,7 @@ class MdlbiParallelEnv(ParallelEnv):
             raise RuntimeError("call reset() before view()")
         return self._core.view(self._state)
 
+    @arrays.apart
     def state(self) -> np.ndarray:
         """Global state ``(D_s,)`` float32 in ``state_space``: all CSI, positions, cells and ownership."""
         if self._state is None:
@@ -308,6 +312,7 @@ class MdlbiParallelEnv(ParallelEnv):
 
     # --- state of an episode -------------------------------------------------------------------------------------
 
+    @arrays.apart
     def get_state(self) -> dict[str, Any]:
         """Everything the future depends on, flat: arrays (copies) by name, and JSON-able values.
 
@@ -323,6 +328,7 @@ class MdlbiParallelEnv(ParallelEnv):
             raise RuntimeError("max_cycles is not above the slots that are done: step once before get_state()")
         return snapshot.save(self._core, self._state, self._streams, np.array([self.scenario.horizon]))
 
+    @arrays.apart
     def set_state(self, saved: dict[str, Any]) -> None:
         """Go on where :meth:`get_state` was called; instead of ``reset``.
 
@@ -336,6 +342,7 @@ class MdlbiParallelEnv(ParallelEnv):
 
     # --- pictures ------------------------------------------------------------------------------------------------
 
+    @arrays.apart
     def render(self) -> np.ndarray | None:
         """Map of BSs, IRSs, users, cells, ownership and rates.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -91,3 +93,32 @@ def test_a_compiled_caller_gets_the_same_numbers(usual: tuple[dict[str, Any], li
         found = trajectory(options, contextlib.nullcontext, compiled=True)
     for its, whole in zip(found, expected, strict=True):
         torch.testing.assert_close(its, whole, rtol=0.0, atol=0.0)
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["compiler first", "environments first"])
+def test_environments_of_numpy_are_not_traced(early: bool) -> None:
+    """Dynamo would turn NumPy into torch, which cannot add unsigned integers; a process of its own imports it anew."""
+    code = """
+import sys
+if sys.argv[1] == "True":
+    import torch._dynamo
+import numpy as np
+from irs_marl_env import make_env, make_vec_env
+
+one = make_env("mdlbi-small-v0", horizon=3, fast=False)
+many = make_vec_env("mdlbi-small-v0", 2, horizon=3, fast=False)
+import torch
+
+def episode():
+    found = [one.reset(seed=0)[0]["bs_0"], many.reset(seed=0)[0]]
+    for _ in range(3):
+        observations, rewards, *_ = one.step({a: np.full(one.action_space(a).shape, 0.3) for a in one.agents})
+        found += [observations["bs_0"], np.array(rewards["bs_0"]), one.state()]
+        found += [*many.step(np.full(many.action_space.shape, 0.3, np.float32))[:2], many.state()]
+    return found
+
+compiled = torch.compile(episode, backend="eager")()
+print(len(compiled), all(np.array_equal(a, b) for a, b in zip(compiled, episode(), strict=True)))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(early)], capture_output=True, text=True)
+    assert done.stdout == "20 True\n", done.stderr[-2000:]

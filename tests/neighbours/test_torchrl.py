@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from typing import Any
 
@@ -13,6 +14,7 @@ torch = pytest.importorskip("torch")
 with warnings.catch_warnings():  # of TorchRL about its own dependencies
     warnings.simplefilter("ignore")
     envs = pytest.importorskip("torchrl.envs")
+    tensordict = pytest.importorskip("tensordict")
 
 HORIZON = 5
 
@@ -61,3 +63,26 @@ def test_the_specs_hold() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         envs.check_env_specs(wrapped(action="structured", observation="large_scale")[0])
+
+
+@pytest.mark.parametrize("mode", ["plain", "no_grad", "compiled policy"])
+def test_a_collector_crosses_the_ends_of_episodes(mode: str) -> None:
+    collectors = pytest.importorskip("torchrl.collectors")
+    collector = getattr(collectors, "Collector", None) or collectors.SyncDataCollector  # by its name in older versions
+    env, _ = wrapped(action="structured", observation="large_scale")
+    size = env.full_action_spec["bs", "action"].shape[-1]
+    net = torch.nn.Sequential(torch.nn.LazyLinear(size), torch.nn.Tanh())
+    policy = tensordict.nn.TensorDictModule(net, in_keys=[("bs", "observation")], out_keys=[("bs", "action")])
+    policy(env.reset())
+    options = {"compile_policy": {"backend": "eager"}} if mode == "compiled policy" else {}
+    ends = []
+    with warnings.catch_warnings(), torch.no_grad() if mode == "no_grad" else contextlib.nullcontext():
+        warnings.simplefilter("ignore")  # of TorchRL about its own parts
+        batches = collector(env, policy, frames_per_batch=2 * HORIZON + 1, total_frames=4 * HORIZON + 2, **options)
+        for batch in batches:
+            ends += batch["next", "done"].flatten().tolist()
+            assert not batch["next", "terminated"].any()
+            for key in (("bs", "observation"), ("next", "bs", "observation"), ("next", "bs", "reward")):
+                assert torch.isfinite(batch[key]).all()
+        batches.shutdown()
+    assert ends == [t % HORIZON == HORIZON - 1 for t in range(4 * HORIZON + 2)]
