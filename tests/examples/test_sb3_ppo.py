@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'sb3'")
-PPO = pytest.importorskip("stable_baselines3", reason="needs the extra 'sb3'").PPO
+stable_baselines3 = pytest.importorskip("stable_baselines3", reason="needs the extra 'sb3'")
+PPO, TD3 = stable_baselines3.PPO, stable_baselines3.TD3
 pytest.importorskip("supersuit", reason="needs the extra 'sb3'")
 pytest.importorskip("tyro", reason="needs the extra 'sb3'")
 
@@ -26,7 +27,8 @@ TINY = {"num_users": 2, "num_irs": 1, "num_elements": 2, "num_antennas": 2, "num
 
 
 def tiny(**overrides):
-    return make_env("mdlbi-small-v0", action="structured", observation="large_scale", **{**TINY, **overrides})
+    plain = {"action": "structured", "observation": "large_scale", **TINY}
+    return make_env("mdlbi-small-v0", **{**plain, **overrides})
 
 
 def rollout(env, seed, steps=12):
@@ -162,6 +164,24 @@ def test_flag_and_last_observation_arrive():
             assert info.get("TimeLimit.truncated", False) == (slot == 3)
             if slot == 3:
                 assert (info["terminal_observation"] != observations[row]).any()
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+@pytest.mark.parametrize("action", ["raw", "structured"])
+def test_a_replay_memory_sees_time_limits_alone(horizon, action):
+    """Off-policy algorithms too: every end in the memory is one of time, and what is learned is finite."""
+    env = sb3_ppo.share_parameters(tiny(horizon=horizon, action=action), 2)
+    options = {"learning_starts": 8, "batch_size": 8, "buffer_size": 200, "policy_kwargs": {"net_arch": [8]}}
+    model = TD3("MlpPolicy", env, seed=0, device="cpu", **options)
+    model.learn(80)
+    memory, count = model.replay_buffer, model.replay_buffer.size()
+    ends = [(t + 1) % horizon == 0 for t in range(count)]
+    assert count == 20
+    for found in (memory.dones, memory.timeouts):
+        assert found[:count].astype(bool).tolist() == [[end] * env.num_envs for end in ends]
+    for values in (memory.observations[:count], memory.next_observations[:count], memory.rewards[:count]):
+        assert np.isfinite(values).all()
+    assert all(bool(torch.isfinite(p).all()) for p in model.policy.parameters())
 
 
 class Probe(BaseParallelWrapper):
