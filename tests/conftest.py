@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # before numpy is imported
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", MPLBACKEND="Agg")
 
 import pytest
 from hypothesis import Phase, settings
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # a shell starts what runs in its background so, and all that is started from there; tests send the signal
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("suite", derandomize=True, max_examples=100, deadline=None, database=None, print_blob=False)
 # of tests/mutation.py, for which a failure is enough: the smallest one would take minutes to find
