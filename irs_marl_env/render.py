@@ -323,7 +323,10 @@ class Viewer:
         return np.array(np.asarray(canvas.buffer_rgba())[..., :3])
 
     def close(self) -> None:
-        """Close the window, if any."""
+        """Close the window, if any, and let go of what was drawn."""
+        self._background = None
+        # its parts refer to each other: without this they hold megabytes until Python looks for such rings
+        self._figure.clear()
         if self._window is not None:
             self._window.close()
 
