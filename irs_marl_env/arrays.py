@@ -79,7 +79,7 @@ def apart(method: Method) -> Method:
             _heed_modes(sys.modules["torch"])
         return cell[0](*args, **kwargs)
 
-    return call  # type: ignore[return-value]
+    return call  # type: ignore[return-value]  # wraps keeps the signature, which the checker cannot see
 
 
 def _heed_modes(torch: Any) -> None:

@@ -28,9 +28,10 @@ def obstacle() -> str:
     if importlib.util.find_spec("numba") is None:
         return "needs numba: pip install 'irs-marl-env[fast]'"
     try:
-        from numba import config, njit, types  # noqa: F401  (an uninstalled numba may leave an empty folder behind)
-        from numba.core.caching import FunctionCache  # noqa: F401
-        from numba.extending import intrinsic  # noqa: F401
+        # all that kernels need of it: an uninstalled numba may leave an empty folder, which can be imported
+        from numba import config, njit, types  # noqa: F401  (asked for, not used)
+        from numba.core.caching import FunctionCache  # noqa: F401  (the same)
+        from numba.extending import intrinsic  # noqa: F401  (the same)
     except Exception as error:  # whatever a broken installation raises
         warnings.warn(
             f"numba is installed but cannot be imported, so steps run without compiled kernels: {error}", stacklevel=2
@@ -107,14 +108,3 @@ def kernel(**options: Any) -> Decorator:
         return compiled
 
     return decorate
-
-
-def restored_streams(pickled: dict[str, Any]) -> Any:
-    """Streams of ``compiled.Streams`` from a pickle: the same numbers go on, by kernels where there are any."""
-    if obstacle():
-        from irs_marl_env.streams import Streams as Kind
-    else:
-        from irs_marl_env.engine.compiled import Streams as Kind
-    streams = object.__new__(Kind)
-    streams.__setstate__(pickled)
-    return streams

@@ -16,7 +16,6 @@ from irs_marl_env import philox, streams
 from irs_marl_env.arrays import writable
 from irs_marl_env.engine import kernels, observe, slot
 from irs_marl_env.engine.buffers import SMALL, Pool
-from irs_marl_env.engine.compilation import restored_streams
 from irs_marl_env.engine.plain import observer as plain_observer
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import channel, mobility
@@ -253,9 +252,6 @@ class Streams(streams.Streams):
             buffer.holds = flat
         kernels.scaled_normals(self.keys[cause], self.index[cause], flat, holds, out)
         return out.view(np.complex64).reshape(*amplitude.shape, *shape)
-
-    def __reduce__(self) -> Any:
-        return restored_streams, (self.__getstate__(),)  # which may have to do without kernels
 
     def _take(self, cause: str, shape: tuple[int, ...], kind: str) -> Array:
         if cause not in self.keys:
