@@ -29,7 +29,10 @@ CAUSES = (
     "irs_user_fading",
     "csi_error",
     "velocity",  # random part of Gauss-Markov mobility
+    "shadowing",
+    "episode",  # counts episodes, from the seed on: which of a number of recorded ones comes next
 )
+_FIRST_CAUSES = CAUSES[:8]  # a state that was saved before the others came holds these alone
 _FROZEN_KEY = 0x1257  # keeps the scenario's frozen realisation apart from the streams of any environment
 
 
@@ -78,7 +81,9 @@ class Streams:
         drawn = [[child.generate_state(2, np.uint64) for child in seed.spawn(len(CAUSES))] for seed in seeds]
         keys = np.array(drawn, np.uint64)  # (E, causes, 2), as numpy.random.Philox would take them
         by_cause = {cause: np.ascontiguousarray(keys[:, i]) for i, cause in enumerate(CAUSES)}
-        return cls(by_cause, {cause: np.zeros(len(seeds), np.uint64) for cause in CAUSES}, xp, *args, **kwargs)
+        index = {cause: np.zeros(len(seeds), np.uint64) for cause in CAUSES}
+        index["episode"] += np.array([_as_count(seed.entropy) for seed in seeds], np.uint64)
+        return cls(by_cause, index, xp, *args, **kwargs)
 
     @classmethod
     def from_seed(
@@ -144,6 +149,12 @@ class Streams:
     def uniform(self, cause: str, *shape: int) -> Array:
         """Independent U[0, 1), ``(E, *shape)`` float64, 64 random bits each."""
         return self._take(cause, shape, "uniform")
+
+    def count_episodes(self) -> np.ndarray:
+        """``(E,)`` int64 on the host: the seed of each environment plus the episodes counted before, and count one."""
+        count = philox.to_host(self.index["episode"]).astype(np.int64)
+        self.index["episode"] += 1 if self.on_device else np.uint64(1)
+        return count
 
     def complex_normal(self, cause: str, *shape: int) -> Array:
         """Independent CN(0, 1), ``(E, *shape)`` complex64, 64 random bits each; see :func:`philox.to_normal`."""
@@ -217,6 +228,9 @@ class Streams:
             ValueError: a state of other causes or another number of environments, or a key or a count that is none;
                 nothing has changed then.
         """
+        if isinstance(state, dict) and set(state) == set(_FIRST_CAUSES):  # its scenario has no use for the later ones
+            unused = [{"key": [0, 0], "words": 0}] * self.num_envs
+            state = {**state, **{cause: unused for cause in CAUSES[len(_FIRST_CAUSES) :]}}
         if (
             not isinstance(state, dict)
             or set(state) != set(CAUSES)
@@ -240,6 +254,11 @@ class Streams:
         self.__dict__.update(pickled)
         self.xp, _ = arrays.backend(pickled["xp"], pickled["_device"])
         self.set_state(state)
+
+
+def _as_count(entropy: Any) -> int:
+    """A seed, as a number that can be counted on from."""
+    return int(entropy) % 2**62 if isinstance(entropy, (int, np.integer)) else 0
 
 
 def _position(name: str, row: Any) -> tuple[list[int], int]:

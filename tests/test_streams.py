@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irs_marl_env import philox
+from irs_marl_env import arrays, philox
 from irs_marl_env.streams import CAUSES, Streams
 
 each_way = pytest.mark.parametrize(
@@ -147,3 +147,28 @@ def test_compiled_normals_are_the_plain_ones() -> None:
 def test_no_seed_is_fresh_entropy() -> None:
     a, b = (Streams.from_seed(None, 1, np).uniform("layout", 4) for _ in range(2))
     assert not np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_episodes_are_counted_from_the_seed_on(on_device):
+    if on_device:
+        pytest.importorskip("torch")
+    xp, device = arrays.backend("torch" if on_device else "numpy", None)
+    streams = Streams.from_seed([5, 0, 7], 3, xp, device, on_device)
+    assert streams.count_episodes().tolist() == [5, 0, 7]
+    some = streams.rows(np.array([1]))
+    assert some.count_episodes().tolist() == [1]
+    streams.merge(np.array([1]), some)
+    assert streams.count_episodes().tolist() == [6, 2, 8]
+
+
+def test_a_state_from_before_the_later_causes_is_taken():
+    streams, other = Streams.from_seed(3, 2, np), Streams.from_seed(8, 2, np)
+    streams.uniform("layout", 5)
+    old = {cause: rows for cause, rows in streams.get_state().items() if cause not in ("shadowing", "episode")}
+    other.set_state(old)
+    assert {cause: other.get_state()[cause] for cause in old} == old
+    np.testing.assert_array_equal(other.uniform("mobility", 4), streams.uniform("mobility", 4))
+    del old["velocity"]
+    with pytest.raises(ValueError, match="streams state must hold"):
+        other.set_state(old)

@@ -25,7 +25,7 @@ from irs_marl_env.scenario import Scenario
 from irs_marl_env.spaces.layout import CSI_LIMIT
 from irs_marl_env.spaces.observations import CsiObservationCodec
 
-__all__ = ["ChannelModel", "Slot", "Streams", "mobility_model", "observer"]
+__all__ = ["ChannelModel", "Slot", "Streams", "channel_model", "mobility_model", "observer"]
 
 Array = Any
 LARGE_SYSTEM = 64  # users and antennas from which BLAS solves a single cell quicker (docs/performance.md)
@@ -183,6 +183,11 @@ class ChannelModel(channel.ChannelModel):
         amplitude = np.empty((num_envs, len(self._site), num_users), np.float32)
         kernels.large_scale(for_kernel(position), self._site, *self._per_site, cell, own_user, amplitude)
         return cell, own_user, amplitude
+
+
+def channel_model(scenario: Scenario, xp: Any, device: Any = None) -> channel.ChannelModel:
+    """The channel model of a scenario."""
+    return ChannelModel(scenario, xp, device)
 
 
 # --- walks ----------------------------------------------------------------------------------------------------------

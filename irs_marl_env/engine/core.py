@@ -57,7 +57,7 @@ class Core:
         self._parts = parts
         self.slot = parts.Slot(scenario)
         self.observer = parts.observer(scenario, xp, device, read_only)
-        self.model = parts.ChannelModel(scenario, xp, device)
+        self.model = parts.channel_model(scenario, xp, device)
         self.mobility = parts.mobility_model(scenario)
         self.reward = rewards.reward_function(scenario)
         self.action_codec, self.observation_codec = self.slot.action_codec, self.observer.codec
@@ -125,7 +125,7 @@ class Core:
         s, num_envs = self.scenario, streams.num_envs
         start = self._initial_positions(num_envs, positions)
         motion = self.mobility.start(self._walk_constants, streams, start)
-        scattered = self.model.start(streams)
+        scattered = self.model.start(streams, motion)
         bids = self._constant(np.zeros((num_envs, s.num_bs, s.num_irs)), np.float32)
         return self._enter(None, motion, scattered, self._initial_owners(streams), bids, streams)
 
@@ -146,7 +146,7 @@ class Core:
         outcome = Outcome(rates, sum_rate, power_w, owner, state.cell, state.own_user, bids)
         reward = self.reward(outcome, state)
         motion = self.mobility.advance(self._walk_constants, state.motion, streams)
-        scattered = self.model.evolve(state.scattered, streams)
+        scattered = self.model.evolve(state.scattered, streams, state.motion, motion)
         remembered = arrays.detached(bids)  # gradients end with the slot
         return self._enter(state, motion, scattered, decided, remembered, streams), reward, outcome
 
@@ -160,13 +160,13 @@ class Core:
         streams: Streams,
     ) -> State:
         """The next slot: where users are decides cells and path loss, and with the fading the channels."""
-        cell, own_user, gains = self.model.large_scale(motion["position"])
+        cell, own_user, gains = self.model.large_scale(motion, scattered)
         used, G = gains, None
         if self._owned_only:
             used = self.slot.owned_gains(gains, own_user, owner, cell)
         elif last is not None:
             G = last.channels.G
-        channels = self.model.channels(used, scattered, motion["position"], streams, G)
+        channels = self.model.channels(used, scattered, motion, streams, G)
         estimate = self.model.estimate(channels, used, streams)
         slot = np.zeros(streams.num_envs, np.int64) if last is None else last.slot + 1
         return State(slot, motion, cell, own_user, gains, scattered, channels, estimate, owner, bids)

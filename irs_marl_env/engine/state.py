@@ -20,7 +20,7 @@ class State(NamedTuple):
     cell: Array  # (E, K) serving BS
     own_user: Array  # (E, M, K) float32, the same as a mask: 1 where BS m serves user k
     gains: Gains  # amplitude gains
-    scattered: dict[str, Array]  # small-scale fading of the links that remember it, by link
+    scattered: dict[str, Array]  # what the channel model remembers: fading by link, and what else it keeps
     channels: Channels  # the true ones, which decide the rates
     estimate: Channels | None  # what the BSs take them for; None: they know the true ones
     owner: Array  # (E, L) decided last, -1 for none

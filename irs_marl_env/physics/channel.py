@@ -21,6 +21,8 @@ from irs_marl_env.streams import Streams
 from irs_marl_env.units import db_to_linear
 
 Array = Any
+Memory = dict[str, Array]  # what a channel model keeps from slot to slot, with the environment as leading axis
+Motion = dict[str, Array]  # of the users (physics/mobility.py)
 
 
 class Channels(NamedTuple):
@@ -116,16 +118,18 @@ class ChannelModel:
 
     # --- large scale -------------------------------------------------------------------------------------------
 
-    def large_scale(self, position: Array) -> tuple[Array, Array, Gains]:
-        """Cells and amplitude gains at user positions.
+    def large_scale(self, motion: Motion, memory: Memory) -> tuple[Array, Array, Gains]:
+        """Cells and amplitude gains where the users are.
 
         Args:
-            position: ``(E, K, 2)`` m.
+            motion: of the users; ``"position" (E, K, 2)`` m.
+            memory: of :meth:`evolve`.
 
         Returns:
             cell ``(E, K)`` integer, the same as a mask ``(E, M, K)`` float32, and the amplitude gains
             ``sqrt(C0 d^-alpha)``; distances below 1 m count as 1 m.
         """
+        position = motion["position"]
         cell, own_user, amplitude = self._cells_and_amplitudes(position)
         M = self.scenario.num_bs
         if len(self._bs_irs_gains) != len(position):  # masts do not move: made once for a number of environments
@@ -149,7 +153,7 @@ class ChannelModel:
 
     # --- small scale -------------------------------------------------------------------------------------------
 
-    def start(self, streams: Streams) -> dict[str, Array]:
+    def start(self, streams: Streams, motion: Motion) -> Memory:
         """Scattered parts g of a new episode, CN(0, 1) complex64, of the links whose fading has a memory."""
         scattered = {}
         for link, mode in self._mode.items():
@@ -163,49 +167,49 @@ class ChannelModel:
     def _draw(self, link: str, streams: Streams) -> Array:
         return streams.complex_normal(f"{link}_fading", *self._shape[link])
 
-    def evolve(self, scattered: dict[str, Array], streams: Streams) -> dict[str, Array]:
-        """Scattered parts of the next slot.
+    def evolve(self, memory: Memory, streams: Streams, last: Motion, motion: Motion) -> Memory:
+        """Scattered parts of the next slot, into which the users went from ``last`` to ``motion``.
 
         ``ar1``: ``g' = r g + sqrt(1 - r^2) n`` with r = J0(2 pi f_D T), so that the autocorrelation is r^lag;
         ``episode`` and ``frozen``: the same. (``iid`` has no memory: :meth:`channels` draws it.)
         """
-        evolved = dict(scattered)
-        for link, g in scattered.items():
+        evolved = dict(memory)
+        for link, g in memory.items():
             if self._mode[link] == "ar1":
                 r = self.correlation[link]
                 evolved[link] = r * g + math.sqrt(max(0.0, 1.0 - r * r)) * self._draw(link, streams)
         return evolved
 
     def channels(
-        self, gains: Gains, scattered: dict[str, Array], position: Array, streams: Streams, G: Array | None = None
+        self, gains: Gains, memory: Memory, motion: Motion, streams: Streams, G: Array | None = None
     ) -> Channels:
         """Channels of a slot from large scale, scattered part and (for Rician links) geometry.
 
         Args:
             gains: amplitude gains; a link of gain zero is zero and costs no draw.
-            scattered: of :meth:`evolve`.
-            position: ``(E, K, 2)`` m.
+            memory: of :meth:`evolve`.
+            motion: of the users.
             streams: advanced for ``iid`` links.
             G: BS-IRS channels of the last slot, returned again where nothing in them changes.
         """
         s = self.scenario
-        direct_los, irs_user_los = self._line_of_sight(position)
-        H = self._channel("direct", gains.direct, scattered, direct_los, s.direct_rician_k_db, streams)
+        direct_los, irs_user_los = self._line_of_sight(motion["position"])
+        H = self._channel("direct", gains.direct, memory, direct_los, s.direct_rician_k_db, streams)
         if G is None or self._mode["bs_irs"] in ("iid", "ar1"):
-            G = self._channel("bs_irs", gains.bs_irs, scattered, self._bs_irs_los, s.bs_irs_rician_k_db, streams)
-        h = self._channel("irs_user", gains.irs_user, scattered, irs_user_los, s.irs_user_rician_k_db, streams)
+            G = self._channel("bs_irs", gains.bs_irs, memory, self._bs_irs_los, s.bs_irs_rician_k_db, streams)
+        h = self._channel("irs_user", gains.irs_user, memory, irs_user_los, s.irs_user_rician_k_db, streams)
         return Channels(H, G, h)
 
     def _channel(
         self,
         link: str,
         gain: Array,
-        scattered: dict[str, Array],
+        memory: Memory,
         line_of_sight: Array | None,
         k_db: float | None,
         streams: Streams,
     ) -> Array:
-        g = scattered.get(link)
+        g = memory.get(link)
         if g is None and line_of_sight is None:
             channel = streams.scaled_normal(f"{link}_fading", gain, *self._shape[link][gain.ndim - 1 :])
         else:
@@ -252,6 +256,11 @@ class ChannelModel:
             error = streams.scaled_normal("csi_error", scale * gain, *self._shape[link][gain.ndim - 1 :])
             known[link] = channel + self._without_padding(link, error)
         return Channels(*known.values())
+
+
+def channel_model(scenario: Scenario, xp: Any, device: Any = None) -> ChannelModel:
+    """The channel model of a scenario."""
+    return ChannelModel(scenario, xp, device)
 
 
 def _rician(scattered: Array, line_of_sight: Array, k_db: float | None) -> Array:

@@ -72,7 +72,9 @@ def test_cells_and_gains_are_the_plain_ones(size: tuple[int, ...], user_height_m
     position = np.random.default_rng(0).uniform(0, s.area_m, (4, s.num_users, 2))
     if s.num_irs:
         position[0, 0] = irs_positions(s)[0, :2]
-    result, expected = (parts.ChannelModel(s, np, None).large_scale(position) for parts in (compiled, plain))
+    result, expected = (
+        parts.channel_model(s, np, None).large_scale({"position": position}, {}) for parts in (compiled, plain)
+    )
     np.testing.assert_array_equal(result[0], expected[0])
     np.testing.assert_array_equal(result[1], expected[1])
     for mine, its in zip(result[2], expected[2], strict=True):
