@@ -230,7 +230,7 @@ class Streams:
         """
         if isinstance(state, dict) and set(state) == set(_FIRST_CAUSES):  # its scenario has no use for the later ones
             unused = [{"key": [0, 0], "words": 0}] * self.num_envs
-            state = {**state, **{cause: unused for cause in CAUSES[len(_FIRST_CAUSES) :]}}
+            state = {**state, **dict.fromkeys(CAUSES[len(_FIRST_CAUSES) :], unused)}
         if (
             not isinstance(state, dict)
             or set(state) != set(CAUSES)
