@@ -208,17 +208,17 @@ class Fuzzed:
             self.expect(
                 "spaces", way, inside.all() and x.dtype == np.float32, lambda: f"{when}: {name} has {x[~inside][:3]}"
             )
-        inside = (view.position >= 0) & (view.position <= np.array(s.area_m))
+        x_min, y_min, x_max, y_max = s.bounds_m
+        inside = (view.position >= (x_min, y_min)) & (view.position <= (x_max, y_max))
         self.expect("constraints", way, inside.all(), lambda: f"{when}: users at {view.position[~inside.all(-1)][:1]}")
-        distance = np.linalg.norm(with_height(view.position, s)[:, :, None] - bs_positions(s), axis=-1)  # (E, K, M)
-        chosen = np.take_along_axis(distance, view.cell[..., None], -1)[..., 0]
-        nearest = distance.min(-1)
-        right = chosen <= nearest * (1 + EDGE)
+        measure = np.linalg.norm(with_height(view.position, s)[:, :, None] - bs_positions(s), axis=-1)  # (E, K, M)
+        if s.cell_rule == "strongest":
+            measure = 1.0 / view.gains.direct.swapaxes(1, 2).astype(float)
+        chosen = np.take_along_axis(measure, view.cell[..., None], -1)[..., 0]
+        best = measure.min(-1)
+        right = chosen <= best * (1 + EDGE)
         self.expect(
-            "constraints",
-            way,
-            right.all(),
-            lambda: f"{when}: a cell {chosen[~right][:1]} m away, not {nearest[~right][:1]}",
+            "constraints", way, right.all(), lambda: f"{when}: a cell at {chosen[~right][:1]}, not {best[~right][:1]}"
         )
 
     def check_slot(self, way: str, sent: Sent, result: Arrays, slot: int) -> None:

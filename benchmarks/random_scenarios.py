@@ -54,6 +54,8 @@ USUAL: dict[str, Draw] = {
     "bs_height_m": _between(0, 30),
     "irs_height_m": _between(0, 30),
     "user_height_m": _between(0, 5),
+    "shadowing_std_db": _between(1, 12),
+    "shadowing_distance_m": _by_factor(1, 100),
     "speed_mps": _by_factor(0.1, 60),
     "group_radius_m": _by_factor(0.1, 10),
     "slot_s": _by_factor(1e-3, 10),
@@ -71,6 +73,7 @@ SIZES: dict[str, Draw] = {
     "num_antennas": _whole(1, 6),
     "horizon": _whole(1, 4),
 }
+SITES = ("bs_positions_m", "irs_positions_m", "irs_facing", "irs_element_exponent", "area_bounds_m")
 LARGEST_IRS = 9  # elements
 
 
@@ -89,8 +92,9 @@ def random_fields(rng: np.random.Generator, extreme: float = EXTREME) -> dict[st
     if rng.random() < 0.5:
         elements = tuple(int(n) for n in rng.integers(1, LARGEST_IRS + 1, fields["num_irs"]))
     fields["num_elements"] = elements
+    fields |= _sites(fields, rng)
     for field in dataclasses.fields(Scenario):
-        if field.name in fields or field.name == "trace" or rng.random() < KEPT:
+        if field.name in (*fields, *SITES, "trace") or rng.random() < KEPT:
             continue
         value = _value(field.name, field.metadata["check"], rng, extreme)
         if value is not None:
@@ -125,9 +129,28 @@ def _at_the_end(check: checks.Real, rng: np.random.Generator) -> float:
     return float(rng.choice([low, check.high, rng.uniform(low, check.high)]))
 
 
+def _sites(fields: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Sites, facings and an area of one's own, each in a quarter of the scenarios."""
+    drawn: dict[str, Any] = {}
+    heights = {"bs_positions_m": (0, 30), "irs_positions_m": (0, 15)}
+    for name, count in (("bs_positions_m", fields["num_bs"]), ("irs_positions_m", fields["num_irs"])):
+        if count and rng.random() < 0.25:
+            places = np.c_[rng.uniform(-300, 300, (count, 2)), rng.uniform(*heights[name], count)]
+            drawn[name] = places.round(1).tolist()
+    if fields["num_irs"] and rng.random() < 0.25:
+        drawn["irs_facing"] = rng.normal(size=(fields["num_irs"], 3)).round(3).tolist()
+        drawn["irs_element_exponent"] = float(rng.choice([0.0, 1.0, 2.5]))
+    if rng.random() < 0.25:
+        corner, sides = rng.uniform(-300, 300, 2), rng.uniform(50, 400, 2)
+        drawn["area_bounds_m"] = [float(x) for x in (*corner, *(corner + sides))]
+    return drawn
+
+
 def _trace(fields: dict[str, Any], rng: np.random.Generator) -> list[list[list[float]]]:
     """Positions of as many slots as an episode needs."""
-    default = Scenario()
-    width, depth = (fields.get(name, getattr(default, name)) for name in ("area_width_m", "cell_depth_m"))
-    positions = 0.99 * rng.random((fields["horizon"] + 1, fields["num_users"], 2)) * (width, depth * fields["num_bs"])
-    return [[[float(f"{x:.3g}") for x in user] for user in slot] for slot in positions]
+    where = ("num_bs", "area_width_m", "cell_depth_m", *SITES)
+    known = {name: fields[name] for name in where if name in fields}
+    x_min, y_min, x_max, y_max = Scenario(**known, group_radius_m=0.0, num_irs=fields["num_irs"]).bounds_m
+    share = 0.01 + 0.98 * rng.random((fields["horizon"] + 1, fields["num_users"], 2))
+    positions = (x_min, y_min) + share * (x_max - x_min, y_max - y_min)
+    return [[[float(f"{x:.5g}") for x in user] for user in slot] for slot in positions]

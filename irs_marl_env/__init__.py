@@ -13,7 +13,7 @@ if getattr(sys, "argv", [])[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)] in (
 
     end_without_words()  # python -m irs_marl_env comes here before its own first line, and the imports take a while
 
-from irs_marl_env import link, policies, solvers
+from irs_marl_env import layouts, link, policies, solvers
 from irs_marl_env.engine.view import View
 from irs_marl_env.evaluation import Result, evaluate
 from irs_marl_env.parallel_env import MdlbiParallelEnv
@@ -35,6 +35,7 @@ __all__ = [
     "View",
     "evaluate",
     "get_scenario",
+    "layouts",
     "link",
     "load_policy",
     "make_env",

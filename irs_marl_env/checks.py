@@ -198,6 +198,28 @@ class Real(Kind):
 
 
 @dataclass(frozen=True)
+class Rows(Kind):
+    """Rows of ``columns`` finite numbers in ``[-limit, limit]``, one row at least; kept as tuples."""
+
+    columns: int
+    limit: float
+    optional: bool = False
+
+    @property
+    def allowed(self) -> str:
+        return f"rows of {self.columns} finite numbers in [-{self.limit:g}, {self.limit:g}]"
+
+    def accept(self, value: Any) -> tuple[tuple[float, ...], ...]:
+        if not isinstance(value, (list, tuple, np.ndarray)):
+            raise TypeError
+        number = Real(-self.limit, self.limit)
+        rows = tuple(tuple(number.accept(x) for x in row) for row in value)
+        if not rows or any(len(row) != self.columns for row in rows):
+            raise ValueError
+        return rows
+
+
+@dataclass(frozen=True)
 class Flag(Kind):
     """True or False."""
 

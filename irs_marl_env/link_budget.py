@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from irs_marl_env.service_area import reference_distance_m
 from irs_marl_env.units import db_to_linear
 
+SHADOWING_SIGMAS = 4.0  # one link in 30,000 is further in the user's favour
 LINKS = ("direct", "bs_irs", "irs_user")
 LEAST_GAIN_DB = -600.0  # amplitudes above 1e-30, their inverses and products with fading are single numbers
 MOST_GAIN_DB = 600.0
@@ -23,18 +25,26 @@ def path_gain_at(scenario: Any, link: str, distance_m: float) -> float:
     return scenario.reference_gain * blockage * distance_m**-exponent
 
 
-def greatest_amplitudes(scenario: Any) -> dict[str, float]:
-    """The amplitude gain of each link where the two ends stand as near to each other as their heights allow."""
-    heights = {"direct": (scenario.bs_height_m, scenario.user_height_m)}
-    heights["bs_irs"] = scenario.bs_height_m, scenario.irs_height_m
-    heights["irs_user"] = scenario.irs_height_m, scenario.user_height_m
-    nearest = {link: max(1.0, abs(a - b)) for link, (a, b) in heights.items()}  # closer than 1 m counts as 1 m
-    return {link: math.sqrt(path_gain_at(scenario, link, d)) for link, d in nearest.items()}
+def greatest_amplitudes(scenario: Any, sigmas: float = 0.0) -> dict[str, float]:
+    """The amplitude gain of each link where the two ends stand as near to each other as their heights allow.
+
+    Args:
+        scenario: the record.
+        sigmas: standard deviations by which shadowing is in favour of the user links.
+    """
+    s = scenario
+    bs = [s.bs_height_m] if s.bs_positions_m is None else [z for *_, z in s.bs_positions_m]
+    irs = [s.irs_height_m] if not s.irs_positions_m else [z for *_, z in s.irs_positions_m]
+    ends = {"direct": (bs, [s.user_height_m]), "bs_irs": (bs, irs), "irs_user": (irs, [s.user_height_m])}
+    nearest = {link: min(abs(a - b) for a in one for b in other) for link, (one, other) in ends.items()}
+    amplitude = {link: math.sqrt(path_gain_at(s, link, max(1.0, d))) for link, d in nearest.items()}  # 1 m at least
+    favour = 10.0 ** (sigmas * s.shadowing_std_db / 20.0)
+    return {link: a if link == "bs_irs" else a * favour for link, a in amplitude.items()}
 
 
 def greatest_snr_db(scenario: Any) -> float:
     """No signal of one antenna at Pmax can be stronger, but for fading: all paths coherent, users next to the sites."""
-    amplitude = greatest_amplitudes(scenario)
+    amplitude = greatest_amplitudes(scenario, SHADOWING_SIGMAS)
     total = amplitude["direct"] + sum(scenario.elements) * amplitude["bs_irs"] * amplitude["irs_user"]
     return scenario.tx_power_dbm - scenario.noise_power_dbm + 20.0 * math.log10(total)
 
@@ -43,17 +53,19 @@ def check_link_budget(scenario: Any) -> None:
     """Refuse path gains and signal-to-noise ratios that single precision does not hold.
 
     Raises:
-        ValueError: a path gain at half the width of the area, which scales observations, beyond -600 or 600 dB; or a
-            signal next to a site more than 180 dB above the noise.
+        ValueError: a path gain at half the width of the street, or what else scales observations, beyond -600 or
+            600 dB; or a signal next to a site more than 180 dB above the noise.
     """
-    half_m = scenario.area_width_m / 2.0
-    gain_db = {link: 10.0 * math.log10(path_gain_at(scenario, link, half_m)) for link in LINKS}
+    distance_m = reference_distance_m(scenario)
+    on_street = scenario.bs_positions_m is None and scenario.area_bounds_m is None
+    length = f"area_width_m={scenario.area_width_m:g}" if on_street else f"a reference distance of {distance_m:g} m"
+    gain_db = {link: 10.0 * math.log10(path_gain_at(scenario, link, distance_m)) for link in LINKS}
     gain_db["BS-IRS-user"] = gain_db["bs_irs"] + gain_db["irs_user"]
     for link, gain in gain_db.items():
         if not LEAST_GAIN_DB <= gain <= MOST_GAIN_DB:
             raise ValueError(
-                f"area_width_m={scenario.area_width_m:g} with reference_gain_db={scenario.reference_gain_db}, the "
-                f"exponents and blockage_db: the {link} path gain at half the width is {gain:.4g} dB, must be in "
+                f"{length} with reference_gain_db={scenario.reference_gain_db}, the exponents and blockage_db: the "
+                f"{link} path gain at {distance_m:g} m is {gain:.4g} dB, must be in "
                 f"[{LEAST_GAIN_DB:g}, {MOST_GAIN_DB:g}] dB, which single precision holds"
             )
     snr_db = greatest_snr_db(scenario)

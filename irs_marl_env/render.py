@@ -105,11 +105,11 @@ class Viewer:
         from matplotlib.collections import LineCollection
 
         ax = self._axes(self._plan.map_in)
-        long, short = self._plan.area_m
-        ax.set(xlim=(0, long), ylim=(0, short), aspect="equal")
+        left, right, bottom, top = self._plan.extent_m
+        ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
         ax.set_xlabel(f"{self._plan.axes[0]} [m]", labelpad=1)
         ax.set_ylabel(f"{self._plan.axes[1]} [m]", labelpad=1)
-        ax.imshow(self._shading(), extent=(0, long, 0, short), origin="lower", interpolation="nearest", zorder=0)
+        ax.imshow(self._shading(), extent=self._plan.extent_m, origin="lower", interpolation="nearest", zorder=0)
         crowd = math.sqrt(max(1.0, self._scenario.num_users / 20, self._scenario.num_irs / 8))  # smaller markers
         trails = LineCollection([], linewidths=1.2 / crowd, zorder=2)
         links = LineCollection([], linewidths=1.6 / crowd, zorder=3)
@@ -128,13 +128,14 @@ class Viewer:
 
     def _bs_labels(self, ax: Any) -> list[Any]:
         """Names of the BSs, next to their masts on the side of the map's middle."""
-        long, short = self._plan.area_m
+        left, right, bottom, top = self._plan.extent_m
+        long, short = right - left, top - bottom
         backing = {"boxstyle": "round,pad=0.1", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
         labels = []
         for m, (x, y) in enumerate(self._bs):
-            inward = "left" if x < 0.25 * long else "right" if x > 0.75 * long else "center"
+            inward = "left" if x - left < 0.25 * long else "right" if x - left > 0.75 * long else "center"
             shift = {"left": 9, "right": -9, "center": 0}[inward]
-            rise = -15 if y > 0.6 * short else 15
+            rise = -15 if y - bottom > 0.6 * short else 15
             labels.append(
                 ax.annotate(
                     f"BS {m}",
@@ -178,10 +179,11 @@ class Viewer:
 
     def _shading(self) -> np.ndarray:
         """Pale colour of the nearest BS, ``(rows, columns, 3)``."""
-        long, short = self._plan.area_m
+        left, right, bottom, top = self._plan.extent_m
         columns = 400
-        rows = max(2, round(columns * short / long))
-        x, y = (np.arange(columns) + 0.5) * long / columns, (np.arange(rows) + 0.5) * short / rows
+        rows = max(2, round(columns * (top - bottom) / (right - left)))
+        x = left + (np.arange(columns) + 0.5) * (right - left) / columns
+        y = bottom + (np.arange(rows) + 0.5) * (top - bottom) / rows
         grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
         cell = deployment.nearest(((self._bs[:, None] - grid) ** 2).sum(-1)).reshape(rows, columns)
         return 1.0 - 0.16 * (1.0 - self._colours[cell])
@@ -392,7 +394,7 @@ class _Plan(NamedTuple):
     map_in: tuple[float, float, float, float]
     table_in: tuple[float, float, float, float]
     plot_in: tuple[float, float, float, float]
-    area_m: tuple[float, float]  # horizontal and vertical extent of the map
+    extent_m: tuple[float, float, float, float]  # left, right, bottom and top of the map
     axes: tuple[str, str]  # their names
 
     def to_map(self, position: np.ndarray) -> np.ndarray:
@@ -402,10 +404,14 @@ class _Plan(NamedTuple):
 
 def _plan(scenario: Scenario) -> _Plan:
     """A compact area has the panel beside it, an oblong one lies flat with the panel underneath."""
-    width, depth = scenario.area_m
-    lying = depth > 1.8 * width
-    area, axes = ((depth, width), ("y", "x")) if lying else ((width, depth), ("x", "y"))
-    aspect = area[0] / area[1]
+    sites = np.concatenate([deployment.bs_positions(scenario), deployment.irs_positions(scenario)])[:, :2]
+    bounds = np.array(scenario.bounds_m)  # sites may stand outside the area of the users
+    (left, bottom), (right, top) = np.minimum(bounds[:2], sites.min(0)), np.maximum(bounds[2:], sites.max(0))
+    lying = top - bottom > 1.8 * (right - left)
+    extent, axes = (left, right, bottom, top), ("x", "y")
+    if lying:
+        extent, axes = (bottom, top, left, right), ("y", "x")
+    aspect = (extent[1] - extent[0]) / (extent[3] - extent[2])
     margin, legend = 0.7, 0.8
     if aspect < 1.6:
         height = 4.7
@@ -416,7 +422,7 @@ def _plan(scenario: Scenario) -> _Plan:
         table_height = min(0.55 + 0.24 * (scenario.num_bs + 1.4), 2.6)
         table = (left, size[1] - 0.27 - table_height, panel, table_height)
         plot = (left + 0.2, legend, panel - 0.2, table[1] - legend - 0.15)
-        return _Plan(size, (margin, legend, map_width, height), table, plot, area, axes)
+        return _Plan(size, (margin, legend, map_width, height), table, plot, extent, axes)
     map_width = min(max(7.0, 2.75 * aspect), 11.0)
     map_height = max(map_width / aspect, 1.2)
     panel = max(1.9, 0.75 + 0.2 * (scenario.num_bs + 1.4))
@@ -424,7 +430,7 @@ def _plan(scenario: Scenario) -> _Plan:
     table = (margin, 0.1, 2.7, panel)
     plot = (margin + 3.5, 0.45, size[0] - margin - 3.7, panel - 0.45)
     bottom = size[1] - map_height - 0.25
-    return _Plan(size, (margin, bottom, map_width, map_height), table, plot, area, axes)
+    return _Plan(size, (margin, bottom, map_width, map_height), table, plot, extent, axes)
 
 
 def _even(inches: float) -> float:

@@ -30,6 +30,7 @@ _OF_THE_POLICY = (
 # fields without a meaning where there are no IRSs, which is how policies that use none are evaluated
 _OF_THE_SURFACES = (
     *("num_irs", "num_elements", "irs_height_m", "bs_irs_exponent", "irs_user_exponent", "phase_bits"),
+    *("irs_positions_m", "irs_facing", "irs_element_exponent"),
     *("bs_irs_fading", "bs_irs_doppler_hz", "bs_irs_rician_k_db", "irs_user_rician_k_db"),
     *("reflection", "contention", "association_delay", "initial_owner"),
 )

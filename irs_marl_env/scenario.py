@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env import checks, json_text, sizes
+from irs_marl_env import checks, json_text, service_area, sizes
 from irs_marl_env.array_files import path_of, real_numbers
 from irs_marl_env.checks import shown
 from irs_marl_env.link_budget import check_link_budget
@@ -48,6 +48,10 @@ def _one_of(default: str, *others: str) -> Any:
 def _named_in(default: str, table: str, *methods: str, classes: bool = True) -> Any:
     """A strategy of a dict ``"module:DICT"`` of the package by name, or an object with these methods."""
     return _field(default, checks.Strategy(f"irs_marl_env.{table}", methods, classes))
+
+
+def _rows(columns: int) -> Any:
+    return _field(None, checks.Rows(columns, service_area.LONGEST_M, optional=True))
 
 
 def _flag(default: bool) -> Any:
@@ -89,7 +93,11 @@ def _check_trace(name: str, value: Any) -> str | tuple | None:
 
 
 # fields that the digest leaves out at their defaults
-_LATER = ("fairness_offset", "circuit_power_w", "irs_element_power_w", "amplifier_efficiency")
+_LATER = (
+    *("fairness_offset", "circuit_power_w", "irs_element_power_w", "amplifier_efficiency"),
+    *("bs_positions_m", "irs_positions_m", "irs_facing", "area_bounds_m", "irs_element_exponent"),
+    *("shadowing_std_db", "shadowing_distance_m", "cell_rule"),
+)
 
 
 # --- the record ------------------------------------------------------------------------------------------------
@@ -110,9 +118,9 @@ class Scenario:
     """
 
     # sizes
-    num_bs: int = _whole(2, 1)
+    num_bs: int = _whole(None, 1, optional=True)  # None: of bs_positions_m, or 2
     num_users: int = _whole(10, 1)
-    num_irs: int = _whole(4, 0)
+    num_irs: int = _whole(None, 0, optional=True)  # None: of irs_positions_m, or 4
     num_antennas: int = _whole(8, 1)  # per BS
     num_elements: int | tuple[int, ...] = _field(32, _check_elements)  # per IRS: one number, or one each
 
@@ -126,6 +134,9 @@ class Scenario:
     blockage_db: float = _real(20.0, 0, 300)  # extra loss of the direct link
     carrier_frequency_hz: float = _real(2.4e9, 1e6, 1e12)
     inter_cell_interference: bool = _flag(False)
+    shadowing_std_db: float = _real(0.0, 0, 30)  # of the log-normal shadowing of user links; 0: none
+    shadowing_distance_m: float = _real(10.0, 1e-3, 1e5)  # a user moves so far until its correlation is 1 / e
+    cell_rule: str | object = _named_in("nearest", "physics.deployment:CELL_RULES", "__call__", classes=False)
 
     # small-scale fading
     fading: str = _one_of("iid", "ar1", "episode", "frozen")  # BS-user and IRS-user links
@@ -136,6 +147,14 @@ class Scenario:
     bs_irs_rician_k_db: float | None = _real(None, -100, 100, optional=True)
     irs_user_rician_k_db: float | None = _real(None, -100, 100, optional=True)
     frozen_seed: int = _whole(0, 0, sizes.LARGEST_SEED)  # names the one realisation behind every "frozen"
+
+    # sites of one's own: where they are given, the heights and the sides of the street below have no say
+    bs_positions_m: tuple[tuple[float, float, float], ...] | None = _rows(3)  # (M, 3) x, y, z; None: the street
+    irs_positions_m: tuple[tuple[float, float, float], ...] | None = _rows(3)  # (L, 3); None: the street
+    irs_facing: tuple[tuple[float, float, float], ...] | None = _rows(3)  # (L, 3) normals; None: all round
+    irs_element_exponent: float = _real(0.0, 0, 100)  # q of the power gain cos^q of an element; needs irs_facing
+    # (x_min, y_min, x_max, y_max) of the users; None: the street, or the box around the sites with a margin
+    area_bounds_m: tuple[float, float, float, float] | None = _field(None, service_area.check_bounds)
 
     # geometry and mobility
     area_width_m: float = _real(80.0, 1e-3, 1e6)
@@ -182,6 +201,9 @@ class Scenario:
         try:
             for field in dataclasses.fields(self):
                 object.__setattr__(self, field.name, field.metadata["check"](field.name, getattr(self, field.name)))
+            for number, positions, usual in (("num_bs", self.bs_positions_m, 2), ("num_irs", self.irs_positions_m, 4)):
+                if getattr(self, number) is None:
+                    object.__setattr__(self, number, usual if positions is None else len(positions))
             self._check_together()
         except ScenarioError:
             raise
@@ -193,6 +215,7 @@ class Scenario:
         return f"Scenario({', '.join(f'{name}={_short(name, value)}' for name, value in parts)})"
 
     def _check_together(self) -> None:
+        service_area.check_sites(self)
         if isinstance(self.num_elements, tuple) and len(self.num_elements) != self.num_irs:
             allowed = f"one integer, or num_irs={self.num_irs} integers"
             raise checks.refusal("num_elements", self.num_elements, allowed)
@@ -202,6 +225,8 @@ class Scenario:
         if self.mobility == "group" and self.group_radius_m > min(self.area_m) / 2:
             width, depth = self.area_m
             sides = f"area_width_m={width:g}, num_bs * cell_depth_m={depth:g}"
+            if self.bs_positions_m is not None or self.area_bounds_m is not None:
+                sides = f"{width:g} x {depth:g} m"
             allowed = f"at most half the smaller side of the area, {min(width, depth) / 2:g} ({sides})"
             raise checks.refusal("group_radius_m", self.group_radius_m, allowed)
         check_link_budget(self)
@@ -272,9 +297,20 @@ class Scenario:
         return self.speed_mps / self.wavelength_m if self.doppler_hz is None else self.doppler_hz
 
     @property
+    def bounds_m(self) -> tuple[float, float, float, float]:
+        """The service area ``(x_min, y_min, x_max, y_max)`` [m]; see :func:`irs_marl_env.service_area.bounds_m`."""
+        return service_area.bounds_m(self)
+
+    @property
     def area_m(self) -> tuple[float, float]:
         """Width and depth of the service area [m]."""
-        return self.area_width_m, self.cell_depth_m * self.num_bs
+        x_min, y_min, x_max, y_max = self.bounds_m
+        return x_max - x_min, y_max - y_min
+
+    @property
+    def reference_distance_m(self) -> float:
+        """Typical distance of a user from its BS; see :func:`irs_marl_env.service_area.reference_distance_m`."""
+        return service_area.reference_distance_m(self)
 
     def check_positions(self, name: str, positions: np.ndarray, num_slots: int | None = None) -> np.ndarray:
         """Validate user positions from outside.
@@ -290,9 +326,9 @@ class Scenario:
         Raises:
             ScenarioError: wrong shape, not finite, or outside the area.
         """
-        width, depth = self.area_m
+        x_min, y_min, x_max, y_max = self.bounds_m
         shape = (self.num_users, 2) if num_slots is None else (f">={num_slots}", self.num_users, 2)
-        allowed = f"finite positions of shape {shape} inside [0, {width:g}] x [0, {depth:g}] m"
+        allowed = f"finite positions of shape {shape} inside [{x_min:g}, {x_max:g}] x [{y_min:g}, {y_max:g}] m"
         try:
             array = real_numbers(positions)
         except ValueError:
@@ -302,7 +338,8 @@ class Scenario:
         )
         if not right_shape:
             raise ScenarioError(f"{name}=<array of shape {array.shape}>: must be {allowed}")
-        bad = ~np.isfinite(array).all(-1) | (array < 0).any(-1) | (array > np.array(self.area_m)).any(-1)
+        outside = (array < (x_min, y_min)).any(-1) | (array > (x_max, y_max)).any(-1)
+        bad = ~np.isfinite(array).all(-1) | outside
         if bad.any():
             where = tuple(int(i) for i in np.argwhere(bad)[0])
             raise ScenarioError(str(checks.refusal(f"{name}{list(where)}", array[where].tolist(), allowed)))
@@ -313,7 +350,7 @@ class Scenario:
     def replace(self, /, **overrides: Any) -> Scenario:
         """A copy with some fields changed; validated like a new scenario."""
         _check_names(overrides)
-        return dataclasses.replace(self, **overrides)
+        return dataclasses.replace(self, **_numbers_of_sites(overrides), **overrides)
 
     def to_dict(self) -> dict[str, Any]:
         """Fields by name; plain JSON types (tuples become lists in JSON), objects as ``"module:name"``.
@@ -425,6 +462,12 @@ def _short(name: str, value: Any) -> str:
     return repr(value) if isinstance(value, (str, float)) else shown(value)
 
 
+def _numbers_of_sites(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Numbers of sites that follow anew from positions that change."""
+    pairs = (("num_bs", "bs_positions_m"), ("num_irs", "irs_positions_m"))
+    return {number: None for number, sites in pairs if overrides.get(sites) is not None and number not in overrides}
+
+
 def _check_names(values: dict[str, Any]) -> None:
     known = [field.name for field in dataclasses.fields(Scenario)]
     for name in values:
@@ -471,4 +514,4 @@ def get_scenario(scenario: str | Scenario, /, **overrides: Any) -> Scenario:
         allowed = f"{', '.join(_PRESETS)}, or a Scenario"
         raise ScenarioError(f"scenario {shown(scenario)} is not known; allowed: {allowed}{hint}")
     _check_names(overrides)
-    return Scenario(**{**_PRESETS[name], **overrides})
+    return Scenario(**{**_PRESETS[name], **_numbers_of_sites(overrides), **overrides})

@@ -18,7 +18,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"units", "checks", "sizes"},
     {"arrays"},
-    {"json_text", "array_files", "link_budget", "shapes"},
+    {"json_text", "array_files", "service_area", "shapes"},
+    {"link_budget", "layouts"},
     {"scenario"},
     {"scenario_text", "philox"},
     {"streams"},

@@ -198,6 +198,7 @@ CHOICES = {
     "reward": {"local", "team", "mixed", "proportional_fair", "min_rate", "energy_efficiency"},
     "action": {"raw", "structured"},
     "observation": {"csi", "large_scale"},
+    "cell_rule": {"nearest", "strongest"},
 }
 
 
@@ -210,6 +211,9 @@ def refused(field: str, value: Any) -> str:
 @pytest.mark.parametrize("value", [-1, 1.5, 2.0, "3", None, True, math.nan, [2]])
 @pytest.mark.parametrize("field", [*WHOLE, "association_delay"])
 def test_whole_numbers(field: str, value: Any) -> None:
+    if value is None and field in ("num_bs", "num_irs"):
+        assert getattr(Scenario(**{field: None}), field) == {"num_bs": 2, "num_irs": 4}[field]
+        return
     assert f"{field}={value!r}: must be an integer" in refused(field, value)
 
 
@@ -241,7 +245,8 @@ def test_choices(field: str) -> None:
 def test_every_field_is_checked() -> None:
     checked = {*WHOLE, *REAL, *CHOICES, "association_delay"}
     rest = {field.name for field in dataclasses.fields(Scenario)} - checked
-    assert rest == {"num_elements", "inter_cell_interference", "phase_bits", "trace"}  # below
+    sites = {"bs_positions_m", "irs_positions_m", "irs_facing", "area_bounds_m"}  # tests/physics/test_deployment.py
+    assert rest == {"num_elements", "inter_cell_interference", "phase_bits", "trace"} | sites  # below
 
 
 @pytest.mark.parametrize(

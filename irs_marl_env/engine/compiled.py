@@ -201,7 +201,7 @@ def _walk(constants: MobilityConstants, motion: Motion, streams: streams.Streams
     walked["position"] = np.empty(position.shape) if len(member) else walked["point"]
     num_centres = point.shape[1] - len(member)
     stream = streams.keys["mobility"], streams.index["mobility"]
-    limits = num_centres, constants.area, s.group_radius_m, s.slot_s * s.speed_mps
+    limits = num_centres, constants.origin, constants.area, s.group_radius_m, s.slot_s * s.speed_mps
     results = walked["point"], walked["target"], walked["travel"], member, walked["position"]
     kernels.walk(*stream, point, target, travel, *limits, *results)
     return walked

@@ -25,6 +25,7 @@ Array = Any
 
 _PLAIN = ("scenario", "streams")  # JSON-able; all else are arrays
 SIGMAS = 100.0  # no normal number that 64 random bits give is so far out
+SHADOWING_SIGMAS = 12.0  # what shadowing multiplies up in a walk stays below
 SLACK = 1.0 + 1e-5  # rounding of float32
 _ON_HOST = ("slot", "motion.slot")  # numpy whatever the backend: nothing random enters
 
@@ -151,7 +152,9 @@ def _fits(shape: tuple[int, ...], allowed: tuple[Any, ...]) -> bool:
 
 def _check_values(core: Core, leaves: dict[str, Any], may_be_over: bool) -> None:
     s = core.scenario
-    sides = tuple(float(side) for side in s.area_m)
+    sides = np.array(s.area_m)
+    low, high = np.array(s.bounds_m[:2]), np.array(s.bounds_m[2:])
+    area = f"[{low[0]:g}, {high[0]:g}] x [{low[1]:g}, {high[1]:g}] m"
     ranges = {
         "slot": (0, s.horizon),
         "ends": (1, s.horizon),
@@ -168,21 +171,20 @@ def _check_values(core: Core, leaves: dict[str, Any], may_be_over: bool) -> None
         if not isinstance(s.mobility, str) and name.startswith("motion.") and name != "motion.position":
             continue
         if name in ("motion.point", "motion.target"):  # of a member, from the centre of the group
-            _refuse_where(
-                np.abs(leaf) > np.array(sides) * SLACK, name, leaf, f"within +-{sides[0]:g}, +-{sides[1]:g} m"
-            )
+            slack = (SLACK - 1.0) * sides
+            outside = (leaf < np.minimum(low, -sides) - slack) | (leaf > np.maximum(high, sides) + slack)
+            _refuse_where(outside, name, leaf, f"a point of {area}, or an offset within its sides")
         elif name in ("motion.velocity", "motion.drift"):
             most = s.speed_mps * (SIGMAS if name == "motion.velocity" else SLACK)
             _refuse_where(np.abs(leaf) > most, name, leaf, f"within +-{most:g} m/s")
         elif name in ("motion.position", "motion.trace"):
-            slack = 1e-9 * np.array(sides)  # rounding of a walk along the border
-            outside = (leaf < -slack) | (leaf > np.array(sides) + slack)
-            _refuse_where(outside, name, leaf, f"inside [0, {sides[0]:g}] x [0, {sides[1]:g}] m")
+            slack = 1e-9 * sides  # rounding of a walk along the border
+            _refuse_where((leaf < low - slack) | (leaf > high + slack), name, leaf, f"inside {area}")
         elif name in ranges:
-            low, high = ranges[name]
+            least, most = ranges[name]
             size = np.abs(leaf) if leaf.dtype.kind == "c" else leaf
             of = "of an absolute value " if leaf.dtype.kind == "c" else ""
-            _refuse_where((size < low) | (size > high), name, leaf, f"{of}in [{low:g}, {high:g}]")
+            _refuse_where((size < least) | (size > most), name, leaf, f"{of}in [{least:g}, {most:g}]")
     own_user = association.in_cell(leaves["cell"], s.num_bs)
     _refuse_where(leaves["own_user"] != own_user, "own_user", leaves["own_user"], "1 where the BS is the user's cell")
     slot, ends = leaves["slot"], leaves["ends"]
@@ -194,8 +196,8 @@ def _check_values(core: Core, leaves: dict[str, Any], may_be_over: bool) -> None
 def _ranges_of_links(core: Core) -> dict[str, tuple[float, float]]:
     """Amplitude gains, fading of unit power, and channels: no link is stronger than at the shortest distance."""
     s = core.scenario
-    ranges = {}
-    for (link, most), channel in zip(greatest_amplitudes(s).items(), Channels._fields, strict=True):
+    ranges = {"scattered.shadowing": (-SHADOWING_SIGMAS, SHADOWING_SIGMAS)}
+    for (link, most), channel in zip(greatest_amplitudes(s, SHADOWING_SIGMAS).items(), Channels._fields, strict=True):
         ranges[f"gains.{link}"] = (0.0, most * SLACK)
         ranges[f"scattered.{link}"] = (0.0, SIGMAS)
         ranges[f"channels.{channel}"] = (0.0, SIGMAS * most)

@@ -1,8 +1,8 @@
 """Lines of sight: responses of the antenna arrays and the phase of the distance, for the Rician links.
 
-BSs have half-wavelength uniform linear arrays along y, IRSs half-wavelength planar arrays in the y-z plane, as square
-as their number of elements allows. In the far field the path of an element at p towards a unit direction u is shorter
-by ``p . u``.
+BSs have half-wavelength uniform linear arrays along y, IRSs half-wavelength planar arrays in the y-z plane, or across
+the way they face, as square as their number of elements allows. In the far field the path of an element at p towards a
+unit direction u is shorter by ``p . u``.
 """
 
 from __future__ import annotations
@@ -41,22 +41,25 @@ def unit(phase: Array) -> Array:
     return xp.astype(xp.cos(phase) + 1j * xp.sin(phase), xp.complex64)
 
 
-def between_masts(scenario: Scenario, bs: np.ndarray, irs: np.ndarray) -> np.ndarray:
+def between_masts(scenario: Scenario, offset: np.ndarray, irs_axes: np.ndarray | None = None) -> np.ndarray:
     """Line of sight ``(M, L, N, Nb)`` between the masts: array responses at both ends, and the phase of the distance.
 
     Args:
         scenario: sizes and wavelength.
-        bs: ``(M, 3)`` m.
-        irs: ``(L, 3)`` m.
+        offset: ``(M, L, 3)`` m, from each BS to each IRS.
+        irs_axes: ``(L, 3, 3)`` of :func:`irs_marl_env.physics.deployment.irs_axes`; ``None``: columns along y, rows
+            along z.
     """
     if not scenario.num_irs:
         return np.zeros((scenario.num_bs, 0, scenario.max_elements, scenario.num_antennas), complex)
-    offset = irs[None] - bs[:, None]  # (M, L, 3)
     distance = np.linalg.norm(offset, axis=-1)
     direction = offset / np.maximum(distance, 1e-9)[..., None]
     at_bs = np.pi * direction[..., 1, None] * linear_array(scenario.num_antennas)  # (M, L, Nb)
     column, row = planar_array(scenario.elements, scenario.max_elements)
-    at_irs = -np.pi * (direction[..., 1, None] * column + direction[..., 2, None] * row)  # (M, L, N)
+    across, up = direction[..., 1], direction[..., 2]  # direction cosines along y and z
+    if irs_axes is not None:
+        across, up = (np.vecdot(direction, irs_axes[:, i]) for i in (0, 1))
+    at_irs = -np.pi * (across[..., None] * column + up[..., None] * row)  # (M, L, N)
     phase = -2 * np.pi / scenario.wavelength_m * distance
     return np.exp(1j * (phase[..., None, None] + at_irs[..., None] + at_bs[..., None, :]))
 

@@ -68,6 +68,7 @@ class ChannelModel:
         self.scenario, self._xp, self._device = scenario, xp, device
         self._set_sites()
         self._set_gains()
+        self._set_options()
         self._set_fading()
 
     def _set_sites(self) -> None:
@@ -79,13 +80,15 @@ class ChannelModel:
         self._user_above = const(s.user_height_m - sites[:, 2:], np.float64)  # (M + L, 1) height of a user above a site
         rise2 = (sites[:, 2:] - s.user_height_m) ** 2
         self._rise2 = const(rise2, np.float64)
+        self._mast_offset = irs[None] - bs[:, None]  # (M, L, 3)
+        self._irs_axes = deployment.irs_axes(s)  # (L, 3, 3) columns, rows, normal
         self._may_touch = bool((rise2 < 1.0).any())  # else no user comes within a metre of a site
-        self._mast_distance = np.linalg.norm(bs[:, None] - irs[None], axis=-1)  # (M, L)
+        self._mast_distance = np.linalg.norm(self._mast_offset, axis=-1)  # (M, L)
         self._antennas = const(array_response.linear_array(s.num_antennas), np.float64)
         self._columns_rows = [const(x, np.float64) for x in array_response.planar_array(s.elements, s.max_elements)]
         self._bs_irs_los = None
         if s.bs_irs_rician_k_db is not None:
-            self._bs_irs_los = const(array_response.between_masts(s, bs, irs), np.complex64)
+            self._bs_irs_los = const(array_response.between_masts(s, self._mast_offset, self._irs_axes), np.complex64)
         real_elements = np.arange(s.max_elements) < np.array(s.elements, int)[:, None]
         self._padded = not real_elements.all()
         self._real_elements = const(real_elements, np.float32)  # (L, N), 0 for padding
@@ -97,8 +100,29 @@ class ChannelModel:
         exponent = np.array([s.direct_exponent] * s.num_bs + [s.irs_user_exponent] * s.num_irs)
         self._unit_amplitude = self._constant(np.sqrt(unit_gain)[:, None], np.float32)  # (M + L, 1)
         self._slope = self._constant((-0.25 * exponent)[:, None], np.float32)
-        amplitude = [[math.sqrt(path_gain_at(s, "bs_irs", max(d, 1.0))) for d in row] for row in self._mast_distance]
-        self._bs_irs_gains = self._constant(np.array(amplitude).reshape(1, s.num_bs, s.num_irs), np.float32)
+        rows = [[math.sqrt(path_gain_at(s, "bs_irs", max(d, 1.0))) for d in row] for row in self._mast_distance]
+        amplitude = np.array(rows).reshape(1, s.num_bs, s.num_irs)
+        if self._irs_axes is not None:  # the element sees a BS under this cosine
+            to_bs = np.vecdot(-self._mast_offset, self._irs_axes[:, 2]) / np.maximum(self._mast_distance, 1e-9)
+            amplitude = amplitude * element_amplitude(to_bs, s.irs_element_exponent)
+        self._bs_irs_gains = self._constant(amplitude, np.float32)
+
+    def _set_options(self) -> None:
+        """What facing, shadowing or another rule than the nearest BS need."""
+        s = self.scenario
+        self._normals = None  # of the IRSs, x, y and z each (L, 1)
+        self._across_axis = self._up_axis = None  # of all sites, along which their arrays lie, x, y and z each
+        if self._irs_axes is not None:
+            like_street = np.tile([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], (s.num_bs, 1, 1))
+            axes = np.concatenate([like_street, self._irs_axes[:, :2]])
+            parts = axes[:, 0], axes[:, 1], self._irs_axes[:, 2]
+            self._across_axis, self._up_axis, self._normals = (
+                [self._constant(part[:, i : i + 1], np.float64) for i in range(3)] for part in parts
+            )
+        self._shadowed = s.shadowing_std_db > 0
+        self._by_distance = s.cell_rule == "nearest"
+        self._adjusted = self._normals is not None or self._shadowed or not self._by_distance
+        self._tx_power_w = self._constant(np.full(s.num_bs, s.tx_power_w), np.float64)
 
     def _set_fading(self) -> None:
         """How the scattered part of each link changes, and its shape in one environment."""
@@ -132,6 +156,10 @@ class ChannelModel:
         position = motion["position"]
         cell, own_user, amplitude = self._cells_and_amplitudes(position)
         M = self.scenario.num_bs
+        if self._adjusted:
+            amplitude = self._adjust(amplitude, position, memory)
+        if not self._by_distance:
+            cell, own_user = self._serve(position, amplitude[:, :M])
         if len(self._bs_irs_gains) != len(position):  # masts do not move: made once for a number of environments
             self._bs_irs_gains = arrays.same_in_all_rows(self._bs_irs_gains[0], len(position))
         return cell, own_user, Gains(amplitude[:, :M], self._bs_irs_gains, amplitude[:, M:])
@@ -147,6 +175,33 @@ class ChannelModel:
         amplitude = self._unit_amplitude * xp.astype(distance2, xp.float32) ** self._slope
         return cell, association.in_cell(cell, M), amplitude
 
+    def _adjust(self, amplitude: Array, position: Array, memory: Memory) -> Array:
+        """Amplitude gains ``(E, M + L, K)`` with shadowing, and with the element pattern of IRSs that face a way."""
+        xp, s, M = self._xp, self.scenario, self.scenario.num_bs
+        if self._shadowed:
+            amplitude = amplitude * 10.0 ** (s.shadowing_std_db / 20.0 * memory["shadowing"])
+        if self._normals is not None and s.num_irs:
+            x, y, rise, distance = (part[:, M:] for part in self._seen(position))
+            cosine = (x * self._normals[0] + y * self._normals[1] + rise * self._normals[2]) / distance
+            pattern = xp.astype(element_amplitude(cosine, s.irs_element_exponent), xp.float32)
+            amplitude = xp.concat([amplitude[:, :M], amplitude[:, M:] * pattern], axis=1)
+        return amplitude
+
+    def _serve(self, position: Array, direct: Array) -> tuple[Array, Array]:
+        """Cells ``(E, K)`` and their masks by the scenario's rule, from direct amplitude gains ``(E, M, K)``."""
+        M = self.scenario.num_bs
+        distance = self._seen(position)[3][:, :M]
+        rule: Any = self.scenario.cell_rule
+        cell = deployment.serving(rule, deployment.Links(distance, direct * direct, self._tx_power_w, position))
+        return cell, association.in_cell(cell, M)
+
+    def _seen(self, position: Array) -> tuple[Array, Array, Array, Array]:
+        """From every site to every user: x, y, z and distance, each ``(E, M + L, K)`` [m]."""
+        x, y = self._offset(position)
+        rise = self._xp.broadcast_to(self._user_above, x.shape)
+        distance = self._xp.sqrt(x * x + y * y + rise**2)
+        return x, y, rise, self._xp.clip(distance, 1e-9, None)  # a user at the very place of a site has no direction
+
     def _offset(self, position: Array) -> tuple[Array, Array]:
         """From every site to every user, x and y ``(E, M + L, K)``; apart, since a last axis of two is slow."""
         return position[:, None, :, 0] - self._site_x, position[:, None, :, 1] - self._site_y
@@ -157,12 +212,25 @@ class ChannelModel:
         """Scattered parts g of a new episode, CN(0, 1) complex64, of the links whose fading has a memory."""
         scattered = {}
         for link, mode in self._mode.items():
-            if mode == "frozen":  # a batch of one: the realisation cannot depend on the number of environments
-                frozen = Streams.frozen(self.scenario.frozen_seed, self._xp, self._device)
-                scattered[link] = arrays.same_in_all_rows(self._draw(link, frozen)[0], streams.num_envs)
+            if mode == "frozen":
+                scattered[link] = self._frozen(link, streams)
             elif mode != "iid":
                 scattered[link] = self._draw(link, streams)
+        if self._shadowed:
+            drawn_once = self._mode["direct"] == "frozen"
+            scattered["shadowing"] = self._frozen("shadowing", streams) if drawn_once else self._draw_shadowing(streams)
         return scattered
+
+    def _frozen(self, link: str, streams: Streams) -> Array:
+        """What every environment has for ever, drawn as a batch of one: it cannot depend on their number."""
+        frozen = Streams.frozen(self.scenario.frozen_seed, self._xp, self._device)
+        drawn = self._draw_shadowing(frozen) if link == "shadowing" else self._draw(link, frozen)
+        return arrays.same_in_all_rows(drawn[0], streams.num_envs)
+
+    def _draw_shadowing(self, streams: Streams) -> Array:
+        """Independent N(0, 1) of every site and user, ``(E, M + L, K)`` float32."""
+        s = self.scenario
+        return math.sqrt(2.0) * self._xp.real(streams.complex_normal("shadowing", s.num_bs + s.num_irs, s.num_users))
 
     def _draw(self, link: str, streams: Streams) -> Array:
         return streams.complex_normal(f"{link}_fading", *self._shape[link])
@@ -171,13 +239,20 @@ class ChannelModel:
         """Scattered parts of the next slot, into which the users went from ``last`` to ``motion``.
 
         ``ar1``: ``g' = r g + sqrt(1 - r^2) n`` with r = J0(2 pi f_D T), so that the autocorrelation is r^lag;
-        ``episode`` and ``frozen``: the same. (``iid`` has no memory: :meth:`channels` draws it.)
+        ``episode`` and ``frozen``: the same. (``iid`` has no memory: :meth:`channels` draws it.) Shadowing follows the
+        way a user went: ``s' = r s + sqrt(1 - r^2) n`` with ``r = exp(-distance / shadowing_distance_m)`` (Gudmundson).
         """
         evolved = dict(memory)
         for link, g in memory.items():
-            if self._mode[link] == "ar1":
+            if self._mode.get(link) == "ar1":
                 r = self.correlation[link]
                 evolved[link] = r * g + math.sqrt(max(0.0, 1.0 - r * r)) * self._draw(link, streams)
+        if self._shadowed:
+            xp = self._xp
+            way = motion["position"] - last["position"]
+            kept = xp.exp(xp.sqrt(xp.vecdot(way, way)) / -self.scenario.shadowing_distance_m)[:, None, :]
+            fresh = xp.sqrt(1.0 - kept * kept) * self._draw_shadowing(streams)
+            evolved["shadowing"] = xp.astype(kept * memory["shadowing"] + fresh, xp.float32)
         return evolved
 
     def channels(
@@ -227,13 +302,14 @@ class ChannelModel:
 
     def _line_of_sight(self, position: Array) -> tuple[Array | None, Array | None]:
         """Line of sight of the Rician user links, direct ``(E, M, K, Nb)`` and IRS ``(E, L, K, N)``; else ``None``."""
-        xp, s = self._xp, self.scenario
+        s = self.scenario
         if s.direct_rician_k_db is None and s.irs_user_rician_k_db is None:
             return None, None
-        x, y = self._offset(position)
-        rise = xp.broadcast_to(self._user_above, x.shape)
-        distance = xp.sqrt(x * x + y * y + rise**2)
+        x, y, rise, distance = self._seen(position)
         across, up = y / distance, rise / distance  # direction cosines along y and z
+        if self._across_axis is not None and self._up_axis is not None:
+            (a, b, c), (d, e, f) = self._across_axis, self._up_axis
+            across, up = (x * a + y * b + rise * c) / distance, (x * d + y * e + rise * f) / distance
         phase = -2 * math.pi / s.wavelength_m * distance[..., None]
         M, direct, irs_user = s.num_bs, None, None
         if s.direct_rician_k_db is not None:
@@ -256,6 +332,22 @@ class ChannelModel:
             error = streams.scaled_normal("csi_error", scale * gain, *self._shape[link][gain.ndim - 1 :])
             known[link] = channel + self._without_padding(link, error)
         return Channels(*known.values())
+
+
+def element_amplitude(cosine: Array, exponent: float) -> Array:
+    """Amplitude of an IRS element's power gain ``cos^q``, zero behind the surface.
+
+    Args:
+        cosine: of the angle between the direction and the normal of the surface.
+        exponent: q; 0 is one half of the room.
+
+    Example:
+        >>> element_amplitude(np.array([1.0, 0.25, -0.5]), 1.0).tolist()
+        [1.0, 0.5, 0.0]
+    """
+    xp = namespace(cosine)
+    in_front = cosine > 0
+    return xp.where(in_front, xp.where(in_front, cosine, 1.0) ** (exponent / 2.0), 0.0)
 
 
 def channel_model(scenario: Scenario, xp: Any, device: Any = None) -> ChannelModel:

@@ -1,6 +1,6 @@
 """Mobility: how users walk about the area.
 
-Positions are in m, float64, ``(E, K, 2)``; the area is the rectangle ``[0, width] x [0, depth]``. A mobility model is
+Positions are in m, float64, ``(E, K, 2)``; the area is the rectangle ``scenario.bounds_m``. A mobility model is
 an object with two methods, of which :data:`MOBILITY` has the built-in ones by name:
 
 - ``start(constants, streams, position)`` draws the motion of a new episode;
@@ -35,6 +35,7 @@ class MobilityConstants(NamedTuple):
     """What the mobility models need of a scenario, as arrays."""
 
     scenario: Scenario
+    origin: Array  # (2,) corner of the area with the least coordinates, m
     area: Array  # (2,) sides of the area, m
     twice_area: Array
     member: Array  # (K,) group of each user
@@ -46,18 +47,24 @@ def mobility_constants(scenario: Scenario, xp: Any, device: Any = None) -> Mobil
     """The constants of a scenario in an array namespace."""
     groups = min(scenario.num_groups, scenario.num_users)
     area = np.asarray(scenario.area_m)
-    values = (area, 2 * area, np.arange(scenario.num_users) % groups, np.array([0.25, 0.0]))
-    sides, twice, member, quarter_turn = (arrays.constant(x, None, xp, device) for x in values)
-    return MobilityConstants(scenario, sides, twice, member, groups, quarter_turn)
+    values = (
+        np.asarray(scenario.bounds_m[:2]),
+        area,
+        2 * area,
+        np.arange(scenario.num_users) % groups,
+        np.array([0.25, 0.0]),
+    )
+    origin, sides, twice, member, quarter_turn = (arrays.constant(x, None, xp, device) for x in values)
+    return MobilityConstants(scenario, origin, sides, twice, member, groups, quarter_turn)
 
 
 # --- walks --------------------------------------------------------------------------------------------------
 
 
 def _fold(constants: MobilityConstants, x: Array) -> tuple[Array, Array]:
-    """Coordinates reflected at the borders until they are inside, and the same before the mirroring."""
-    wrapped = namespace(x).remainder(x, constants.twice_area)
-    return constants.area - abs(constants.area - wrapped), wrapped
+    """Coordinates reflected at the borders until they are inside; and before the mirroring, from the origin on."""
+    wrapped = namespace(x).remainder(x - constants.origin, constants.twice_area)
+    return constants.origin + (constants.area - abs(constants.area - wrapped)), wrapped
 
 
 def _direction(constants: MobilityConstants, turn: Array) -> Array:
@@ -94,7 +101,7 @@ def _leg(constants: MobilityConstants, uniform: Array, targets: Targets) -> tupl
 
 def _in_area(constants: MobilityConstants, uniform: Array) -> Array:
     """Points uniform in the area, from ``(..., 2)`` uniform numbers."""
-    return uniform * constants.area
+    return constants.origin + uniform * constants.area
 
 
 def _in_disc(constants: MobilityConstants, uniform: Array) -> Array:
@@ -239,8 +246,10 @@ def _checked(model: Any, motion: Motion, constants: MobilityConstants, num_envs:
     shape, found = (num_envs, constants.scenario.num_users, 2), getattr(position, "shape", None)
     if position is None or found is None or tuple(found) != shape:
         raise ValueError(f"mobility {model!r} returned positions of shape {found}: must be a dict, 'position' {shape}")
-    if not namespace(position).all((position >= 0) & (position <= constants.area)):  # NaN is nowhere
-        sides = " x ".join(f"[0, {side:g}]" for side in constants.scenario.area_m)
+    away = abs(position - constants.origin - constants.area / 2)  # from the middle; 1e-9: rounding along the border
+    if not namespace(position).all(away <= (0.5 + 1e-9) * constants.area):  # NaN is nowhere
+        x_min, y_min, x_max, y_max = constants.scenario.bounds_m
+        sides = f"[{x_min:g}, {x_max:g}] x [{y_min:g}, {y_max:g}]"
         raise ValueError(f"mobility {model!r} put users outside the area: must be inside {sides} m")
     return {name: arrays.of_ones_own(x) if hasattr(x, "shape") else x for name, x in motion.items()}
 

@@ -74,7 +74,7 @@ def local_gain(view: View, cells: Cells, memory: Memory) -> np.ndarray:
     """
     s = view.scenario
     reach = (view.irs_gain * view.own_user[:, :, None]).sum(-1)
-    middle = s.area_width_m / 2
+    middle = s.reference_distance_m
     reference = path_gain_at(s, "bs_irs", middle) * path_gain_at(s, "irs_user", middle)
     bids = np.log10(np.maximum(reach / reference, 1e-300)) / GAIN_RANGE
     return np.clip(bids, -1.0, 1.0).astype(np.float32)

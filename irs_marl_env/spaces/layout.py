@@ -88,10 +88,10 @@ class ElementAxis:
 
 
 class CsiScale:
-    """Amplitudes that CSI is divided by: each link's path gain at half the width of the area."""
+    """Amplitudes that CSI is divided by: of each link's path gain at the scenario's reference distance."""
 
     def __init__(self, scenario: Scenario) -> None:
-        distance_m = scenario.area_width_m / 2
+        distance_m = scenario.reference_distance_m
         self.direct = math.sqrt(path_gain_at(scenario, "direct", distance_m))
         self.bs_irs = math.sqrt(path_gain_at(scenario, "bs_irs", distance_m))
         self.irs_user = math.sqrt(path_gain_at(scenario, "irs_user", distance_m))

@@ -18,13 +18,13 @@ class StateEncoder:
     """Everything the BSs know together, plus positions, cells and ownership.
 
     ``observation="csi"``: all channels as the BSs know them, scaled like the observations; ``"large_scale"``: the log
-    path gains of every user to every BS, direct and over each IRS. Then ``position`` divided by the sides of the
-    area, ``cell (M, K)`` and ``owner (M, L)`` one-hot.
+    path gains of every user to every BS, direct and over each IRS. Then ``position`` as a share of the sides of
+    the area, ``cell (M, K)`` and ``owner (M, L)`` one-hot.
     """
 
     def __init__(self, scenario: Scenario, xp: Any = np, device: Any = None) -> None:
         s = scenario
-        self._area = constant(scenario.area_m, None, xp, device)
+        self._origin, self._area = (constant(x, None, xp, device) for x in (s.bounds_m[:2], s.area_m))
         M, K, L, total = s.num_bs, s.num_users, s.num_irs, sum(s.elements)
         blocks: dict[str, tuple[int, ...]] = {"direct_gain": (M, K), "irs_gain": (M, L, K)}
         if s.observation == "csi":
@@ -61,7 +61,7 @@ class StateEncoder:
             for name, x in scaled.items():
                 known[f"{name}_real"], known[f"{name}_imag"] = xp.real(x), xp.imag(x)
         known = {name: xp.clip(x, -self._limit, self._limit) for name, x in known.items()}
-        named = {**known, "position": position / self._area, "cell": own_user, "owner": held}
+        named = {**known, "position": (position - self._origin) / self._area, "cell": own_user, "owner": held}
         lead = own_user.shape[0]
         parts = [xp.astype(xp.reshape(named[name], (lead, -1)), xp.float32) for name in self.layout.shapes]
         return xp.concat(parts, axis=-1)

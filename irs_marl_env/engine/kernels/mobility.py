@@ -21,9 +21,9 @@ def _uniform(index: Bits, key0: Bits, key1: Bits) -> Float:
 
 
 @njit(inline="always")
-def _fold(x: Float, side: Float) -> Float:
+def _fold(x: Float, origin: Float, side: Float) -> Float:
     """``mobility._fold`` of one coordinate."""
-    return side - abs(side - x % (2.0 * side))
+    return origin + (side - abs(side - (x - origin) % (2.0 * side)))
 
 
 @kernel()
@@ -34,6 +34,7 @@ def walk(
     target: F64,
     travel: F64,
     num_centres: Int,
+    origin: F64,
     area: F64,
     radius: Float,
     speed: Float,
@@ -54,7 +55,8 @@ def walk(
         point, target: ``(E, P, 2)`` m.
         travel: ``(E, P)`` m per slot.
         num_centres: points before this one have targets in the area, all others in the disc.
-        area: ``(2,)`` m.
+        origin: ``(2,)`` m, corner of the area.
+        area: ``(2,)`` m, its sides.
         radius: of the disc [m].
         speed: nominal, m per slot.
         new_point, new_target, new_travel: of the next slot, overwritten.
@@ -78,7 +80,7 @@ def walk(
             u = _uniform(first, keys[e, 0], keys[e, 1])
             v = _uniform(first + np.uint64(1), keys[e, 0], keys[e, 1])
             if p < num_centres:
-                new_target[e, p, 0], new_target[e, p, 1] = u * area[0], v * area[1]
+                new_target[e, p, 0], new_target[e, p, 1] = origin[0] + u * area[0], origin[1] + v * area[1]
             else:
                 away = radius * math.sqrt(u)
                 new_target[e, p, 0] = away * math.sin(_TWO_PI * (v + 0.25))
@@ -88,7 +90,7 @@ def walk(
         for k in range(len(member)):
             for i in range(2):
                 around = new_point[e, member[k], i] + new_point[e, num_centres + k, i]
-                position[e, k, i] = _fold(around, area[i])
+                position[e, k, i] = _fold(around, origin[i], area[i])
 
 
 @kernel(error_model="numpy")
