@@ -17,12 +17,12 @@ class WalkEast:
 
     def start(self, constants: Any, streams: Any, position: Any) -> dict[str, Any]:
         if position is None:  # else the positions that reset(options=...) gave
-            position = streams.uniform("layout", constants.scenario.num_users, 2) * constants.area
+            position = constants.origin + streams.uniform("layout", constants.scenario.num_users, 2) * constants.area
         return {"position": position}
 
     def advance(self, constants: Any, motion: dict[str, Any], streams: Any) -> dict[str, Any]:
         s, xp = constants.scenario, namespace(motion["position"])
-        x = xp.clip(motion["position"][..., :1] + s.speed_mps * s.slot_s, None, s.area_m[0])
+        x = xp.clip(motion["position"][..., :1] + s.speed_mps * s.slot_s, None, s.bounds_m[2])
         return {"position": xp.concat([x, motion["position"][..., 1:]], axis=-1)}
 
 

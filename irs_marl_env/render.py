@@ -23,6 +23,7 @@ __all__ = ["Viewer"]
 BS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#000000")
 IDLE = "#E6E6E6"  # an IRS that nobody controls
 HISTORY = 60  # slots in the rate plot
+MOST_LISTED = 12  # BSs that have a row in the table
 TRAIL = 12  # slots a user's trail lasts
 FPS = 10.0  # of the window
 DPI = 100
@@ -66,6 +67,7 @@ class Viewer:
         self._scenario = scenario
         self._window = _Window() if render_mode == "human" else None
         self._plan = _plan(scenario)
+        self._listed = range(min(scenario.num_bs, MOST_LISTED))  # of whom the table has a row
         self._colours = _rgb([BS_COLOURS[m % len(BS_COLOURS)] for m in range(scenario.num_bs)])
         self._irs_colours = np.concatenate([self._colours, _rgb([IDLE])])  # owner -1 takes the last
         self._bs = self._plan.to_map(deployment.bs_positions(scenario)[:, :2])
@@ -120,11 +122,23 @@ class Viewer:
         self._trails, self._links, self._irs_marks, self._users = trails, links, irs, users
         self._moving += [trails, links, irs, users]
         self._marker_area = 26.0 / crowd  # points^2 per bit/s/Hz
-        masts = ax.scatter(*self._bs.T, s=230, marker="^", c=self._colours, edgecolors="black", zorder=6)
+        self._build_facings(ax, crowd)
+        many = max(1.0, self._scenario.num_bs / 10)
+        masts = ax.scatter(*self._bs.T, s=230 / many, marker="^", c=self._colours, edgecolors="black", zorder=6)
         masts.set_clip_on(False)  # BSs stand on the edge of the area
         ax.tick_params(pad=9)  # past the masts
         self._moving += [masts, *self._bs_labels(ax)]
         self._build_legend()
+
+    def _build_facings(self, ax: Any, crowd: float) -> None:
+        """A short line from each IRS the way it faces."""
+        axes = deployment.irs_axes(self._scenario)
+        if axes is None:
+            return
+        left, right, *_ = self._plan.extent_m
+        along = 0.035 * (right - left) / crowd * self._plan.to_map(axes[:, 2, :2])
+        ends = np.stack([self._irs, self._irs + along])
+        ax.plot(*ends.transpose(2, 0, 1), color="black", linewidth=1.6 / crowd, zorder=3.5)
 
     def _bs_labels(self, ax: Any) -> list[Any]:
         """Names of the BSs, next to their masts on the side of the map's middle."""
@@ -138,7 +152,7 @@ class Viewer:
             rise = -15 if y - bottom > 0.6 * short else 15
             labels.append(
                 ax.annotate(
-                    f"BS {m}",
+                    f"BS {m}" if self._scenario.num_bs <= MOST_LISTED else f"{m}",
                     (x, y),
                     xytext=(shift, rise),
                     textcoords="offset points",
@@ -208,16 +222,20 @@ class Viewer:
         ax = self._axes(self._plan.table_in)
         ax.set(xlim=(0, 1), ylim=(0, 1))
         ax.set_axis_off()
-        num_bs = self._scenario.num_bs
-        pitch = min(1 / (num_bs + 3.4), 0.24 / self._plan.table_in[3])
+        num_bs, listed = self._scenario.num_bs, self._listed
+        pitch = min(1 / (len(listed) + (num_bs > len(listed)) + 3.4), 0.24 / self._plan.table_in[3])
         size = min(9.5, 0.62 * pitch * self._plan.table_in[3] * 72)
         self._title = ax.text(0.0, 1.0, "", va="top", weight="bold", fontsize=11)
         columns = ((0.42, "users"), (0.62, "IRSs"), (1.0, "bit/s/Hz"))
         top = 1.0 - 0.36 / self._plan.table_in[3]
         for x, head in columns:
             ax.text(x, top, head, ha="right", va="top", fontsize=size, color="#444444")
-        rows = [top - (m + 1) * pitch for m in range(num_bs)]
-        rows.append(top - (num_bs + 1.2) * pitch)  # the sum, under a rule
+        rows = [top - (m + 1) * pitch for m in listed]
+        left_out = num_bs - len(listed)
+        if left_out:
+            below = f"... and {left_out} more"
+            ax.text(0.07, top - (len(listed) + 1) * pitch, below, va="top", fontsize=size, color="#444444")
+        rows.append(top - (len(listed) + bool(left_out) + 1.2) * pitch)  # the sum, under a rule
         for m, y in enumerate(rows[:-1]):
             colour = self._colours[m]
             ax.plot(
@@ -309,7 +327,8 @@ class Viewer:
         self._title.set_text(f"slot {slot} of {self._scenario.horizon}")
         users = np.bincount(cell, minlength=num_bs)
         surfaces = np.bincount(owner[owner >= 0], minlength=num_bs)
-        rows = [*zip(users, surfaces, sums, strict=True), (users.sum(), surfaces.sum(), sums.sum())]
+        rows = [(users[m], surfaces[m], sums[m]) for m in self._listed]
+        rows.append((users.sum(), surfaces.sum(), sums.sum()))
         for entries, (count, held, rate) in zip(self._entries, rows, strict=True):
             for entry, text in zip(entries, (f"{count}", f"{held}", f"{rate:.2f}"), strict=True):
                 entry.set_text(text)
@@ -412,20 +431,20 @@ def _plan(scenario: Scenario) -> _Plan:
     if lying:
         extent, axes = (bottom, top, left, right), ("y", "x")
     aspect = (extent[1] - extent[0]) / (extent[3] - extent[2])
-    margin, legend = 0.7, 0.8
+    margin, legend, rows = 0.7, 0.8, min(scenario.num_bs, MOST_LISTED + 1)
     if aspect < 1.6:
         height = 4.7
         map_width = min(height * aspect, 6.0)
         size = (_even(max(margin + map_width, 5.3) + 3.6), _even(height + legend + 0.25))
         left = margin + map_width + 0.7
         panel = size[0] - left - 0.2
-        table_height = min(0.55 + 0.24 * (scenario.num_bs + 1.4), 2.6)
+        table_height = min(0.55 + 0.24 * (rows + 1.4), 2.6)
         table = (left, size[1] - 0.27 - table_height, panel, table_height)
         plot = (left + 0.2, legend, panel - 0.2, table[1] - legend - 0.15)
         return _Plan(size, (margin, legend, map_width, height), table, plot, extent, axes)
     map_width = min(max(7.0, 2.75 * aspect), 11.0)
     map_height = max(map_width / aspect, 1.2)
-    panel = max(1.9, 0.75 + 0.2 * (scenario.num_bs + 1.4))
+    panel = max(1.9, 0.75 + 0.2 * (rows + 1.4))
     size = (_even(margin + map_width + 0.35), _even(map_height + legend + panel + 0.55))
     table = (margin, 0.1, 2.7, panel)
     plot = (margin + 3.5, 0.45, size[0] - margin - 3.7, panel - 0.45)

@@ -19,7 +19,7 @@ with warnings.catch_warnings():  # PettingZoo 1.27 imports its own deprecated pa
     warnings.simplefilter("ignore", DeprecationWarning)
     from pettingzoo.test import render_test
 
-from irs_marl_env import make_env, mdlbi_v0  # noqa: E402
+from irs_marl_env import layouts, make_env, mdlbi_v0  # noqa: E402
 from irs_marl_env.render import BS_COLOURS, Viewer  # noqa: E402
 
 SIZES = {
@@ -30,6 +30,9 @@ SIZES = {
     "large": {"num_bs": 8, "num_irs": 32, "num_users": 128, "num_elements": 4},
     "more-bs-than-colours": {"num_bs": 10, "num_irs": 3, "num_elements": 4},
     "wide": {"area_width_m": 1000.0},
+    "many": {"bs_positions_m": layouts.grid(8, 8, 50.0), "num_elements": 1, "num_antennas": 1},
+    "facing": {"irs_positions_m": [(-9, 5, 3), (90, 60, 3)], "irs_facing": [(1, 1, 0), (0, 0, 1)]},
+    "outside": {"bs_positions_m": [(-50, -20, 9)], "area_bounds_m": (0, 0, 30, 90)},
 }
 
 
