@@ -230,9 +230,9 @@ class Fuzzed:
 
         for name, x in result.items():
             self.expect("finite", way, np.isfinite(x).all(), lambda: f"{when}: {name} has {odd(x)}")
-        limit = s.tx_power_w * (1 + POWER_BOUND)
+        limit = np.array(s.tx_powers_w) * (1 + POWER_BOUND)  # (M,)
         power, owner, cell, rates = (result[name] for name in ("power_w", "owner", "cell", "rates"))
-        expect((power <= limit).all(), lambda: f"power_w {power.max():g} W above Pmax {s.tx_power_w:g} W")
+        expect((power <= limit).all(), lambda: f"power_w {power.tolist()} W above Pmax {s.tx_powers_w} W")
         expect((rates >= 0).all(), lambda: f"rates of {rates.min():g}")
         expect(((owner >= -1) & (owner < s.num_bs)).all(), lambda: f"owners {owner.tolist()}")
         own = cell[:, None] == np.arange(s.num_bs)[:, None]
@@ -248,14 +248,16 @@ class Fuzzed:
         )
         w, phi = sent.w.astype(complex), sent.phi.astype(complex)
         radiated = (abs(w) ** 2).sum((-2, -1))
-        expect((radiated <= limit).all(), lambda: f"beams of {radiated.max():g} W above Pmax {s.tx_power_w:g} W")
+        expect((radiated <= limit).all(), lambda: f"beams of {radiated.tolist()} W above Pmax {s.tx_powers_w} W")
         expect(alike(power, radiated, 1e-4), lambda: f"power_w {power.tolist()}, of beams {radiated.tolist()}")
         expect((w[~own] == 0).all(), lambda: "a beam for a user of another cell")
+        absent = np.arange(s.max_antennas) >= np.array(s.antennas)[:, None]  # (M, Nb)
+        expect((w.swapaxes(1, 2)[..., absent] == 0).all(), lambda: "a beam from an antenna that is not there")
         expect(
-            (abs(abs(phi) - 1) < 1e-5).all(),
+            ((abs(phi) < 1 + 1e-5) & (abs(phi) > s.element_amplitude_min - 1e-5)).all(),
             lambda: f"|phi| in [{abs(phi).min(initial=1):g}, {abs(phi).max(initial=1):g}]",
         )
-        if s.phase_bits is not None:
+        if s.phase_bits is not None and s.element_amplitude_min > 1e-3:  # else nothing may be left of a phase
             steps = np.angle(phi) / grid_step(s)
             expect((abs(steps - steps.round()) < 0.02).all(), lambda: f"a phase off the grid of {s.phase_bits} bits")
 
@@ -413,7 +415,7 @@ def transmitted(env: Any, action: np.ndarray, free: bool = False) -> Sent:
     """
     core, state = env._core, env._state
     streams = env._streams.rows(np.arange(env.num_envs))  # a copy: bids may draw a tie-break
-    slot = type(core.slot)(env.scenario.replace(phase_bits=None)) if free else core.slot
+    slot = type(core.slot)(env.scenario.replace(phase_bits=None, element_amplitude_min=1.0)) if free else core.slot
     action = env._check_action(action)
     _, decided = slot.auction(action, streams)
     owner = decided if env.scenario.association_delay == 0 else state.owner

@@ -18,6 +18,7 @@ Actions = dict[str, np.ndarray]
 DEFAULTS = Scenario()
 READINGS = ("sinr", "reflection", "contention", "association_delay", "csi", "csi_error_variance", "rho", "power")
 READINGS += ("phase_bits", "inter_cell_interference", "reward", "bid_cost", "action", "observation", "mobility")
+READINGS += ("element_amplitude_min",)
 READINGS += ("fading", "bs_irs_fading", "direct_rician_k_db", "bs_irs_rician_k_db", "irs_user_rician_k_db")
 
 
@@ -34,11 +35,12 @@ class LoopEnv:
         for name in READINGS:
             if getattr(scenario, name) != getattr(DEFAULTS, name):
                 raise ValueError(f"{name}={getattr(scenario, name)!r}: the loops know {getattr(DEFAULTS, name)!r} only")
-        if len(set(scenario.elements)) > 1:
-            raise ValueError(f"num_elements={scenario.num_elements}: the loops know IRSs of equal size only")
+        for name, values in (("num_elements", scenario.elements), ("num_antennas", scenario.antennas)):
+            if len(set(values)) > 1:
+                raise ValueError(f"{name}={getattr(scenario, name)}: the loops know sites of equal size only")
         self.s, self.elementwise = scenario, elementwise
         self.M, self.K, self.L = scenario.num_bs, scenario.num_users, scenario.num_irs
-        self.N, self.Nb = scenario.max_elements, scenario.num_antennas
+        self.N, self.Nb = scenario.max_elements, scenario.max_antennas
         self.groups = min(scenario.num_groups, self.K)
         self.agents = [f"bs_{m}" for m in range(self.M)]
         width, depth = scenario.area_m

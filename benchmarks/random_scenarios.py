@@ -63,6 +63,10 @@ USUAL: dict[str, Draw] = {
     "bid_cost": _by_factor(1e-3, 10),
     "frozen_seed": _whole(0, 10**6),
     "num_groups": _whole(1, 10),
+    # ideal elements more often than not: kernels do not know the others
+    "element_amplitude_min": lambda rng: 1.0 if rng.random() < 0.7 else float(f"{rng.uniform(0, 1):.3g}"),
+    "element_amplitude_offset_rad": _between(0, 2 * math.pi - 0.01),
+    "element_amplitude_steepness": _between(0, 4),
     "sweeps": _whole(0, 3),
 }
 # small: a scenario is stepped in a fraction of a second, and the odd cases (one of something, none, fewer than) meet
@@ -70,11 +74,11 @@ SIZES: dict[str, Draw] = {
     "num_bs": _whole(1, 4),
     "num_users": _whole(1, 8),
     "num_irs": _whole(0, 4),
-    "num_antennas": _whole(1, 6),
     "horizon": _whole(1, 4),
 }
 SITES = ("bs_positions_m", "irs_positions_m", "irs_facing", "irs_element_exponent", "area_bounds_m")
-LARGEST_IRS = 9  # elements
+# of each site, and always drawn
+HARDWARE: dict[str, Draw] = {"num_antennas": _whole(1, 6), "num_elements": _whole(1, 9)}
 
 
 def random_fields(rng: np.random.Generator, extreme: float = EXTREME) -> dict[str, Any]:
@@ -88,17 +92,18 @@ def random_fields(rng: np.random.Generator, extreme: float = EXTREME) -> dict[st
         Values by name. ``Scenario(**fields)`` may refuse them where fields do not go together.
     """
     fields: dict[str, Any] = {name: draw(rng) for name, draw in SIZES.items()}
-    elements: Any = int(rng.integers(1, LARGEST_IRS + 1))
-    if rng.random() < 0.5:
-        elements = tuple(int(n) for n in rng.integers(1, LARGEST_IRS + 1, fields["num_irs"]))
-    fields["num_elements"] = elements
     fields |= _sites(fields, rng)
+    counts = {"BS": fields["num_bs"], "IRS": fields["num_irs"]}
     for field in dataclasses.fields(Scenario):
-        if field.name in (*fields, *SITES, "trace") or rng.random() < KEPT:
+        name, check = field.name, field.metadata["check"]
+        if name in (*fields, *SITES, "trace") or (name not in HARDWARE and rng.random() < KEPT):
             continue
-        value = _value(field.name, field.metadata["check"], rng, extreme)
+        if isinstance(check, checks.Each) and rng.random() < 0.5:
+            fields[name] = tuple(_value(name, check.one, rng, extreme) for _ in range(counts[check.site]))
+            continue
+        value = _value(name, check.one if isinstance(check, checks.Each) else check, rng, extreme)
         if value is not None:
-            fields[field.name] = value
+            fields[name] = value
     if fields.get("mobility") == "trace":
         fields["trace"] = _trace(fields, rng)
     return fields
@@ -116,8 +121,9 @@ def _value(name: str, check: Any, rng: np.random.Generator, extreme: float) -> A
         return None if rng.random() < 0.5 else int(rng.choice([1, 2, 3, 6, 16]))
     if isinstance(check, checks.Real) and rng.random() < extreme:
         return _at_the_end(check, rng)
-    if name in USUAL:
-        return USUAL[name](rng)
+    usual = USUAL | HARDWARE
+    if name in usual:
+        return usual[name](rng)
     if isinstance(check, checks.Whole):
         return int(rng.integers(check.low, min(check.low + 8, check.high or check.low + 8) + 1))
     return _between(check.low, check.high)(rng) if isinstance(check, checks.Real) else None

@@ -104,8 +104,8 @@ def raw_material(name: str) -> Case:
     env = make_vec_env(name, num_envs)
     observations, _ = env.reset(seed=0)
     s = env.scenario
-    direct, irs_user = s.num_bs * s.num_users * s.num_antennas, s.num_users * sum(s.elements)
-    numbers = 2 * num_envs * (direct + irs_user + s.num_bs * s.num_antennas * sum(s.elements))
+    direct, irs_user = s.num_bs * s.num_users * s.max_antennas, s.num_users * sum(s.elements)
+    numbers = 2 * num_envs * (direct + irs_user + s.num_bs * s.max_antennas * sum(s.elements))
     rng = np.random.Generator(np.random.SFC64(0))
     return Case(lambda: (rng.standard_normal(numbers, np.float32), observations.copy()), num_envs)
 

@@ -136,6 +136,18 @@ def constant(values: Any, dtype: Any, xp: Any, device: Any = None) -> Array:
     return array if xp is np else xp.asarray(array, device=device)
 
 
+def one_or_each(values: tuple[float, ...]) -> float | np.ndarray:
+    """The one number that all values are, or an array of them where they differ."""
+    return values[0] if len(set(values)) == 1 else np.array(values)
+
+
+def constant_like(values: np.ndarray, x: Array) -> Array:
+    """Numbers as an array of the real type of ``x``, where ``x`` lives."""
+    if type(x) is np.ndarray:
+        return values.astype(x.real.dtype)
+    return namespace(x).asarray(values, dtype=x.real.dtype, device=x.device)
+
+
 def to_numpy(x: Array) -> np.ndarray:
     """``x`` on the host, without its gradient; a numpy array as it is."""
     return x if isinstance(x, np.ndarray) else x.detach().cpu().numpy()
@@ -313,9 +325,11 @@ def limit(x: Array, low: float, high: float) -> Array:
     return namespace(x).clip(x, low, high)
 
 
-def at_least(x: Array, low: float) -> Array:
-    """``x`` where it is above ``low``, else ``low``."""
-    return np.maximum(x, low) if type(x) is np.ndarray else namespace(x).clip(x, low, None)
+def at_least(x: Array, low: Any) -> Array:
+    """``x`` where it is above ``low``, else ``low``: one number, or an array of the kind of ``x``."""
+    if type(x) is np.ndarray:
+        return np.maximum(x, low)
+    return namespace(x).clip(x, low, None) if isinstance(low, (int, float)) else namespace(x).maximum(x, low)
 
 
 def clip_in_place(x: Array, low: float, high: float) -> None:

@@ -220,6 +220,29 @@ class Rows(Kind):
 
 
 @dataclass(frozen=True)
+class Each(Kind):
+    """One number for all sites of a kind, or one for each of them: a tuple, list or array of one axis, kept as a tuple.
+
+    Args:
+        one: what a number has to be; not optional.
+        site: what there are several of, ``"BS"`` or ``"IRS"``. Whether a tuple has a number for each, the record knows.
+    """
+
+    one: Kind
+    site: str
+
+    @property
+    def allowed(self) -> str:
+        kind = "integer" if isinstance(self.one, Whole) else "number"
+        return f"{self.one.allowed}, or one such {kind} per {self.site}"
+
+    def accept(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.ndim == 1:
+            value = list(value)
+        return tuple(map(self.one.accept, value)) if isinstance(value, (tuple, list)) else self.one.accept(value)
+
+
+@dataclass(frozen=True)
 class Flag(Kind):
     """True or False."""
 

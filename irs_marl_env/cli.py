@@ -270,7 +270,7 @@ def _scenarios(args: argparse.Namespace) -> None:
     for name in scenario_ids():
         env = MdlbiVectorEnv(name)
         s = env.scenario
-        sizes = (s.num_bs, s.num_users, s.num_irs, s.num_antennas, s.max_elements, s.horizon)
+        sizes = (s.num_bs, s.num_users, s.num_irs, s.max_antennas, s.max_elements, s.horizon)
         rows.append((name, *(str(n) for n in (*sizes, env.observation_size, env.action_size))))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     print("\n".join(_line(row, widths) for row in rows))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from irs_marl_env import workers
+from irs_marl_env.arrays import one_or_each
 from irs_marl_env.checks import Choice, Flag, check_text, check_whole, near, plain_text, shown
 from irs_marl_env.policies import POLICIES
 from irs_marl_env.result import DECIMALS, Estimate, Result
@@ -254,7 +255,8 @@ def _bound(env: MdlbiVectorEnv) -> np.ndarray:
     """Upper bound ``(E, M)`` of each cell with every IRS, on the true channels."""
     view, s = env.view(), env.scenario
     own, (H, G, h) = view.own_user, view.channels
-    return upper_bound(H * own[..., None], G, h[:, None] * own[:, :, None, :, None], s.tx_power_w, s.noise_power_w)
+    power = one_or_each(s.tx_powers_w)
+    return upper_bound(H * own[..., None], G, h[:, None] * own[:, :, None, :, None], power, s.noise_power_w)
 
 
 class _Bar:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from irs_marl_env.checks import shown
 from irs_marl_env.service_area import reference_distance_m
 from irs_marl_env.units import db_to_linear
 
@@ -43,10 +44,13 @@ def greatest_amplitudes(scenario: Any, sigmas: float = 0.0) -> dict[str, float]:
 
 
 def greatest_snr_db(scenario: Any) -> float:
-    """No signal of one antenna at Pmax can be stronger, but for fading: all paths coherent, users next to the sites."""
+    """No signal of one antenna at the greatest Pmax can be stronger, but for fading: all paths coherent, users next to
+    the sites."""
     amplitude = greatest_amplitudes(scenario, SHADOWING_SIGMAS)
     total = amplitude["direct"] + sum(scenario.elements) * amplitude["bs_irs"] * amplitude["irs_user"]
-    return scenario.tx_power_dbm - scenario.noise_power_dbm + 20.0 * math.log10(total)
+    power_dbm = scenario.tx_power_dbm
+    greatest = max(power_dbm) if isinstance(power_dbm, tuple) else power_dbm
+    return greatest - scenario.noise_power_dbm + 20.0 * math.log10(total)
 
 
 def check_link_budget(scenario: Any) -> None:
@@ -71,7 +75,11 @@ def check_link_budget(scenario: Any) -> None:
     snr_db = greatest_snr_db(scenario)
     if snr_db > MOST_SNR_DB:
         raise ValueError(
-            f"tx_power_dbm={scenario.tx_power_dbm:g}, noise_power_dbm={scenario.noise_power_dbm:g} and the path gains: "
-            f"a user next to a site could receive {snr_db:.4g} dB above the noise, must be at most {MOST_SNR_DB:g} dB, "
-            "which single precision holds"
+            f"tx_power_dbm={_written(scenario.tx_power_dbm)}, noise_power_dbm={scenario.noise_power_dbm:g} and the "
+            f"path gains: a user next to a site could receive {snr_db:.4g} dB above the noise, must be at most "
+            f"{MOST_SNR_DB:g} dB, which single precision holds"
         )
+
+
+def _written(power_dbm: Any) -> str:
+    return shown(power_dbm) if isinstance(power_dbm, tuple) else f"{power_dbm:g}"

@@ -33,6 +33,7 @@ _OF_THE_SURFACES = (
     *("irs_positions_m", "irs_facing", "irs_element_exponent"),
     *("bs_irs_fading", "bs_irs_doppler_hz", "bs_irs_rician_k_db", "irs_user_rician_k_db"),
     *("reflection", "contention", "association_delay", "initial_owner"),
+    *("element_amplitude_min", "element_amplitude_offset_rad", "element_amplitude_steepness"),
 )
 
 

@@ -41,6 +41,11 @@ def _real(default: float | None, low: float, high: float, *, optional: bool = Fa
     return _field(default, checks.Real(low, high, optional, above))
 
 
+def _each(default: float, one: checks.Kind, site: str) -> Any:
+    """One number, or one for each ``"BS"`` or ``"IRS"``."""
+    return _field(default, checks.Each(one, site))
+
+
 def _one_of(default: str, *others: str) -> Any:
     return _field(default, checks.Choice((default, *others)))
 
@@ -56,17 +61,6 @@ def _rows(columns: int) -> Any:
 
 def _flag(default: bool) -> Any:
     return _field(default, checks.Flag())
-
-
-def _check_elements(name: str, value: Any) -> int | tuple[int, ...]:
-    if isinstance(value, np.ndarray) and value.ndim == 1:
-        value = value.tolist()
-    if not isinstance(value, (tuple, list)):
-        return checks.check_whole(name, value, 1)
-    try:
-        return tuple(checks.check_whole(name, n, 1) for n in value)
-    except ValueError:
-        raise checks.refusal(name, value, "an integer >= 1, or one such integer per IRS") from None
 
 
 def _check_phase_bits(name: str, value: Any) -> int | None:
@@ -97,6 +91,7 @@ _LATER = (
     *("fairness_offset", "circuit_power_w", "irs_element_power_w", "amplifier_efficiency"),
     *("bs_positions_m", "irs_positions_m", "irs_facing", "area_bounds_m", "irs_element_exponent"),
     *("shadowing_std_db", "shadowing_distance_m", "cell_rule"),
+    *("element_amplitude_min", "element_amplitude_offset_rad", "element_amplitude_steepness"),
 )
 
 
@@ -121,11 +116,11 @@ class Scenario:
     num_bs: int = _whole(None, 1, optional=True)  # None: of bs_positions_m, or 2
     num_users: int = _whole(10, 1)
     num_irs: int = _whole(None, 0, optional=True)  # None: of irs_positions_m, or 4
-    num_antennas: int = _whole(8, 1)  # per BS
-    num_elements: int | tuple[int, ...] = _field(32, _check_elements)  # per IRS: one number, or one each
+    num_antennas: int | tuple[int, ...] = _each(8, checks.Whole(1), "BS")  # of a BS
+    num_elements: int | tuple[int, ...] = _each(32, checks.Whole(1), "IRS")  # of an IRS
 
     # radio
-    tx_power_dbm: float = _real(26.0, -100, 100)  # Pmax of one BS
+    tx_power_dbm: float | tuple[float, ...] = _each(26.0, checks.Real(-100, 100), "BS")  # Pmax of a BS
     noise_power_dbm: float = _real(-80.0, -250, 100)
     reference_gain_db: float | None = _real(-30.0, -200, 0, optional=True)  # path gain at 1 m; None: free space
     direct_exponent: float = _real(4.0, 0, 10)
@@ -137,6 +132,10 @@ class Scenario:
     shadowing_std_db: float = _real(0.0, 0, 30)  # of the log-normal shadowing of user links; 0: none
     shadowing_distance_m: float = _real(10.0, 1e-3, 1e5)  # a user moves so far until its correlation is 1 / e
     cell_rule: str | object = _named_in("nearest", "physics.deployment:CELL_RULES", "__call__", classes=False)
+    # amplitude of an element by its phase, radio.element_amplitude; a least one of 1 is the ideal element
+    element_amplitude_min: float = _real(1.0, 0, 1)
+    element_amplitude_offset_rad: float = _real(0.43 * math.pi, 0, 2 * math.pi)
+    element_amplitude_steepness: float = _real(1.6, 0, 100)
 
     # small-scale fading
     fading: str = _one_of("iid", "ar1", "episode", "frozen")  # BS-user and IRS-user links
@@ -216,9 +215,8 @@ class Scenario:
 
     def _check_together(self) -> None:
         service_area.check_sites(self)
-        if isinstance(self.num_elements, tuple) and len(self.num_elements) != self.num_irs:
-            allowed = f"one integer, or num_irs={self.num_irs} integers"
-            raise checks.refusal("num_elements", self.num_elements, allowed)
+        for name in ("num_antennas", "num_elements", "tx_power_dbm"):
+            self._check_one_each(name)
         sizes.check_environment(self)
         if self.trace is not None and self.mobility != "trace":
             raise checks.refusal("trace", self.trace, f"None unless mobility='trace' (mobility={self.mobility!r})")
@@ -232,6 +230,15 @@ class Scenario:
         check_link_budget(self)
         if isinstance(self.trace, tuple):
             self.check_positions("trace", np.asarray(self.trace), num_slots=self.horizon + 1)
+
+    def _check_one_each(self, name: str) -> None:
+        """Refuse a tuple that has not one number for each site."""
+        value, check = getattr(self, name), self.__dataclass_fields__[name].metadata["check"]
+        sites = {"BS": "num_bs", "IRS": "num_irs"}[check.site]
+        count = getattr(self, sites)
+        if isinstance(value, tuple) and len(value) != count:
+            kind = "integer" if isinstance(check.one, checks.Whole) else "number"
+            raise checks.refusal(name, value, f"one {kind}, or {sites}={count} {kind}s")
 
     def strategy(self, name: str) -> Any:
         """The strategy behind a field: what a built-in name stands for, or the object that was given.
@@ -258,11 +265,19 @@ class Scenario:
     # --- derived quantities, linear SI ---------------------------------------------------------------------
 
     @property
+    def antennas(self) -> tuple[int, ...]:
+        """Number of antennas of each BS."""
+        return _for_each(self.num_antennas, self.num_bs)
+
+    @property
+    def max_antennas(self) -> int:
+        """Length Nb of the antenna axis; smaller BSs are padded with antennas of gain zero, which cannot radiate."""
+        return max(self.num_antennas) if isinstance(self.num_antennas, tuple) else self.num_antennas
+
+    @property
     def elements(self) -> tuple[int, ...]:
         """Number of elements of each IRS."""
-        if isinstance(self.num_elements, tuple):
-            return self.num_elements
-        return (self.num_elements,) * self.num_irs
+        return _for_each(self.num_elements, self.num_irs)
 
     @property
     def max_elements(self) -> int:
@@ -270,9 +285,29 @@ class Scenario:
         return max(self.elements, default=1)
 
     @property
+    def tx_powers_w(self) -> tuple[float, ...]:
+        """Pmax of each BS [W]."""
+        return tuple(map(dbm_to_watt, _for_each(self.tx_power_dbm, self.num_bs)))
+
+    @property
     def tx_power_w(self) -> float:
-        """Pmax [W]."""
-        return dbm_to_watt(self.tx_power_dbm)
+        """Pmax [W] where it is the same for all BSs.
+
+        Raises:
+            ScenarioError: it is not; :attr:`tx_powers_w` has one for each.
+        """
+        power_dbm = set(_for_each(self.tx_power_dbm, 1))
+        if len(power_dbm) > 1:
+            allowed = "the same for all BSs where one Pmax is asked for; tx_powers_w has one for each"
+            raise ScenarioError(str(checks.refusal("tx_power_dbm", self.tx_power_dbm, allowed)))
+        return dbm_to_watt(power_dbm.pop())
+
+    @property
+    def element_amplitude(self) -> tuple[float, float, float] | None:
+        """The least amplitude of an element, the offset [rad] and the steepness; ``None`` where it always is 1."""
+        if self.element_amplitude_min == 1.0:
+            return None
+        return self.element_amplitude_min, self.element_amplitude_offset_rad, self.element_amplitude_steepness
 
     @property
     def noise_power_w(self) -> float:
@@ -453,6 +488,10 @@ def from_plain(values: dict[str, Any], trusted: bool = False) -> dict[str, Any]:
         except ValueError as error:
             raise ScenarioError(f"{name}: {error}") from None
     return fields
+
+
+def _for_each(value: Any, count: int) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,) * count
 
 
 def _short(name: str, value: Any) -> str:

@@ -99,13 +99,24 @@ def check_users(channel: Array, weights: Array | None) -> None:
         raise ValueError(f"h_eff and weights are {kinds}: must be numbers of numpy or of torch, both of the same")
 
 
-def check_powers(power: Any, noise_power: Any) -> None:
+def check_powers(power: Any, noise_power: Any, cells: tuple[int, ...] = ()) -> None:
     """Refuse a transmit power or a noise power that is none.
+
+    Args:
+        power: one number, or an array of them that fits to the leading axes of the channels.
+        noise_power: one number.
+        cells: the leading axes of the channels.
 
     Raises:
         ValueError: names it, its value and what is allowed.
     """
     check_noise(noise_power)
+    shape, cells = tuple(getattr(power, "shape", ())), tuple(cells)
+    pairs = zip(shape[::-1], cells[::-1], strict=False)
+    if len(shape) > len(cells) or any(n not in (1, axis) for n, axis in pairs):
+        raise ValueError(
+            f"power has shape {shape}: must be one number, or fit to the leading axes {cells} of the cells"
+        )
     if isinstance(power, (int, float)):
         if not 0 <= power <= sys.float_info.max:  # NaN is in no range
             raise refusal("power", power, "a finite number >= 0: Pmax in W, not in dBm")

@@ -32,7 +32,7 @@ def environment_bytes(scenario: Scenario) -> int:
     really takes, in numpy, is 1.1 to 3.4 times as much (:data:`STEP`).
     """
     s = scenario
-    M, K, L, Nb = s.num_bs, s.num_users, s.num_irs, s.num_antennas
+    M, K, L, Nb = s.num_bs, s.num_users, s.num_irs, s.max_antennas
     if isinstance(s.num_elements, tuple):
         N, total = max(s.num_elements, default=1), sum(s.num_elements)
     else:
@@ -128,7 +128,7 @@ def _count(number: int) -> str:
 def _sizes(s: Scenario) -> str:
     elements = s.num_elements if isinstance(s.num_elements, int) else max(s.num_elements, default=1)
     counts = {"num_bs": s.num_bs, "num_users": s.num_users, "num_irs": s.num_irs}
-    counts |= {"num_antennas": s.num_antennas, "num_elements": elements}
+    counts |= {"num_antennas": s.max_antennas, "num_elements": elements}
     return ", ".join(f"{name}={_count(value)}" for name, value in counts.items())
 
 

@@ -34,6 +34,8 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     **READINGS,
     "size": tuple(SIZES),
     "unequal_irs": (False, True),
+    "unequal_bs": (False, True),
+    "element_amplitude_min": (1.0, 0.3),
     "initial_owner": ("random", "none"),
     "phase_bits": (None, 1, 3),
     "csi_error_variance": (0.0, 0.2),
@@ -53,9 +55,12 @@ Choice = dict[str, Any]
 
 def scenario(choice: Choice, horizon: int) -> Scenario:
     """The scenario of a choice of options; fast users, so that cells change and may be empty."""
-    fields = {name: value for name, value in choice.items() if name not in ("size", "unequal_irs")}
-    size = SIZES[choice.get("size", "usual")]
+    fields = {name: value for name, value in choice.items() if name not in ("size", "unequal_irs", "unequal_bs")}
+    size: dict[str, Any] = SIZES[choice.get("size", "usual")]
     elements: Any = tuple(1 + l for l in range(size["num_irs"])) if choice.get("unequal_irs") else 3
+    if choice.get("unequal_bs"):
+        antennas = tuple(max(1, size["num_antennas"] - m) for m in range(size["num_bs"]))
+        size = {**size, "num_antennas": antennas, "tx_power_dbm": tuple(26 - 5 * m for m in range(size["num_bs"]))}
     if fields.get("mobility") == "trace":
         draw = random.Random(0)
         depth = 40.0 * size["num_bs"]

@@ -124,10 +124,13 @@ SIZES: dict[str, Any] = {"num_users": 5, "num_irs": 3, "num_antennas": 3, "num_e
 def named_action(s: Any, flat: np.ndarray) -> tuple[list[Any], list[Any], list[Any]]:
     """w ``[M][K][Nb]``, theta ``[M][L][N_l]`` and bids ``[M][L]`` of flat raw actions, by the documented layout."""
     w, theta, bids = [], [], []
-    beams = s.num_users * s.num_antennas
-    for row in np.clip(flat, -1, 1).astype(float):
+    antennas = np.broadcast_to(s.num_antennas, s.num_bs)
+    power_w = 10 ** (np.broadcast_to(s.tx_power_dbm, s.num_bs) / 10) / 1000
+    beams = s.num_users * max(antennas)
+    for m, row in enumerate(np.clip(flat, -1, 1).astype(float)):
         re, im = row[:beams], row[beams : 2 * beams]
-        w.append(math.sqrt(s.tx_power_w) * (re + 1j * im).reshape(s.num_users, s.num_antennas))
+        w.append(math.sqrt(power_w[m]) * (re + 1j * im).reshape(s.num_users, max(antennas)))
+        w[m][:, antennas[m] :] = 0
         start, per_irs = 2 * beams, []
         for count in s.elements:
             per_irs.append(math.pi * row[start : start + count])

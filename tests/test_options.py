@@ -35,7 +35,7 @@ def random_steps(scenario: Scenario, num_envs: int, slots: int, fast: bool | Non
         assert np.isfinite(rewards).all()
         assert np.isfinite(infos["rates"]).all()
         assert (infos["rates"] >= 0).all()
-        assert (infos["power_w"] <= scenario.tx_power_w * (1 + 1e-5)).all()
+        assert (infos["power_w"] <= np.array(scenario.tx_powers_w) * (1 + 1e-5)).all()
         assert (infos["owner"] >= -1).all()
         assert (infos["owner"] < scenario.num_bs).all()
         assert not terminations.any()

@@ -181,8 +181,9 @@ def test_digest_tells_scenarios_apart() -> None:
 
 # --- validation --------------------------------------------------------------------------------------------------
 
-WHOLE = ["num_bs", "num_users", "num_irs", "num_antennas", "num_groups", "horizon", "frozen_seed", "sweeps"]
+WHOLE = ["num_bs", "num_users", "num_irs", "num_groups", "horizon", "frozen_seed", "sweeps"]
 REAL = [field.name for field in dataclasses.fields(Scenario) if field.type in ("float", "float | None")]
+ONE_OR_EACH = ["num_antennas", "num_elements", "tx_power_dbm"]
 CHOICES = {
     "fading": {"iid", "ar1", "episode", "frozen"},
     "bs_irs_fading": {"iid", "ar1", "episode", "frozen"},
@@ -242,11 +243,20 @@ def test_choices(field: str) -> None:
         assert all(repr(choice) in message for choice in CHOICES[field])
 
 
+@pytest.mark.parametrize("value", [math.nan, "3", None, True, 1e13, -1e13, {3: 3}, [[3, 3]], (3, None)])
+@pytest.mark.parametrize("field", ONE_OR_EACH)
+def test_one_number_or_one_for_each(field: str, value: Any) -> None:
+    kind = (
+        "a finite number in [-100, 100], or one such number" if field == "tx_power_dbm" else "an integer >= 1, or one"
+    )
+    assert f"{field}={value!r}: must be {kind}" in refused(field, value)
+
+
 def test_every_field_is_checked() -> None:
     checked = {*WHOLE, *REAL, *CHOICES, "association_delay"}
     rest = {field.name for field in dataclasses.fields(Scenario)} - checked
     sites = {"bs_positions_m", "irs_positions_m", "irs_facing", "area_bounds_m"}  # tests/physics/test_deployment.py
-    assert rest == {"num_elements", "inter_cell_interference", "phase_bits", "trace"} | sites  # below
+    assert rest == {*ONE_OR_EACH, "inter_cell_interference", "phase_bits", "trace"} | sites  # below
 
 
 @pytest.mark.parametrize(

@@ -48,14 +48,16 @@ class Slot(slot.Slot):
     def __init__(self, scenario: Scenario) -> None:
         super().__init__(scenario)
         s = scenario
-        self.decodes = not (s.num_bs == 1 and min(s.num_users, s.num_antennas) >= LARGE_SYSTEM)
+        ideal = s.element_amplitude is None
+        self.decodes = ideal and not (s.num_bs == 1 and min(s.num_users, s.max_antennas) >= LARGE_SYSTEM)
         default = (s.reflection, s.sinr, s.phase_bits, s.inter_cell_interference)
-        default_link = default == ("owned", "physical", None, False)
+        default_link = ideal and default == ("owned", "physical", None, False)
         # the decoder of structured actions knows the rates as well, where CSI is the truth about all owned IRSs
         truth_known = s.csi_error_variance == 0 and (s.csi == "all" or s.association_delay == 1)
         self.whole_slot = default_link and (s.action == "raw" or (self.decodes and truth_known))
-        self._elements = np.array(s.elements, np.int64)
-        self._limits = np.float32(s.tx_power_w), s.power == "sphere", np.float32(s.noise_power_w)
+        self._elements, self._antennas = np.array(s.elements, np.int64), np.array(s.antennas, np.int64)
+        self._powers = np.array(s.tx_powers_w)
+        self._limits = self._powers.astype(np.float32), s.power == "sphere", np.float32(s.noise_power_w)
 
     def finite(self, action: Array) -> bool:
         return kernels.finite(action)
@@ -82,7 +84,8 @@ class Slot(slot.Slot):
         if self.scenario.action == "structured":
             return self._structured(state, self.decode(action), owner)[2:]
         results = self._empty_results(len(action))
-        kernels.raw_slot(action, *state.channels, owner, state.cell, self._elements, *self._limits, *results)
+        sizes = self._elements, self._antennas
+        kernels.raw_slot(action, *state.channels, owner, state.cell, *sizes, *self._limits, *results)
         return results
 
     def _beams_and_phases(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, Array]:
@@ -101,7 +104,7 @@ class Slot(slot.Slot):
         results = w, phi, *self._empty_results(len(owner))
         weights = named["focus"], named["powers"], named["regularizer"]
         cells = *state.csi, owner, state.cell, for_kernel(reach), self._elements
-        kernels.structured_slot(*weights, *cells, s.tx_power_w, s.noise_power_w, s.sweeps, *results)
+        kernels.structured_slot(*weights, *cells, self._powers, s.noise_power_w, s.sweeps, *results)
         return results
 
     def _empty_results(self, num_envs: int) -> tuple[Array, Array, Array]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from irs_marl_env.arrays import limit, namespace
+from irs_marl_env.arrays import constant_like, limit, namespace, one_or_each
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import association, radio
 from irs_marl_env.physics.channel import Gains, element_energy
@@ -32,6 +32,8 @@ class Slot:
         self._by_auction = isinstance(scenario.contention, str) and scenario.contention == "auction"
         begins_idle = scenario.association_delay == 1 and scenario.initial_owner == "none"
         self._may_idle = begins_idle or not self._by_auction
+        self._element_amplitude = scenario.element_amplitude
+        self._max_power = one_or_each(scenario.tx_powers_w)  # of all BSs, or (M,)
 
     def finite(self, action: Array) -> bool:
         """Whether all entries of an action, float32, are finite."""
@@ -94,8 +96,13 @@ class Slot:
             theta = xp.where((owner == association.IDLE)[..., None], 0.0, theta)
         w = w * state.own_user[..., None]
         power = radio.transmit_power(w)
-        factor = radio.power_factor(power, s.tx_power_w, s.power)
-        return w * factor[..., None, None], power * factor * factor, radio.phase_shifts(theta, s.phase_bits)
+        limit_w = self._max_power if isinstance(self._max_power, float) else constant_like(self._max_power, power)
+        factor = radio.power_factor(power, limit_w, s.power)
+        return w * factor[..., None, None], power * factor * factor, self._coefficients(theta)
+
+    def _coefficients(self, theta: Array) -> Array:
+        """What elements do to a wave, given their phases."""
+        return radio.phase_shifts(theta, self.scenario.phase_bits, self._element_amplitude)
 
     def _beams_and_phases(self, state: State, named: dict[str, Array], owner: Array) -> tuple[Array, Array]:
         """Beamformers ``(E, M, K, Nb)`` and phases ``(E, L, N)`` of structured actions.
@@ -108,7 +115,9 @@ class Slot:
             usable = usable * self.held(state.owner)[:, :, None, :]
         h = state.csi.h[:, None] * xp.matrix_transpose(usable)[..., None]
         H = state.csi.H * state.own_user[..., None]
-        w, phi = decode_structured(named, H, state.csi.G, h, s.tx_power_w, s.noise_power_w, s.sweeps)
+        link = self._max_power, s.noise_power_w, s.sweeps
+        lossy = None if self._element_amplitude is None else self._coefficients
+        w, phi = decode_structured(named, H, state.csi.G, h, *link, lossy)
         return w, association.of_owner(phi, owner)
 
     def _rates(self, state: State, w: Array, phi: Array, owner: Array) -> Array:

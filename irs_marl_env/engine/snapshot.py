@@ -18,6 +18,7 @@ from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import State
 from irs_marl_env.link_budget import greatest_amplitudes
 from irs_marl_env.physics import association
+from irs_marl_env.physics.array_response import existing
 from irs_marl_env.physics.channel import Channels
 from irs_marl_env.streams import Streams
 
@@ -185,6 +186,11 @@ def _check_values(core: Core, leaves: dict[str, Any], may_be_over: bool) -> None
             size = np.abs(leaf) if leaf.dtype.kind == "c" else leaf
             of = "of an absolute value " if leaf.dtype.kind == "c" else ""
             _refuse_where((size < least) | (size > most), name, leaf, f"{of}in [{least:g}, {most:g}]")
+    for channel, there in zip(Channels._fields, existing(s).values(), strict=True):
+        for name in (f"channels.{channel}", f"estimate.{channel}"):
+            if name in leaves and not there.all():
+                absent = (leaves[name] != 0) & ~there
+                _refuse_where(absent, name, leaves[name], "0: there is no such antenna or element")
     own_user = association.in_cell(leaves["cell"], s.num_bs)
     _refuse_where(leaves["own_user"] != own_user, "own_user", leaves["own_user"], "1 where the BS is the user's cell")
     slot, ends = leaves["slot"], leaves["ends"]

@@ -1,8 +1,9 @@
-"""Lines of sight: responses of the antenna arrays and the phase of the distance, for the Rician links.
+"""Antenna arrays: which antennas and elements there are, and the lines of sight of the Rician links.
 
-BSs have half-wavelength uniform linear arrays along y, IRSs half-wavelength planar arrays in the y-z plane, or across
-the way they face, as square as their number of elements allows. In the far field the path of an element at p towards a
-unit direction u is shorter by ``p . u``.
+A line of sight is made of the responses of the arrays at both ends and the phase of the distance. BSs have
+half-wavelength uniform linear arrays along y, IRSs half-wavelength planar arrays in the y-z plane, or across the way
+they face, as square as their number of elements allows. In the far field the path of an element at p towards a unit
+direction u is shorter by ``p . u``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,29 @@ from irs_marl_env.arrays import namespace
 from irs_marl_env.scenario import Scenario
 
 Array = Any
+
+
+def existing_antennas(scenario: Scenario) -> np.ndarray:
+    """``(M, Nb)`` bool, false for the antennas that pad a BS."""
+    return np.arange(scenario.max_antennas) < np.array(scenario.antennas)[:, None]
+
+
+def existing(scenario: Scenario) -> dict[str, np.ndarray]:
+    """Which entries of a channel there are, by link: bool, of the shape of the channels or with axes of length one.
+
+    All others pad BSs of fewer antennas and IRSs of fewer elements, and are zero.
+
+    Example:
+        >>> masks = existing(Scenario(num_antennas=(1, 2), num_irs=0, num_elements=1))
+        >>> masks["direct"].tolist()
+        [[[True, False]], [[True, True]]]
+    """
+    antennas = existing_antennas(scenario)
+    elements = np.arange(scenario.max_elements) < np.array(scenario.elements, int)[:, None]  # (L, N)
+    bs_irs = elements[:, :, None]
+    if not antennas.all():
+        bs_irs = antennas[:, None, None] & bs_irs
+    return {"direct": antennas[:, None], "bs_irs": bs_irs, "irs_user": elements[:, None]}
 
 
 def linear_array(num_antennas: int) -> np.ndarray:
@@ -51,10 +75,10 @@ def between_masts(scenario: Scenario, offset: np.ndarray, irs_axes: np.ndarray |
             along z.
     """
     if not scenario.num_irs:
-        return np.zeros((scenario.num_bs, 0, scenario.max_elements, scenario.num_antennas), complex)
+        return np.zeros((scenario.num_bs, 0, scenario.max_elements, scenario.max_antennas), complex)
     distance = np.linalg.norm(offset, axis=-1)
     direction = offset / np.maximum(distance, 1e-9)[..., None]
-    at_bs = np.pi * direction[..., 1, None] * linear_array(scenario.num_antennas)  # (M, L, Nb)
+    at_bs = np.pi * direction[..., 1, None] * linear_array(scenario.max_antennas)  # (M, L, Nb)
     column, row = planar_array(scenario.elements, scenario.max_elements)
     across, up = direction[..., 1], direction[..., 2]  # direction cosines along y and z
     if irs_axes is not None:

@@ -84,14 +84,14 @@ class ChannelModel:
         self._irs_axes = deployment.irs_axes(s)  # (L, 3, 3) columns, rows, normal
         self._may_touch = bool((rise2 < 1.0).any())  # else no user comes within a metre of a site
         self._mast_distance = np.linalg.norm(self._mast_offset, axis=-1)  # (M, L)
-        self._antennas = const(array_response.linear_array(s.num_antennas), np.float64)
+        self._antennas = const(array_response.linear_array(s.max_antennas), np.float64)
         self._columns_rows = [const(x, np.float64) for x in array_response.planar_array(s.elements, s.max_elements)]
         self._bs_irs_los = None
         if s.bs_irs_rician_k_db is not None:
             self._bs_irs_los = const(array_response.between_masts(s, self._mast_offset, self._irs_axes), np.complex64)
-        real_elements = np.arange(s.max_elements) < np.array(s.elements, int)[:, None]
-        self._padded = not real_elements.all()
-        self._real_elements = const(real_elements, np.float32)  # (L, N), 0 for padding
+        # by link, 0 where there is no such antenna or element; None where none of them is missing
+        masks = array_response.existing(s).items()
+        self._existing = {link: None if mask.all() else const(mask, np.float32) for link, mask in masks}
 
     def _set_gains(self) -> None:
         """Amplitude gain at 1 m, and the exponent of the squared distance, of every site; gains between the masts."""
@@ -122,7 +122,7 @@ class ChannelModel:
         self._shadowed = s.shadowing_std_db > 0
         self._by_distance = s.cell_rule == "nearest"
         self._adjusted = self._normals is not None or self._shadowed or not self._by_distance
-        self._tx_power_w = self._constant(np.full(s.num_bs, s.tx_power_w), np.float64)
+        self._tx_power_w = self._constant(s.tx_powers_w, np.float64)
 
     def _set_fading(self) -> None:
         """How the scattered part of each link changes, and its shape in one environment."""
@@ -132,8 +132,8 @@ class ChannelModel:
         self.correlation = {"direct": user, "irs_user": user, "bs_irs": mast}
         self._mode = {"direct": s.fading, "bs_irs": s.bs_irs_fading, "irs_user": s.fading}
         self._shape = {
-            "direct": (s.num_bs, s.num_users, s.num_antennas),
-            "bs_irs": (s.num_bs, s.num_irs, s.max_elements, s.num_antennas),
+            "direct": (s.num_bs, s.num_users, s.max_antennas),
+            "bs_irs": (s.num_bs, s.num_irs, s.max_elements, s.max_antennas),
             "irs_user": (s.num_irs, s.num_users, s.max_elements),
         }
 
@@ -294,11 +294,9 @@ class ChannelModel:
         return self._without_padding(link, channel)
 
     def _without_padding(self, link: str, channel: Array) -> Array:
-        """Elements that an IRS does not have, set to zero."""
-        if not self._padded or link == "direct":
-            return channel
-        real = self._real_elements
-        return channel * (real[:, :, None] if link == "bs_irs" else real[:, None, :])
+        """Antennas that a BS and elements that an IRS does not have, set to zero."""
+        existing = self._existing[link]
+        return channel if existing is None else channel * existing
 
     def _line_of_sight(self, position: Array) -> tuple[Array | None, Array | None]:
         """Line of sight of the Rician user links, direct ``(E, M, K, Nb)`` and IRS ``(E, L, K, N)``; else ``None``."""

@@ -19,12 +19,14 @@ from irs_marl_env.arrays import at_least, index_grid, namespace
 from irs_marl_env.shapes import check_fit, check_noise
 
 Array = Any  # a numpy array or a torch tensor
+Power = Any  # a number, or an array of them
 
 __all__ = [
     "beam_products",
     "cell_channel",
     "cross_channel",
     "effective_channel",
+    "element_amplitude",
     "namespace",
     "phase_shifts",
     "project_power",
@@ -70,21 +72,49 @@ def served(x: Array, cell: Array) -> Array:
 # --- constraints (2) and (6c) ------------------------------------------------------------------------------
 
 
-def phase_shifts(theta: Array, bits: int | None = None) -> Array:
-    """Diagonal of Phi, ``phi = exp(j theta)``, optionally on a grid of ``2**bits`` phases.
+def phase_shifts(theta: Array, bits: int | None = None, amplitude: tuple[float, float, float] | None = None) -> Array:
+    """Diagonal of Phi, ``phi = exp(j theta)``, optionally on a grid of ``2**bits`` phases and with losses.
 
     Args:
         theta: ``(...)`` real, rad.
         bits: resolution of the phase shifter; ``None`` is continuous.
+        amplitude: the last three arguments of :func:`element_amplitude`, whose losses the elements then have.
 
     Returns:
-        ``(...)`` complex, ``|phi| = 1``; with ``bits`` the nearest of the phases ``2 pi i / 2**bits``.
+        ``(...)`` complex, ``|phi| = 1``, or ``element_amplitude(theta)``; with ``bits`` the nearest of the phases
+        ``2 pi i / 2**bits``, of which the amplitude is taken, too.
     """
     xp = namespace(theta)
     if bits is not None:
         step = 2.0 * math.pi / 2**bits
         theta = xp.round(theta / step) * step
-    return xp.cos(theta) + 1j * xp.sin(theta)
+    phi = xp.cos(theta) + 1j * xp.sin(theta)
+    return phi if amplitude is None else phi * element_amplitude(theta, *amplitude)
+
+
+def element_amplitude(theta: Array, least: float, offset: float, steepness: float) -> Array:
+    """Amplitude of an element by its phase, ``(1 - least) ((sin(theta - offset) + 1) / 2)^steepness + least``.
+
+    Source: Abeywickrama, Zhang, Wu, Yuen, "Intelligent reflecting surface: practical phase shift model and beamforming
+    optimization", IEEE Trans. Commun. 68(9), 2020: an element absorbs most where its current resonates.
+
+    Args:
+        theta: ``(...)`` real, rad.
+        least: beta_min in [0, 1], at ``theta = offset - pi / 2``.
+        offset: phi_0, rad.
+        steepness: alpha, not negative; 0 is an amplitude of 1.
+
+    Returns:
+        ``(...)`` real in [least, 1], with a finite gradient everywhere.
+    """
+    xp = namespace(theta)
+    # (sin x + 1) / 2 is the square of this: as it is the sum would cancel where the amplitude is least
+    root = xp.abs(xp.cos((theta - offset) / 2.0 - math.pi / 4.0))
+    positive = root > 0.0
+    shape = xp.where(positive, root, xp.ones_like(root)) ** (2.0 * steepness)  # no gradient of a power at zero
+    if steepness > 0.0:
+        shape = xp.where(positive, shape, xp.zeros_like(root))
+    return (1.0 - least) * shape + least
 
 
 def transmit_power(w: Array) -> Array:
@@ -93,35 +123,36 @@ def transmit_power(w: Array) -> Array:
     return namespace(w).vecdot(flat, flat).real
 
 
-def _ball(power: Array, max_power: float) -> Array:
+def _ball(power: Array, max_power: Power) -> Array:
     return at_least(power, max_power)
 
 
-def _sphere(power: Array, max_power: float) -> Array:
+def _sphere(power: Array, max_power: Power) -> Array:
     # beams of no power stay so, whatever the factor; the finite one keeps the gradient free of NaN, and the quotient of
     # the two powers a number
     xp = namespace(power)
-    least = float(xp.finfo(power.dtype).smallest_normal) * max(max_power, 1.0)
+    above_one = max(max_power, 1.0) if isinstance(max_power, (int, float)) else at_least(max_power, 1.0)
+    least = float(xp.finfo(power.dtype).smallest_normal) * above_one
     return xp.where(power > least, power, max_power)
 
 
 # the power that is scaled to Pmax: "ball" never scales up, "sphere" always radiates Pmax
-POWER: dict[str, Callable[[Array, float], Array]] = {"ball": _ball, "sphere": _sphere}
+POWER: dict[str, Callable[[Array, Power], Array]] = {"ball": _ball, "sphere": _sphere}
 
 
-def power_factor(power: Array, max_power: float, mode: str = "ball") -> Array:
+def power_factor(power: Array, max_power: Power, mode: str = "ball") -> Array:
     """Amplitude factor by which beams of a given transmit power meet ``<= Pmax``; see :func:`project_power`."""
     if mode not in POWER:
         raise ValueError(f"mode={mode!r} is not one of {', '.join(map(repr, POWER))}")
     return namespace(power).sqrt(max_power / POWER[mode](power, max_power))
 
 
-def project_power(w: Array, max_power: float, mode: str = "ball") -> Array:
+def project_power(w: Array, max_power: Power, mode: str = "ball") -> Array:
     """Enforce ``sum_k ||w_k||^2 <= Pmax`` (Eq. 2) by scaling all beams of a BS together.
 
     Args:
         w: ``(..., K, Nb)`` complex beamformers, sqrt(W).
-        max_power: Pmax, W.
+        max_power: Pmax, W; one number, or an array that fits to the axes ``(...)`` of ``w``.
         mode: ``"ball"`` scales down only when over the limit; ``"sphere"`` always radiates Pmax (beams that are
             all zero stay zero, and so do, in effect, those whose power is below the normal numbers).
 

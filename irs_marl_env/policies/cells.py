@@ -7,9 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from irs_marl_env.arrays import one_or_each
 from irs_marl_env.engine.view import View
+from irs_marl_env.physics import radio
 from irs_marl_env.physics.channel import element_energy
 from irs_marl_env.solvers.alternating import alternating_optimization
+from irs_marl_env.solvers.beamforming import weighted_sum_rate, wmmse
 
 ITERATIONS = 30  # of the alternating optimisation in every "-ao" policy
 BATCH_NUMBERS = 2**17  # complex numbers of channels in one call of the solver; many more fall out of the cache
@@ -50,11 +53,11 @@ class Cells:
         size = sets.sum(-1)
         by_users = np.argsort(self._counts[rows, bs], kind="stable")  # like with like: the solver pads to the largest
         value = np.zeros(len(rows), np.float32)
-        w = np.zeros((len(rows), s.num_users, s.num_antennas), np.complex64)
+        w = np.zeros((len(rows), s.num_users, s.max_antennas), np.complex64)
         phi = np.ones((len(rows), s.num_irs, s.max_elements), np.complex64)
         for count in np.unique(size):  # cells with as many IRSs have arrays of one shape
             alike = by_users[size[by_users] == count]
-            numbers = (self._kept + count * s.max_elements) * (self._kept + s.num_antennas)
+            numbers = (self._kept + count * s.max_elements) * (self._kept + s.max_antennas)
             for part in np.array_split(alike, -(-len(alike) * numbers // BATCH_NUMBERS)):
                 value[part], w[part], phi[part] = self._solve_alike(rows[part], bs[part], sets[part], int(count))
         return Solution(value, w, phi)
@@ -74,13 +77,21 @@ class Cells:
         if s.reflection == "single" and count:
             strength = self.strength[at[..., None], bs[:, None, None], users[:, None], irs[:, :, None]]
             h = h * (np.arange(count)[:, None] == strength.argmax(1)[:, None])[..., None]
-        power, noise = s.tx_power_w, s.noise_power_w
+        power, noise = one_or_each(s.tx_powers_w), s.noise_power_w
+        if isinstance(power, np.ndarray):
+            power = power[bs]
         beams, shifts, history = alternating_optimization(H, G, h, power, noise, iterations=ITERATIONS)
-        w = np.zeros((len(rows), s.num_users, s.num_antennas), np.complex64)
+        rate = history[..., -1]
+        if s.element_amplitude is not None:  # the phases stay; beams and worth are those of the lossy elements
+            lossy = radio.phase_shifts(np.angle(shifts), s.phase_bits, s.element_amplitude)
+            h_eff = radio.cell_channel(H, G, h, lossy)
+            beams = wmmse(h_eff, power, noise, iterations=ITERATIONS, w_init=beams)
+            rate = weighted_sum_rate(h_eff, beams, noise)
+        w = np.zeros((len(rows), s.num_users, s.max_antennas), np.complex64)
         np.put_along_axis(w, users[..., None], beams * present[..., None], axis=1)
         phi = np.ones((len(rows), s.num_irs, s.max_elements), np.complex64)
         phi[np.arange(len(rows))[:, None], irs] = shifts
-        return Solution(history[..., -1], w, phi)
+        return Solution(rate, w, phi)
 
     @cached_property
     def strength(self) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from irs_marl_env.arrays import one_or_each
 from irs_marl_env.engine.view import View
 from irs_marl_env.physics import association, radio
 from irs_marl_env.policies.cells import Cells
@@ -126,9 +127,10 @@ class ClassicalPolicy:
         theta = np.float32(math.pi) * memory.uniform("phases", s.num_irs, s.max_elements)
         user_irs = association.user_irs(owner, view.cell, s.num_bs, s.reflection, cells.strength)
         reach = user_irs.swapaxes(-1, -2)[..., None]  # (E, M, L, K, 1)
-        phi = radio.phase_shifts(theta, s.phase_bits)[:, None]
+        phi = radio.phase_shifts(theta, s.phase_bits, s.element_amplitude)[:, None]
         h_eff = radio.cell_channel(view.csi.H, view.csi.G, view.csi.h[:, None] * reach, phi)
-        w = BEAMFORMERS[self.transmission](h_eff * view.own_user[..., None], s.tx_power_w, s.noise_power_w)
+        power = one_or_each(s.tx_powers_w)
+        w = BEAMFORMERS[self.transmission](h_eff * view.own_user[..., None], power, s.noise_power_w)
         return w, np.broadcast_to(theta[:, None], (len(theta), s.num_bs, *theta.shape[1:]))
 
 

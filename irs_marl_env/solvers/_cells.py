@@ -5,15 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from irs_marl_env.arrays import namespace
+import numpy as np
+
+from irs_marl_env.arrays import constant_like, namespace
 from irs_marl_env.physics import radio
 
 Array = Any  # a numpy array or a torch tensor
+Power = Any  # a number, or an array of them
 
 
-def unit_noise(channel: Array, power: float, noise_power: float) -> Array:
-    """Scale a channel so that power and noise are one; keeps every later quantity near one in float32."""
-    return channel * (power / noise_power) ** 0.5
+def unit_noise(channel: Array, power: Power, noise_power: float) -> Array:
+    """Scale a channel ``(..., K, Nb)`` so that power and noise are one; keeps every later quantity near one."""
+    return channel * per_cell((power / noise_power) ** 0.5, channel, 2)
+
+
+def per_cell(x: Power, channel: Array, axes: int) -> Any:
+    """Numbers of cells ``(...)`` with so many axes appended, in the real type of a channel; one number as it is."""
+    if not getattr(x, "ndim", 0):
+        return x
+    x = constant_like(x, channel) if isinstance(x, np.ndarray) else namespace(x).astype(x, channel.real.dtype)
+    return x.reshape(*x.shape, *(1,) * axes)
 
 
 def flatten(G: Array, h: Array) -> tuple[Array, Array]:

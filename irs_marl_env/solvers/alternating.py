@@ -12,7 +12,16 @@ from irs_marl_env.checks import check_whole, shown
 from irs_marl_env.physics import radio
 from irs_marl_env.shapes import check_cell, check_powers, check_users
 from irs_marl_env.sizes import MOST_ITERATIONS
-from irs_marl_env.solvers._cells import channel_of, choose, flatten, present_users, take_rows, weighted_sum
+from irs_marl_env.solvers._cells import (
+    Power,
+    channel_of,
+    choose,
+    flatten,
+    per_cell,
+    present_users,
+    take_rows,
+    weighted_sum,
+)
 from irs_marl_env.solvers.beamforming import _receivers, _wmmse_step, rzf
 from irs_marl_env.solvers.phases import (
     _beams_at_irs,
@@ -35,7 +44,7 @@ def refine(
     h: Array,
     w: Array,
     phi: Array,
-    power: float,
+    power: Power,
     noise_power: float,
     weights: Array | None = None,
     sweeps: int = 2,
@@ -53,7 +62,7 @@ def refine(
         h: ``(..., L, K, N)`` IRS-user row channels, zero for IRSs the cell does not own.
         w: ``(..., K, Nb)`` beamformers to start from, sqrt(W), in the precision of ``H``.
         phi: ``(..., L, N)`` phase shifts to start from.
-        power: Pmax, W.
+        power: Pmax, W; one number, or one per cell, an array that fits to the axes ``(...)``.
         noise_power: sigma^2, W.
         weights: ``(..., K)`` weights of the users in the sum rate; ``None`` is one.
         sweeps: number of rounds; 0 returns ``w`` and ``phi`` as they are.
@@ -62,14 +71,14 @@ def refine(
         ``w (..., K, Nb)`` at full power (all-zero beams stay zero) and ``phi (..., L, N)``.
     """
     check_cell(H, G, h, phi, w)
-    check_powers(power, noise_power)
+    check_powers(power, noise_power, H.shape[:-2])
     if sweeps == 0:
         return w, phi
     xp = namespace(H)
-    scale = (power / noise_power) ** 0.5
-    G_flat, h_flat = flatten(G, h * scale)
+    root_snr = (power / noise_power) ** 0.5
+    G_flat, h_flat = flatten(G, h * per_cell(root_snr, h, 3))
     shifts = xp.reshape(phi, (*phi.shape[:-2], h_flat.shape[-1]))
-    H_scaled, energy = H * scale, radio.abs2(h_flat)
+    H_scaled, energy = H * per_cell(root_snr, H, 2), radio.abs2(h_flat)
     beams = radio.project_power(w, 1.0, "sphere")
     channel = channel_of(H_scaled, G_flat, h_flat, shifts)
     for _ in range(sweeps):
@@ -83,14 +92,14 @@ def refine(
         shifts = _parallel_sweep(products, h_flat, energy, at_irs, shifts, *receivers, 1.0)
         channel = channel_of(H_scaled, G_flat, h_flat, shifts)
     beams = _wmmse_step(channel, radio.beam_products(channel, beams), weights)
-    return beams * power**0.5, xp.reshape(shifts, phi.shape)
+    return beams * per_cell(power**0.5, beams, 2), xp.reshape(shifts, phi.shape)
 
 
 def alternating_optimization(
     H: Array,
     G: Array,
     h: Array,
-    power: float,
+    power: Power,
     noise_power: float,
     weights: Array | None = None,
     iterations: int = 30,
@@ -112,7 +121,7 @@ def alternating_optimization(
         H: ``(..., K, Nb)`` BS-user row channels; rows of absent users are zero.
         G: ``(..., L, N, Nb)`` BS-IRS channels; L may be 0.
         h: ``(..., L, K, N)`` IRS-user row channels, zero for IRSs the cell does not own.
-        power: Pmax, W.
+        power: Pmax, W; one number, or one per cell, an array that fits to the axes ``(...)``.
         noise_power: sigma^2, W.
         weights: ``(..., K)`` weights of the users in the sum rate, not negative; ``None`` is one.
         iterations: number of iterations at most.
@@ -137,15 +146,16 @@ def alternating_optimization(
             raise ValueError(f"{name}={shown(value)} is not one of {', '.join(map(repr, allowed))}")
     check_cell(H, G, h, phi_init, same_batch=True)
     check_users(H, weights)
-    check_powers(power, noise_power)
+    check_powers(power, noise_power, H.shape[:-2])
     check_whole("iterations", iterations, 0, MOST_ITERATIONS)
     check_whole("starts", starts, 1, MOST_ITERATIONS)
     check_whole("seed", seed, 0)
     xp = namespace(H)
-    scale = (power / noise_power) ** 0.5
+    root_snr = (power / noise_power) ** 0.5
     candidates = _starting_phases(H, G, h, weights, phi_init, init, starts, seed)
     batch = math.prod(H.shape[:-2])
-    H_flat, G_flat, h_flat = (xp.reshape(x, (batch, *x.shape[-2:])) for x in (H * scale, *flatten(G, h * scale)))
+    scaled = H * per_cell(root_snr, H, 2), *flatten(G, h * per_cell(root_snr, h, 3))
+    H_flat, G_flat, h_flat = (xp.reshape(x, (batch, *x.shape[-2:])) for x in scaled)
     if weights is not None:
         weights = xp.reshape(xp.broadcast_to(weights, H.shape[:-1]), H_flat.shape[:-1])
     users, slots = present_users(H_flat, h_flat)
@@ -163,10 +173,10 @@ def alternating_optimization(
             best = tuple(choose(improves, new, old) for new, old in zip(answer, best, strict=True))
     w, phi, history = best
     padding = xp.zeros_like(w[:, :1, :])
-    w = take_rows(xp.concat([w, padding], axis=-2), slots) * power**0.5
+    w = xp.reshape(take_rows(xp.concat([w, padding], axis=-2), slots), H.shape)
     lead = H.shape[:-2]
     return (
-        xp.reshape(w, H.shape),
+        w * per_cell(power**0.5, w, 2),
         xp.reshape(phi, (*lead, *G.shape[-3:-1])),
         xp.reshape(history, (*lead, iterations + 1)),
     )

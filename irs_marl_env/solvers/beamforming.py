@@ -16,19 +16,19 @@ from irs_marl_env.checks import check_whole
 from irs_marl_env.physics import radio
 from irs_marl_env.shapes import check_fit, check_noise, check_powers, check_users
 from irs_marl_env.sizes import MOST_ITERATIONS
-from irs_marl_env.solvers._cells import eye_like, unit_noise, weighted_sum
+from irs_marl_env.solvers._cells import Power, eye_like, per_cell, unit_noise, weighted_sum
 
 Array = Any  # a numpy array or a torch tensor
 
 __all__ = ["mrt", "rzf", "weighted_sum_rate", "wmmse", "wmmse_step"]
 
 
-def mrt(h_eff: Array, power: float, noise_power: float, weights: Array | None = None) -> Array:
+def mrt(h_eff: Array, power: Power, noise_power: float, weights: Array | None = None) -> Array:
     """Maximum ratio transmission, ``w[k] = sqrt(p_k) h_eff[k]^H / ||h_eff[k]||``.
 
     Args:
         h_eff: ``(..., K, Nb)`` effective row channels.
-        power: Pmax, W.
+        power: Pmax, W; one number, or one per cell, an array that fits to the axes ``(...)``.
         noise_power: sigma^2, W (unused; the beamformers share one signature).
         weights: ``(..., K)`` relative powers of the users, not negative; ``None`` is equal power.
 
@@ -37,13 +37,13 @@ def mrt(h_eff: Array, power: float, noise_power: float, weights: Array | None = 
         channel gets a zero beam, and so do all of them when no user that exists has a positive weight.
     """
     check_users(h_eff, weights)
-    check_powers(power, noise_power)
+    check_powers(power, noise_power, h_eff.shape[:-2])
     return _assign_power(namespace(h_eff).conj(h_eff), h_eff, power, weights)
 
 
 def rzf(
     h_eff: Array,
-    power: float,
+    power: Power,
     noise_power: float,
     weights: Array | None = None,
     regularizer: Array | float | None = None,
@@ -57,7 +57,7 @@ def rzf(
 
     Args:
         h_eff: ``(..., K, Nb)`` effective row channels.
-        power: Pmax, W.
+        power: Pmax, W; one number, or one per cell, an array that fits to the axes ``(...)``.
         noise_power: sigma^2, W.
         weights: ``(..., K)`` relative powers of the users, not negative; ``None`` is equal power.
         regularizer: scalar or ``(...)``, not negative; ``None`` is one.
@@ -66,13 +66,13 @@ def rzf(
         ``(..., K, Nb)`` beamformers, sqrt(W); powers are split as in :func:`mrt`.
     """
     check_users(h_eff, weights)
-    check_powers(power, noise_power)
+    check_powers(power, noise_power, h_eff.shape[:-2])
     return _rzf(h_eff, power, noise_power, weights, regularizer, namespace(h_eff).finfo(h_eff.dtype).eps)
 
 
 def _rzf(
     h_eff: Array,
-    power: float,
+    power: Power,
     noise_power: float,
     weights: Array | None,
     regularizer: Array | float | None,
@@ -96,7 +96,7 @@ def _rzf(
 
 def wmmse(
     h_eff: Array,
-    power: float,
+    power: Power,
     noise_power: float,
     weights: Array | None = None,
     iterations: int = 30,
@@ -112,7 +112,7 @@ def wmmse(
 
     Args:
         h_eff: ``(..., K, Nb)`` effective row channels.
-        power: Pmax, W.
+        power: Pmax, W; one number, or one per cell, an array that fits to the axes ``(...)``.
         noise_power: sigma^2, W.
         weights: ``(..., K)`` weights of the users in the sum rate, not negative; ``None`` is one.
         iterations: number of steps.
@@ -123,17 +123,17 @@ def wmmse(
         ``(..., K, Nb)`` beamformers, sqrt(W), at full power.
     """
     check_users(h_eff, weights)
-    check_powers(power, noise_power)
+    check_powers(power, noise_power, h_eff.shape[:-2])
     check_whole("iterations", iterations, 0, MOST_ITERATIONS)
     check_fit(h_eff=(h_eff, "K Nb"), w_init=(w_init, "K Nb"))
     scaled = unit_noise(h_eff, power, noise_power)
     w = radio.project_power(rzf(scaled, 1.0, 1.0) if w_init is None else w_init, 1.0, "sphere")
     for _ in range(iterations):
         w = _wmmse_step(scaled, radio.beam_products(scaled, w), weights)
-    return w * power**0.5
+    return w * per_cell(power**0.5, w, 2)
 
 
-def wmmse_step(h_eff: Array, w: Array, power: float, noise_power: float, weights: Array | None = None) -> Array:
+def wmmse_step(h_eff: Array, w: Array, power: Power, noise_power: float, weights: Array | None = None) -> Array:
     """One rescaled WMMSE step: closed form, no search for the power multiplier.
 
     The weighted sum rate at full power equals that of the unconstrained problem whose noise is
@@ -149,7 +149,7 @@ def wmmse_step(h_eff: Array, w: Array, power: float, noise_power: float, weights
     Args:
         h_eff: ``(..., K, Nb)`` effective row channels.
         w: ``(..., K, Nb)`` present beamformers at any power; all-zero beams stay zero.
-        power: Pmax, W.
+        power: Pmax, W; one number, or one per cell, an array that fits to the axes ``(...)``.
         noise_power: sigma^2, W.
         weights: ``(..., K)`` weights of the users in the sum rate; ``None`` is one.
 
@@ -157,11 +157,11 @@ def wmmse_step(h_eff: Array, w: Array, power: float, noise_power: float, weights
         ``(..., K, Nb)`` beamformers, sqrt(W), at full power.
     """
     check_users(h_eff, weights)
-    check_powers(power, noise_power)
+    check_powers(power, noise_power, h_eff.shape[:-2])
     check_fit(h_eff=(h_eff, "K Nb"), w=(w, "K Nb"))
     scaled = unit_noise(h_eff, power, noise_power)
     products = radio.beam_products(scaled, radio.project_power(w, 1.0, "sphere"))
-    return _wmmse_step(scaled, products, weights) * power**0.5
+    return _wmmse_step(scaled, products, weights) * per_cell(power**0.5, scaled, 2)
 
 
 def weighted_sum_rate(h_eff: Array, w: Array, noise_power: float, weights: Array | None = None) -> Array:
@@ -225,7 +225,7 @@ def _assign_power(directions: Array, h_eff: Array, power: float, weights: Array 
     directions = directions / xp.where(size > 0, size, xp.ones_like(size))
     norm2 = xp.sum(radio.abs2(directions), axis=-1)
     positive = (share > 0) & (norm2 > 0)
-    ratio = power * share / xp.where(positive, norm2, xp.ones_like(norm2))
+    ratio = per_cell(power, h_eff, 1) * share / xp.where(positive, norm2, xp.ones_like(norm2))
     # of the masked value, not masked after it: sqrt has no gradient at zero
     amplitude = xp.sqrt(xp.where(positive, ratio, xp.ones_like(ratio)))
     return directions * xp.where(positive, amplitude, xp.zeros_like(amplitude))[..., None]

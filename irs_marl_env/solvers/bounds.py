@@ -10,7 +10,7 @@ from irs_marl_env.checks import check_whole
 from irs_marl_env.physics import radio
 from irs_marl_env.shapes import check_cell, check_powers
 from irs_marl_env.sizes import MOST_ITERATIONS
-from irs_marl_env.solvers._cells import flatten, present_users, take_rows
+from irs_marl_env.solvers._cells import Power, flatten, per_cell, present_users, take_rows
 
 Array = Any  # a numpy array or a torch tensor
 
@@ -21,8 +21,8 @@ WATER_STEPS = 60  # halvings of the water level
 MAX_STACKED = 640  # K' Nb beyond which the third bound, an eigenvalue problem of that size, is left out
 
 
-def upper_bound(H: Array, G: Array, h: Array, power: float, noise_power: float, iterations: int = 3) -> Array:
-    """Bound on the sum rate of one cell for ANY beams within the power limit and ANY unit-modulus phases.
+def upper_bound(H: Array, G: Array, h: Array, power: Power, noise_power: float, iterations: int = 3) -> Array:
+    """Bound on the sum rate of one cell for ANY beams within the power limit and ANY elements of ``|phi| <= 1``.
 
     Channels are scaled to Pmax = sigma^2 = 1; ``g_k = ||h_eff[k]||^2`` depends on the phases. The answer is the
     smallest of three bounds.
@@ -50,7 +50,7 @@ def upper_bound(H: Array, G: Array, h: Array, power: float, noise_power: float, 
         G: ``(..., L, N, Nb)`` BS-IRS channels; L may be 0.
         h: ``(..., L, K, N)`` IRS-user row channels, zero for IRSs the cell does not own. Give all of them for
             a bound over every association.
-        power: Pmax, W.
+        power: Pmax, W; one number, or one per cell, an array that fits to the axes ``(...)``.
         noise_power: sigma^2, W.
         iterations: improvements of ``d``.
 
@@ -61,14 +61,14 @@ def upper_bound(H: Array, G: Array, h: Array, power: float, noise_power: float, 
         ValueError: shapes that do not fit, or powers that are none.
     """
     check_cell(H, G, h, same_batch=True)
-    check_powers(power, noise_power)
+    check_powers(power, noise_power, H.shape[:-2])
     check_whole("iterations", iterations, 0, MOST_ITERATIONS)
     xp = namespace(H)
     real_dtype = xp.real(H).dtype
-    scale = (power / noise_power) ** 0.5
+    root_snr = (power / noise_power) ** 0.5
     batch = math.prod(H.shape[:-2])
     H, G, h = (xp.astype(x, xp.complex128) for x in (H, G, h))  # squared path gains, long sums
-    flat = (H * scale, *flatten(G, h * scale))
+    flat = (H * per_cell(root_snr, H, 2), *flatten(G, h * per_cell(root_snr, h, 3)))
     H_flat, G_flat, h_flat = (xp.reshape(x, (batch, *x.shape[-2:])) for x in flat)
     users, _ = present_users(H_flat, h_flat)
     H_flat, h_flat = take_rows(H_flat, users), take_rows(h_flat, users)

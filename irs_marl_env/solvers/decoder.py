@@ -6,20 +6,29 @@ IRSs to bid for, whom they should serve and how power is shared. The rest is kno
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from irs_marl_env.arrays import namespace
 from irs_marl_env.physics import radio
 from irs_marl_env.shapes import check_powers
+from irs_marl_env.solvers._cells import Power
 from irs_marl_env.solvers.alternating import refine
-from irs_marl_env.solvers.beamforming import _rzf
+from irs_marl_env.solvers.beamforming import _rzf, wmmse_step
 from irs_marl_env.solvers.phases import align_phases
 
 Array = Any
 
 
 def decode_structured(
-    named: dict[str, Array], H: Array, G: Array, h: Array, power: float, noise_power: float, sweeps: int
+    named: dict[str, Array],
+    H: Array,
+    G: Array,
+    h: Array,
+    power: Power,
+    noise_power: float,
+    sweeps: int,
+    coefficients: Callable[[Array], Array] | None = None,
 ) -> tuple[Array, Array]:
     """Beamformers and phases of a batch of cells.
 
@@ -35,18 +44,29 @@ def decode_structured(
         H: ``(..., K, Nb)``, zero for users of other cells.
         G: ``(..., L, N, Nb)``.
         h: ``(..., L, K, N)``, zero for IRSs the BS may not use and users of other cells.
-        power: Pmax, W.
+        power: Pmax, W; one number, or one per cell, an array that fits to the axes ``(...)``.
         noise_power: sigma^2, W.
         sweeps: rounds of refinement; with 0 the policy's powers are final.
+        coefficients: what elements do to a wave by their phases ``theta (..., L, N)``, where that is not ``exp(j
+            theta)``. The phases are chosen as if it were; the beams that are returned are made for the channel that
+            comes of them, by regularised zero-forcing, or with sweeps by one more WMMSE step.
 
     Returns:
         ``w (..., K, Nb)`` sqrt(W) and ``phi (..., L, N)``.
     """
-    check_powers(power, noise_power)
+    check_powers(power, noise_power, H.shape[:-2])
     phi = align_phases(H, G, h, named["focus"])
     xp = namespace(H)
     precise = xp.astype(H, xp.complex128)
-    h_eff = radio.cell_channel(precise, G, h, phi)
+    first = coefficients(_angle(phi)) if coefficients is not None and sweeps == 0 else phi
+    h_eff = radio.cell_channel(precise, G, h, first)
     w = _rzf(h_eff, power, noise_power, named["powers"], named["regularizer"], xp.finfo(H.dtype).eps)
     w, phi = refine(precise, G, h, w, phi, power, noise_power, sweeps=sweeps)
+    if coefficients is not None and sweeps > 0:
+        h_eff = radio.cell_channel(precise, G, h, coefficients(_angle(phi)))
+        w = wmmse_step(h_eff, w, power, noise_power)
     return xp.astype(w, H.dtype), phi
+
+
+def _angle(phi: Array) -> Array:
+    return namespace(phi).atan2(phi.imag, phi.real)

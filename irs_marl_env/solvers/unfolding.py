@@ -16,7 +16,7 @@ import numpy as np
 from irs_marl_env.arrays import namespace
 from irs_marl_env.physics import radio
 from irs_marl_env.shapes import check_cell, check_powers
-from irs_marl_env.solvers._cells import channel_of, flatten, unit_phase
+from irs_marl_env.solvers._cells import Power, channel_of, flatten, per_cell, unit_phase
 from irs_marl_env.solvers.beamforming import _receivers, _wmmse_step, rzf
 from irs_marl_env.solvers.phases import _beams_at_irs, _field_and_curvature, align_phases
 
@@ -37,7 +37,7 @@ def neutral_coefficients(layers: int) -> dict[str, np.ndarray]:
 
 
 def unfold(
-    H: Array, G: Array, h: Array, power: float, noise_power: float, coefficients: dict[str, Array]
+    H: Array, G: Array, h: Array, power: Power, noise_power: float, coefficients: dict[str, Array]
 ) -> tuple[Array, Array]:
     """Beams and phases by a few layers of {beam update, phase update} with learned scalars, and a last beam update.
 
@@ -55,7 +55,7 @@ def unfold(
         H: ``(..., K, Nb)`` BS-user row channels; rows of absent users are zero.
         G: ``(..., L, N, Nb)`` BS-IRS channels; L may be 0.
         h: ``(..., L, K, N)`` IRS-user row channels, zero for IRSs the cell does not own.
-        power: Pmax, W.
+        power: Pmax, W; one number, or one per cell, an array that fits to the axes ``(...)``.
         noise_power: sigma^2, W.
         coefficients: as from :func:`neutral_coefficients`, of the type of the channels; their number of layers counts.
 
@@ -63,12 +63,12 @@ def unfold(
         ``w (..., K, Nb)`` at full power and ``phi (..., L, N)``. Not monotone.
     """
     check_cell(H, G, h)
-    check_powers(power, noise_power)
+    check_powers(power, noise_power, H.shape[:-2])
     xp = namespace(H)
     start, beams, phases = (coefficients[name] for name in ("start", "beams", "phases"))
-    scale = (power / noise_power) ** 0.5
-    H_scaled = H * scale
-    G_flat, h_flat = flatten(G, h * scale)
+    root_snr = (power / noise_power) ** 0.5
+    H_scaled = H * per_cell(root_snr, H, 2)
+    G_flat, h_flat = flatten(G, h * per_cell(root_snr, h, 3))
     energy = radio.abs2(h_flat)
     aligned = align_phases(H, G, h, _strength(H_scaled, start[0]))
     phi = xp.reshape(aligned, (*aligned.shape[:-2], h_flat.shape[-1]))
@@ -80,7 +80,7 @@ def unfold(
             phi = _phase_update(channel, G_flat, h_flat, energy, w, phi, phases[layer])
             channel = channel_of(H_scaled, G_flat, h_flat, phi)
     w = _beam_update(channel, w, beams[-1])
-    return w * power**0.5, xp.reshape(phi, aligned.shape)
+    return w * per_cell(power**0.5, w, 2), xp.reshape(phi, aligned.shape)
 
 
 def _strength(channel: Array, exponent: Array) -> Array:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from irs_marl_env.arrays import namespace
+import numpy as np
+
+from irs_marl_env.arrays import constant_like, namespace
+from irs_marl_env.checks import check_whole
+from irs_marl_env.physics.array_response import existing_antennas
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.spaces.layout import ElementAxis, Layout, Named
 
@@ -17,12 +21,16 @@ STRUCTURED_SPAN = math.log(10.0)  # structured weights reach from 1/10 to 10
 class RawActionCodec:
     """``action="raw"``: what the paper's actor emits, (w real, w imag, theta, bids), each in [-1, 1].
 
-    Named: ``w (..., K, Nb)`` complex, sqrt(W), ``sqrt(Pmax) (re + j im)`` before the power projection;
-    ``theta (..., L, N)`` rad, ``pi a``; ``bids (..., L)``. Size D_a = 2 K Nb + sum_l N_l + L.
+    Named: ``w (..., K, Nb)`` complex, sqrt(W), ``sqrt(Pmax) (re + j im)`` before the power projection, zero for
+    antennas that the BS does not have; ``theta (..., L, N)`` rad, ``pi a``; ``bids (..., L)``.
+    Size D_a = 2 K Nb + sum_l N_l + L.
+
+    Where BSs differ in power or antennas, the last of the axes ``...`` has to be that of the M BSs; for the action of a
+    single one say which it is, ``decode(flat, bs=0)``.
     """
 
     def __init__(self, scenario: Scenario) -> None:
-        beams = (scenario.num_users, scenario.num_antennas)
+        beams = (scenario.num_users, scenario.max_antennas)
         self.layout = Layout(
             {
                 "w_real": beams,
@@ -33,22 +41,43 @@ class RawActionCodec:
         )
         self.size = self.layout.size
         self._elements = ElementAxis(scenario)
-        self._amplitude = math.sqrt(scenario.tx_power_w)
+        amplitudes = [math.sqrt(power_w) for power_w in scenario.tx_powers_w]
+        self._amplitude: float | None = amplitudes[0]  # of all antennas of all BSs
+        if len(set(amplitudes)) > 1 or len(set(scenario.antennas)) > 1:
+            self._amplitude = None
+            self._amplitudes = np.array(amplitudes)[:, None] * existing_antennas(scenario)  # (M, Nb)
 
-    def decode(self, flat: Array) -> Named:
-        """Named arrays of flat actions ``(..., D_a)``."""
+    def _by_antenna(self, w: Array, bs: int | None) -> np.ndarray:
+        """The amplitudes that belong to the entries of beams ``w (..., K, Nb)`` where BSs differ, 0 for no antenna."""
+        num_bs = len(self._amplitudes)
+        if bs is not None:
+            return self._amplitudes[check_whole("bs", bs, 0, num_bs - 1)]
+        if w.ndim < 3 or w.shape[-3] != num_bs:
+            raise ValueError(
+                f"actions with leading axes {tuple(w.shape[:-2])}: must be (..., M) with M={num_bs}, since the BSs "
+                "differ in power or antennas; of a single BS say which, bs=0"
+            )
+        return self._amplitudes[:, None]
+
+    def decode(self, flat: Array, bs: int | None = None) -> Named:
+        """Named arrays of flat actions ``(..., D_a)``, of the BS ``bs`` alone if it is given."""
         take = self.layout.take
         w = take(flat, "w_real") + 1j * take(flat, "w_imag")
         return {
-            "w": w * self._amplitude,
+            "w": w * (self._amplitude or constant_like(self._by_antenna(w, bs), w)),
             "theta": self._elements.pad(take(flat, "theta") * math.pi),
             "bids": take(flat, "bids"),
         }
 
-    def encode(self, named: Named) -> Array:
+    def encode(self, named: Named, bs: int | None = None) -> Array:
         """Flat actions ``(..., D_a)`` of named arrays; the inverse of :meth:`decode`."""
-        w = named["w"] / self._amplitude
-        xp = namespace(w)
+        w, xp = named["w"], namespace(named["w"])
+        if self._amplitude is None:
+            amplitudes = self._by_antenna(w, bs)
+            inverse = np.divide(1.0, amplitudes, out=np.zeros_like(amplitudes), where=amplitudes > 0)
+            w = w * constant_like(inverse, w)
+        else:
+            w = w / self._amplitude
         theta = self._elements.flatten(named["theta"]) / math.pi
         return self.layout.join({"w_real": xp.real(w), "w_imag": xp.imag(w), "theta": theta, "bids": named["bids"]})
 
@@ -66,8 +95,8 @@ class StructuredActionCodec:
         self.layout = Layout({"bids": (L,), "focus": (L, K), "powers": (K,), "regularizer": ()})
         self.size = self.layout.size
 
-    def decode(self, flat: Array) -> Named:
-        """Named arrays of flat actions ``(..., D_a)``."""
+    def decode(self, flat: Array, bs: int | None = None) -> Named:
+        """Named arrays of flat actions ``(..., D_a)``; they mean the same for every BS."""
         xp = namespace(flat)
         named = {name: self.layout.take(flat, name) for name in self.layout.shapes}
         return {
@@ -75,7 +104,7 @@ class StructuredActionCodec:
             for name, x in named.items()
         }
 
-    def encode(self, named: Named) -> Array:
+    def encode(self, named: Named, bs: int | None = None) -> Array:
         """Flat actions ``(..., D_a)`` of named arrays; the inverse of :meth:`decode`."""
         xp = namespace(named["bids"])
         return self.layout.join(

@@ -37,7 +37,7 @@ class CsiObservationCodec:
 
     def __init__(self, scenario: Scenario) -> None:
         M, K, L = scenario.num_bs, scenario.num_users, scenario.num_irs
-        N, Nb, total = scenario.max_elements, scenario.num_antennas, sum(scenario.elements)
+        N, Nb, total = scenario.max_elements, scenario.max_antennas, sum(scenario.elements)
         shapes = {"H": (K, Nb), "G": (total, Nb), "h": (K * total,)}
         blocks = {f"{name}_{part}": shape for name, shape in shapes.items() for part in ("real", "imag")}
         self.layout = Layout({**blocks, "rho": (M - 1, L)})

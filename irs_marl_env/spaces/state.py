@@ -28,7 +28,7 @@ class StateEncoder:
         M, K, L, total = s.num_bs, s.num_users, s.num_irs, sum(s.elements)
         blocks: dict[str, tuple[int, ...]] = {"direct_gain": (M, K), "irs_gain": (M, L, K)}
         if s.observation == "csi":
-            shapes = {"H": (M, K, s.num_antennas), "G": (M, s.num_antennas, total), "h": (K, total)}
+            shapes = {"H": (M, K, s.max_antennas), "G": (M, s.max_antennas, total), "h": (K, total)}
             blocks = {f"{name}_{part}": shape for name, shape in shapes.items() for part in ("real", "imag")}
         self.layout = Layout({**blocks, "position": (K, 2), "cell": (M, K), "owner": (M, L)})
         self.size = self.layout.size

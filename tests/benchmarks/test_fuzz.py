@@ -42,7 +42,11 @@ FAULTS: dict[str, tuple[Any, str, Any]] = {
     "finite": (slot.Slot, "_rates", lambda self, state, w, phi, owner: np.full(state.cell.shape, np.nan, np.float32)),
     "spaces": (MdlbiVectorEnv, "state", lambda self: np.full((self.num_envs, self.state_size), 1e6, np.float32)),
     "constraints": (radio, "power_factor", lambda power, limit, mode="ball": np.full_like(power, 1.5)),
-    "row": (Core, "streams", lambda self, seed, n, on=None: self._parts.Streams.from_seed(3 * (seed or 0) + n, n, np)),
+    "row": (
+        Core,
+        "streams",
+        lambda self, seed, n, on=None: self._parts.Streams.from_seed(3 * (seed or 0) + 21, n, np),
+    ),
     "pickle": (MdlbiVectorEnv, "__getstate__", lambda self: {**_whole_pickle(self), "_ends": self._ends + 1}),
     "state": (MdlbiVectorEnv, "set_state", lambda self, saved: self.reset(seed=12345)),
     "silent": (MdlbiVectorEnv, "state", lambda self: 1 / 0),

@@ -32,7 +32,7 @@ def expected_rates(s: Scenario, state: Any, flat: np.ndarray, owner: Any) -> tup
     beams = np.array(w)
     for m in range(s.num_bs):
         beams[m][cell != m] = 0  # a BS serves its own users
-        beams[m] = naive.project(beams[m], s.tx_power_w, s.power)
+        beams[m] = naive.project(beams[m], s.tx_powers_w[m], s.power)
     phi = np.ones((s.num_irs, s.max_elements), complex)
     for l, m in enumerate(owner):
         for n in range(s.elements[l]):
@@ -40,7 +40,9 @@ def expected_rates(s: Scenario, state: Any, flat: np.ndarray, owner: Any) -> tup
             if s.phase_bits is not None:
                 step = 2 * math.pi / 2**s.phase_bits
                 angle = step * round(angle / step)
-            phi[l, n] = complex(math.cos(angle), math.sin(angle))
+            beta_min, offset, alpha = s.element_amplitude or (1.0, 0.0, 0.0)
+            beta = beta_min + (1 - beta_min) * ((math.sin(angle - offset) + 1) / 2) ** alpha
+            phi[l, n] = beta * complex(math.cos(angle), math.sin(angle))
     A = naive.user_irs(owner, cell, s.num_bs, s.reflection, naive.strength(G, h))
     sinr = naive.sinr(H, G, h, phi, A, beams, cell, s.noise_power_w, s.sinr, s.inter_cell_interference)
     return np.log2(1 + sinr), [float((np.abs(b) ** 2).sum()) for b in beams]
@@ -67,6 +69,12 @@ READINGS += [
     {"num_irs": 0, "num_elements": 2},
     {"num_users": 1},
     {"tx_power_dbm": -20.0},
+    {"num_antennas": (1, 3), "tx_power_dbm": (20.0, 35.0)},
+    {"num_bs": 3, "num_antennas": (2, 4, 1), "tx_power_dbm": (30, 10, 26), "inter_cell_interference": True},
+    {"num_bs": 3, "num_antennas": (2, 4, 1), "tx_power_dbm": (30, 10, 26), "power": "sphere", "reflection": "all"},
+    {"element_amplitude_min": 0.2},
+    {"element_amplitude_min": 0.0, "element_amplitude_steepness": 0.7, "phase_bits": 2, "reflection": "single"},
+    {"element_amplitude_min": 0.5, "element_amplitude_offset_rad": 2.0, "contention": "collision", "reflection": "all"},
 ]
 
 
@@ -85,7 +93,7 @@ def test_step_equals_the_equations(reading: dict[str, Any], fast: bool) -> None:
         action = rng.uniform(-1.3, 1.3, (1, s.num_bs, core.action_codec.size)).astype(np.float32)
         action[..., action.shape[-1] - s.num_irs :] /= 1.3  # clipped bids would tie
         if t >= 2:
-            action[..., : 2 * s.num_users * s.num_antennas] *= 0.05
+            action[..., : 2 * s.num_users * s.max_antennas] *= 0.05
         decided = naive.owners(naive.named_action(s, action[0])[2], s.contention)
         owner = decided if s.association_delay == 0 else state.owner[0].tolist()
         assert None not in decided  # no tie

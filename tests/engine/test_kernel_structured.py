@@ -75,7 +75,7 @@ def compiled(cells: Cells, noise_power: float, sweeps: int) -> tuple[Any, ...]:
     rates, sum_rate, power = (np.full((ROWS, n), np.nan, np.float32) for n in (H.shape[2], H.shape[1], H.shape[1]))
     given = *cells.weights, *cells.channels, cells.owner, cells.cell, cells.reach, cells.elements
     results = w, phi, rates, sum_rate, power
-    kernels.structured_slot(*given, POWER, noise_power, sweeps, *results)
+    kernels.structured_slot(*given, np.full(len(given[3][0]), POWER), noise_power, sweeps, *results)
     return results
 
 

@@ -60,7 +60,7 @@ def test_rates_agree_from_the_same_state(action_kind: str, random_fields: Any) -
             off &= ~on_edge
         assert not off.any(), (seed, scenario.to_json())
         compared += ROWS
-        many_users += scenario.num_users > scenario.num_antennas
+        many_users += scenario.num_users > scenario.max_antennas
     assert compared > SETS * ROWS / 2
     assert flipped <= 0.01 * compared
     assert many_users > SETS / 4  # where the systems of equations are worst

@@ -154,7 +154,8 @@ def raw_slot(
     owner: I64,
     cell: I64,
     elements: I64,
-    max_power: Float,
+    antennas: I64,
+    max_powers: F32,
     sphere: bool,
     noise_power: Float,
     rates: F32,
@@ -172,7 +173,8 @@ def raw_slot(
         owner: ``(E, L)`` int64.
         cell: ``(E, K)`` int64.
         elements: ``(L,)`` int64, N_l.
-        max_power: float32, Pmax [W].
+        antennas: ``(M,)`` int64, how many of the Nb antennas each BS has; the others do not radiate.
+        max_powers: ``(M,)`` float32, Pmax [W].
         sphere: always radiate Pmax.
         noise_power: float32 [W].
         rates: ``(E, K)`` float32 bit/s/Hz, overwritten.
@@ -191,12 +193,13 @@ def raw_slot(
     phi_real, phi_imag = np.empty(num_elements, np.float32), np.empty(num_elements, np.float32)
     h_real, h_imag = np.empty(num_antennas, np.float32), np.empty(num_antennas, np.float32)
     at_real, at_imag = np.empty(2 * num_users, np.float32), np.empty(2 * num_users, np.float32)
-    amplitude = np.sqrt(max_power)
-    least = np.float32(1.1754944e-38) * max(max_power, np.float32(1.0))  # of radio._sphere
     size_w = num_users * num_antennas
     for e in range(num_envs):
         for m in range(num_bs):
             act = action[e, m]
+            existing, max_power = antennas[m], max_powers[m]
+            amplitude = np.sqrt(max_power)
+            least = np.float32(1.1754944e-38) * max(max_power, np.float32(1.0))  # of radio._sphere
             # own users
             count = 0
             for k in range(num_users):
@@ -207,7 +210,7 @@ def raw_slot(
             total = _NONE
             for i in range(count):
                 at = member[i] * num_antennas
-                for b in range(num_antennas):
+                for b in range(existing):
                     real, imag = _limited(act[at + b]), _limited(act[size_w + at + b])
                     beams[2 * (b * count + i)], beams[2 * (b * count + i) + 1] = real, imag
                     total += real * real + imag * imag
@@ -239,13 +242,13 @@ def raw_slot(
             summed = _NONE
             for i in range(count):
                 first = np.uint64(2 * ((e * num_bs + m) * num_users + member[i]) * num_antennas)
-                for b in range(num_antennas):
+                for b in range(existing):
                     at = first + np.uint64(2 * b)
                     h_real[b] = scale * (H_parts[at] + by_real[i, 2 * b] - by_imag[i, 2 * b + 1])
                     h_imag[b] = scale * (H_parts[at + np.uint64(1)] + by_real[i, 2 * b + 1] + by_imag[i, 2 * b])
                 at_real[: 2 * count] = _NONE
                 at_imag[: 2 * count] = _NONE
-                row_product(h_real, h_imag, num_antennas, beams, np.uint64(0), np.uint64(2 * count), at_real, at_imag)
+                row_product(h_real, h_imag, existing, beams, np.uint64(0), np.uint64(2 * count), at_real, at_imag)
                 signal = interference = _NONE
                 for j in range(count):
                     real, imag = at_real[2 * j] - at_imag[2 * j + 1], at_real[2 * j + 1] + at_imag[2 * j]

@@ -11,7 +11,7 @@ from irs_marl_env.engine.compilation import kernel
 from irs_marl_env.engine.kernels.beams import abs2, interference_at, row_energy, set_products, start_beams, step_beams
 from irs_marl_env.engine.kernels.elements import align_phases, clear_row, put_row, set_channel, sweep_phases
 from irs_marl_env.engine.kernels.scratch import ElementScratch, UserScratch, scratch_memory
-from irs_marl_env.engine.kernels.types import C64, F32, I64, Float, Int, Mask
+from irs_marl_env.engine.kernels.types import C64, F32, F64, I64, Float, Int, Mask
 
 _PER_BIT = 1.0 / math.log(2.0)
 
@@ -93,7 +93,7 @@ def structured_slot(
     cell: I64,
     reach: Mask,
     elements: I64,
-    max_power: Float,
+    max_powers: F64,
     noise_power: Float,
     sweeps: Int,
     w: C64,
@@ -115,7 +115,7 @@ def structured_slot(
         cell: ``(E, K)`` int64.
         reach: ``(E, L, K)`` bool, users that the owner of an IRS serves over it; all of them its own.
         elements: ``(L,)`` int64, N_l.
-        max_power: Pmax [W].
+        max_powers: ``(M,)`` float64, Pmax [W].
         noise_power: sigma^2 [W].
         sweeps: rounds of refinement.
         w: ``(E, M, K, Nb)`` complex64 sqrt(W), all zero; written for the users of each BS.
@@ -129,9 +129,9 @@ def structured_slot(
     x, u = scratch_memory(num_users, num_antennas, elements.sum())
     member, served, begin = np.empty(num_users, np.int64), np.empty(num_irs, np.int64), np.zeros(num_irs + 1, np.int64)
     weight, shares = np.empty((num_irs, num_users), np.float32), np.empty(num_users, np.float32)
-    amplitude, scale = np.sqrt(max_power), np.sqrt(max_power / noise_power)
     for e in range(len(H)):
         for m in range(num_bs):
+            amplitude, scale = np.sqrt(max_powers[m]), np.sqrt(max_powers[m] / noise_power)
             users = _find_users(cell[e], m, member)
             irss = _find_irss(owner[e], m, reach[e], elements, served, begin)
             size = begin[irss]
@@ -161,7 +161,7 @@ def structured_slot(
                 rate = np.log1p(sinr) * _PER_BIT
                 rates[e, member[i]] = rate
                 total += rate
-            sum_rate[e, m], power[e, m] = total, max_power * min(radiated, 1.0)
+            sum_rate[e, m], power[e, m] = total, max_powers[m] * min(radiated, 1.0)
             for j in range(irss):
                 for n in range(elements[served[j]]):
                     phi[e, served[j], n] = complex(x.phi[0, begin[j] + n], x.phi[1, begin[j] + n])
