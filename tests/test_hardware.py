@@ -199,6 +199,16 @@ def test_64_base_stations() -> None:
     np.testing.assert_allclose(got["power_w"], np.where(users, np.broadcast_to(limit, (2, 64)), 0), rtol=1e-5)
 
 
+@each_way
+def test_the_strongest_bs_is_the_one_with_its_own_power(way: str) -> None:
+    env = made(UNEQUAL.replace(cell_rule="strongest", tx_power_dbm=(0.0, 26.0, 46.0)), 10, way)
+    env.reset(seed=0)
+    view = env.view()
+    gain_db = 20 * np.log10(view.gains.direct)  # (E, M, K)
+    np.testing.assert_array_equal(view.cell, (gain_db + np.array([0.0, 26.0, 46.0])[:, None]).argmax(1))
+    assert (np.asarray(view.cell) != gain_db.argmax(1)).any()
+
+
 # --- actions and states --------------------------------------------------------------------------------------------
 
 
