@@ -213,7 +213,7 @@ class Fuzzed:
         self.expect("constraints", way, inside.all(), lambda: f"{when}: users at {view.position[~inside.all(-1)][:1]}")
         measure = np.linalg.norm(with_height(view.position, s)[:, :, None] - bs_positions(s), axis=-1)  # (E, K, M)
         if s.cell_rule == "strongest":
-            measure = 1.0 / view.gains.direct.swapaxes(1, 2).astype(float)
+            measure = 1.0 / (view.gains.direct.swapaxes(1, 2).astype(float) * np.sqrt(s.tx_powers_w))
         chosen = np.take_along_axis(measure, view.cell[..., None], -1)[..., 0]
         best = measure.min(-1)
         right = chosen <= best * (1 + EDGE)
