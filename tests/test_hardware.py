@@ -12,6 +12,7 @@ import pytest
 from irs_marl_env import Scenario, evaluate, make_env, make_vec_env, solvers
 from irs_marl_env.evaluation import BOUND
 from irs_marl_env.policies import POLICIES
+from irs_marl_env.policies.cells import Cells
 from irs_marl_env.scenario import ScenarioError
 
 POWERS_DBM, ANTENNAS = (30.0, 26.0, 20.0), (6, 4, 1)
@@ -266,6 +267,19 @@ def test_every_policy_runs_and_none_passes_the_bound() -> None:
         mean[name] = result.mean
     assert mean["random"] < mean["no-irs-wmmse"] < mean["exhaustive-ao"]
     assert mean["no-irs-wmmse"] > 1.5 * mean["no-irs-mrt"]
+
+
+def test_cells_are_solved_with_the_power_of_their_bs() -> None:
+    env = made(UNEQUAL, 4, "plain")
+    env.reset(seed=0)
+    view = env.view()
+    rows, bs = np.nonzero(view.own_user.any(-1))  # cells with users
+    assert set(bs) == {0, 1, 2}
+    solution = Cells(view).solve(rows, bs, np.ones((len(rows), 3), bool))
+    radiated = (abs(solution.w) ** 2).sum((1, 2))
+    np.testing.assert_allclose(radiated, 10 ** (np.array(POWERS_DBM)[bs] / 10) / 1000, rtol=1e-5)
+    for w, m in zip(solution.w, bs, strict=True):
+        assert (w[:, ANTENNAS[m] :] == 0).all()
 
 
 def cells(seed: int, lead: tuple[int, ...]) -> tuple[np.ndarray, ...]:
