@@ -79,7 +79,9 @@ def test_the_gradient_is_the_derivative_and_finite(steepness: float) -> None:
     exact = torch.tensor([-math.pi / 2], dtype=torch.float64, requires_grad=True)
     with pytest.MonkeyPatch.context() as patch:  # a cosine of exactly zero, which rounding rarely leaves
         patch.setattr(namespace(exact), "cos", lambda x: x * 0.0)
-        element_amplitude(exact, 0.1, 0.0, steepness).sum().backward()
+        amplitude = element_amplitude(exact, 0.1, 0.0, steepness)
+        amplitude.sum().backward()
+    assert float(amplitude.detach()) == pytest.approx(0.1 if steepness else 1.0)
     assert bool(torch.isfinite(exact.grad).all())
 
 
