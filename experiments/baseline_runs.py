@@ -43,7 +43,9 @@ class Runs:
             before = time.process_time()
             results = run()
             path.write_text(
-                rawdata.dumps({"results": [result.to_dict() for result in results]}), encoding="utf-8", newline="\n"
+                rawdata.dumps({"results": [result.to_dict(users=False) for result in results]}),
+                encoding="utf-8",
+                newline="\n",
             )
             spent = time.process_time() - before
             means = ", ".join(f"{r.policy} {r.mean:.2f}" for r in results)

@@ -14,6 +14,7 @@ if getattr(sys, "argv", [])[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)] in (
     end_without_words()  # python -m irs_marl_env comes here before its own first line, and the imports take a while
 
 from irs_marl_env import layouts, link, policies, solvers
+from irs_marl_env.comparison import Comparison, Sweep, compare, sweep
 from irs_marl_env.engine.view import View
 from irs_marl_env.evaluation import Result, evaluate
 from irs_marl_env.parallel_env import MdlbiParallelEnv
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Comparison",
     "MdlbiParallelEnv",
     "MdlbiVectorEnv",
     "Result",
     "Scenario",
+    "Sweep",
     "View",
+    "compare",
     "evaluate",
     "get_scenario",
     "layouts",
@@ -43,6 +47,7 @@ __all__ = [
     "policies",
     "scenario_ids",
     "solvers",
+    "sweep",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Command line: evaluate policies, list scenarios, draw an episode, print saved results.
+"""Command line: evaluate, sweep and compare policies, list scenarios, draw an episode, print saved results.
 
 Exit codes: 0 done, 2 impossible input or a missing optional package (said in words on stderr), 130 stopped by
 Ctrl-C, 143 by SIGTERM.
@@ -7,23 +7,34 @@ Ctrl-C, 143 by SIGTERM.
 from __future__ import annotations
 
 import argparse
-import importlib
-import math
-import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from irs_marl_env import load_policy
+from irs_marl_env import cli_studies, tables
 from irs_marl_env.checks import near, shown
-from irs_marl_env.evaluation import BOUND, INTERFACES, evaluate
+from irs_marl_env.cli_arguments import (
+    check_out,
+    evaluation_arguments,
+    evaluation_options,
+    metric_argument,
+    metrics_of,
+    named,
+    policy_of,
+    scenario_arguments,
+    scenario_of,
+    whole,
+)
+from irs_marl_env.estimate import Estimate
+from irs_marl_env.evaluation import evaluate
+from irs_marl_env.metrics import Metric
 from irs_marl_env.parallel_env import MdlbiParallelEnv
 from irs_marl_env.policies import POLICIES
-from irs_marl_env.result import Estimate, Result, dump, read
-from irs_marl_env.scenario import Scenario, scenario_ids
-from irs_marl_env.scenario_text import parse_assignments, scenario_named
+from irs_marl_env.result import Result, dump, read
+from irs_marl_env.scenario import scenario_ids
 from irs_marl_env.signals import Stopped, StopRequests
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
@@ -46,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a console may lack a letter of a name
     args = _parser().parse_args(arguments)
     try:
-        with StopRequests() as requests:
+        with _short_warnings(), StopRequests() as requests:
             args.run(args)
             requests.check()  # whatever has caught it, an import perhaps
     except (ValueError, ImportError, OSError) as error:
@@ -59,6 +70,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return error.exit_code if isinstance(error, Stopped) else 130
     return 0
+
+
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """A warning is one line, without the place in the code, which says nothing here."""
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *place, **more: f"warning: {message}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 class _Parser(argparse.ArgumentParser):
@@ -76,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
         ("scenarios", _scenarios, "list the presets, or print one as JSON", _scenarios_arguments),
         ("render", _render, "draw an episode as an animated GIF", _render_arguments),
         ("results", _results, "print results that evaluate wrote", _results_arguments),
+        ("sweep", cli_studies.sweep, "policies over the values of a field", cli_studies.sweep_arguments),
+        ("compare", cli_studies.compare, "results beside one another", cli_studies.compare_arguments),
     ):
         sub = commands.add_parser(command, help=help_text, description=help_text)
         sub.set_defaults(run=run)
@@ -83,170 +107,73 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _scenario_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scenario", default="mdlbi-v0", help="preset, or a JSON file of a scenario (%(default)s)")
-    parser.add_argument(
-        "--set", dest="overrides", action="append", default=[], metavar="FIELD=VALUE", help="override a field; repeat"
-    )
-    parser.add_argument("--trusted", action="store_true", help="import the modules of parts given as MODULE:NAME")
-
-
-def _scenario(args: argparse.Namespace) -> Scenario:
-    return scenario_named(args.scenario, args.trusted, **parse_assignments(args.overrides))
-
-
-def _check_out(path: Path) -> None:
-    if path.is_dir():
-        raise ValueError(f"--out {path}: is a folder, must be a file")
-    if not path.parent.is_dir():
-        raise ValueError(f"--out {path}: no such folder")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ValueError(f"--out {path}: cannot be written here, must be a place with the right to write")
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """An error while a file is written says in which one, which Python leaves out for a full disk."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from None
-
-
-def _policy(name: str) -> Any:
-    """A policy's name, trained agents in a file, or the object behind ``module:attribute``, of a class an object."""
-    if name.lower().endswith(".safetensors"):
-        return load_policy(name)
-    module, colon, attribute = name.partition(":")
-    if not colon and not name.endswith(".py"):
-        return name
-    if not attribute or module[:1] in ("", ".") or module.endswith(".py"):
-        allowed = "a policy's name, MODULE:NAME (examples.own_policy:Greedy), or FILE.safetensors"
-        raise ValueError(f"--policy {shown(name)}: must be {allowed}")
-    try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except ImportError as error:
-        raise ImportError(f"--policy {name}: {error}") from None
-    except Exception as error:  # the module is somebody else's, and its import runs whatever stands in it
-        raise ValueError(f"--policy {name}: its module raised {type(error).__name__}: {error}") from error
-    if not callable(found) and not hasattr(found, "bind"):
-        raise ValueError(f"--policy {name}: module {module!r} has no policy {attribute!r}")
-    if not isinstance(found, type):
-        return found
-    try:
-        made = found()
-    except Exception as error:  # of somebody else's class
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"--policy {name}: the class cannot be made without arguments ({reason})") from error
-    if not callable(made) and not hasattr(made, "bind"):
-        raise ValueError(f"--policy {name}: an object of this class must be callable, or have bind(env, seed)")
-    return made
-
-
-def _whole(text: str) -> int:
-    """An integer of the command line; argparse would repeat the whole text in its message, however long it is."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{shown(text)}: must be an integer") from None
-
-
 # --- evaluate, results -----------------------------------------------------------------------------------------
 
 
 def _evaluate_arguments(parser: argparse.ArgumentParser) -> None:
-    known = ", ".join((*POLICIES, BOUND))
+    evaluation_arguments(parser)
+    parser.add_argument("--out", "--json", dest="out", type=Path, help="JSON file to write")
     parser.add_argument(
-        "--policy",
-        action="append",
-        required=True,
-        help=f"repeat; one of {known}, MODULE:NAME of your own (a function, a class or an object), or a policy file",
+        "--no-users", action="store_true", help="leave rates of users, cells and powers out of the file"
     )
-    _scenario_arguments(parser)
-    parser.add_argument("--episodes", type=_whole, default=20, help="number of episodes (%(default)s)")
-    parser.add_argument("--slots", type=_whole, help="slots measured in each episode (all)")
-    parser.add_argument("--every", type=_whole, default=1, help="slots between two measured ones (%(default)s)")
-    parser.add_argument("--first", type=_whole, default=0, help="the first slot measured (%(default)s)")
-    parser.add_argument("--seed", type=_whole, default=0, help="episode i has seed + i (%(default)s)")
-    parser.add_argument("--processes", type=_whole, default=1, help="the result is the same (%(default)s)")
-    parser.add_argument(
-        "--interface", choices=INTERFACES, default=INTERFACES[0], help="of your own policy (%(default)s)"
-    )
-    parser.add_argument("--out", type=Path, help="JSON file to write")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    scenario = _scenario(args)
+    scenario, metrics = scenario_of(args), metrics_of(args)
     if args.out is not None:
-        _check_out(args.out)  # before the work, not after
-    results = [
-        evaluate(
-            _policy(name),
-            scenario,
-            args.episodes,
-            args.seed,
-            args.slots,
-            args.every,
-            args.first,
-            processes=args.processes,
-            interface=args.interface,
-            name=name,
-        )
-        for name in args.policy
-    ]
-    print(table(results))
+        check_out(args.out)  # before the work, not after
+    options = evaluation_options(args)
+    results = [evaluate(policy_of(name), scenario, name=name, **options) for name in args.policy]
+    print(table(results, metrics))
     if args.out is not None:
-        with _named(args.out):
-            args.out.write_text(dump(results), encoding="utf-8", newline="\n")
+        with named(args.out):
+            args.out.write_text(dump(results, not args.no_users), encoding="utf-8", newline="\n")
 
 
 def _results_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", type=Path, help="JSON files written by evaluate")
     parser.add_argument("--trusted", action="store_true", help="import the modules of parts given as MODULE:NAME")
+    metric_argument(parser)
 
 
 def _results(args: argparse.Namespace) -> None:
+    metrics = metrics_of(args)
     for path in args.files:
-        print(f"{path}\n{table(read(path, args.trusted))}")
+        print(f"{path}\n{table(read(path, args.trusted), metrics)}")
 
 
-def table(results: Sequence[Result]) -> str:
-    """Plain-text table: system sum rate, share of each BS, paired difference to the first policy.
+def table(results: Sequence[Result], metrics: Sequence[Metric] = ()) -> str:
+    """Plain-text table: system sum rate, share of each BS, paired difference to the first policy, other metrics.
 
     Args:
         results: at least one.
+        metrics: a column each; empty where a result does not hold what a metric needs.
     """
     first = results[0]
-    rows = [("policy", "bit/s/Hz", "per BS", f"minus {first.policy}")]
+    rows = [["policy", "bit/s/Hz", "per BS", f"minus {first.policy}", *(metric.label for metric in metrics)]]
     for result in results:
         per_bs = " ".join(f"{value:.2f}" for value in result.per_bs.mean)
-        rows.append((result.policy, _plus_minus(result.system), per_bs, _difference(result, first)))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [_line(row, widths) for row in rows]
+        others = [_measured(result, metric) for metric in metrics]
+        rows.append([result.policy, tables.with_error(result.system), per_bs, _difference(result, first), *others])
     count, slots, _ = first.rates.shape
     note = f"system sum rate per slot +- standard error; {count} episodes x {slots} slots, seed {first.seed}"
     if first.every > 1 or first.first:
         note += f"; slots {first.first}, {first.first + first.every} .. {first.first + (slots - 1) * first.every}"
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:], note])
+    return f"{tables.table(rows)}\n{note}"
 
 
-def _line(row: tuple[str, ...], widths: list[int]) -> str:
-    cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-    return "  ".join(cells).rstrip()
+def _measured(result: Result, metric: Metric) -> str:
+    kept = all(getattr(result, name) is not None for name in metric.needs)
+    return tables.with_error(Estimate.of(metric(result))) if kept else ""
 
 
 def _difference(result: Result, first: Result) -> str:
     if result is first:
         return ""
     try:
-        return _plus_minus(result.difference(first), sign="+")
+        return tables.with_error(result.difference(first), sign="+")
     except ValueError:  # results of different files may have other episodes
         return "unpaired"
-
-
-def _plus_minus(estimate: Estimate, sign: str = "") -> str:
-    error = "?" if math.isnan(estimate.standard_error) else f"{estimate.standard_error:.3f}"
-    return f"{estimate.mean:{sign}.3f} +- {error}"
 
 
 # --- scenarios ------------------------------------------------------------------------------------------------
@@ -262,7 +189,7 @@ def _scenarios_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _scenarios(args: argparse.Namespace) -> None:
     if args.scenario is not None:
-        print(_scenario(args).to_json(indent=2))
+        print(scenario_of(args).to_json(indent=2))
         return
     if args.overrides:
         raise ValueError("--set needs --scenario")
@@ -273,17 +200,17 @@ def _scenarios(args: argparse.Namespace) -> None:
         sizes = (s.num_bs, s.num_users, s.num_irs, s.max_antennas, s.max_elements, s.horizon)
         rows.append((name, *(str(n) for n in (*sizes, env.observation_size, env.action_size))))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    print("\n".join(_line(row, widths) for row in rows))
+    print("\n".join(tables.line(row, widths) for row in rows))
 
 
 # --- render ---------------------------------------------------------------------------------------------------
 
 
 def _render_arguments(parser: argparse.ArgumentParser) -> None:
-    _scenario_arguments(parser)
+    scenario_arguments(parser)
     parser.add_argument("--policy", default="local-gain-ao", help="who acts (%(default)s)")
-    parser.add_argument("--slots", type=_whole, default=50, help="frames after the first (%(default)s)")
-    parser.add_argument("--seed", type=_whole, default=0)
+    parser.add_argument("--slots", type=whole, default=50, help="frames after the first (%(default)s)")
+    parser.add_argument("--seed", type=whole, default=0)
     parser.add_argument("--fps", type=float, default=5.0, help="frames per second (%(default)s)")
     parser.add_argument("--out", type=Path, required=True, help="file to write, .gif")
 
@@ -291,14 +218,14 @@ def _render_arguments(parser: argparse.ArgumentParser) -> None:
 def _render(args: argparse.Namespace) -> None:
     if args.out.suffix.lower() != ".gif":
         raise ValueError(f"--out {args.out}: must end in .gif")
-    _check_out(args.out)
+    check_out(args.out)
     if not (LEAST_FPS <= args.fps <= 50):
         raise ValueError(f"--fps {args.fps:g}: must be in [{LEAST_FPS:g}, 50]")
     if args.policy not in POLICIES:
         known = f"must be one of {', '.join(POLICIES)}"
         raise ValueError(f"--policy {shown(args.policy)}: {known}{near(args.policy, POLICIES)}")
     policy = POLICIES[args.policy]
-    scenario = policy.adapt(_scenario(args))
+    scenario = policy.adapt(scenario_of(args))
     most = min(scenario.horizon, MOST_FRAMES)
     if not 1 <= args.slots <= most:
         raise ValueError(f"--slots {shown(args.slots)}: must be in [1, {most}]")
@@ -317,6 +244,6 @@ def _render(args: argparse.Namespace) -> None:
     frames = [Image.fromarray(picture) for picture in pictures if picture is not None]
     milliseconds = round(1000 / args.fps)
     animation: dict[str, Any] = {"append_images": frames[1:], "duration": milliseconds, "loop": 0, "optimize": True}
-    with _named(args.out):
+    with named(args.out):
         frames[0].save(args.out, save_all=True, **animation)
     print(f"{args.out}: {len(frames)} frames of {args.policy}")

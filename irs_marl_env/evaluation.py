@@ -3,7 +3,7 @@
 Episode i of an evaluation is the environment seeded with ``seed + i``, whatever the policy, the number of processes
 or the scenario's number of IRSs; so two policies meet the same users, walks and fading and are compared pair by pair.
 Slots of an episode are not independent: standard errors are over episodes. The measure is the sum rate of the slot
-[bit/s/Hz] before the reward is shaped.
+[bit/s/Hz] before the reward is shaped; rates of users, cells and powers are kept for other metrics.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import numpy as np
 
 from irs_marl_env import workers
 from irs_marl_env.arrays import one_or_each
-from irs_marl_env.checks import Choice, Flag, check_text, check_whole, near, plain_text, shown
+from irs_marl_env.checks import Choice, Flag, check_text, check_whole, near, plain_text, shown, warn
+from irs_marl_env.estimate import Estimate
 from irs_marl_env.policies import POLICIES
-from irs_marl_env.result import DECIMALS, Estimate, Result
+from irs_marl_env.result import Result
+from irs_marl_env.result_arrays import DECIMALS, rounded_power
 from irs_marl_env.scenario import Scenario, get_scenario
 from irs_marl_env.sizes import LARGEST_SEED, check_rates
 from irs_marl_env.solvers.bounds import upper_bound
@@ -29,7 +31,7 @@ BATCH = 16  # episodes stepped together
 INTERFACES = ("arrays", "dicts")
 MOST_PROCESSES = 1024
 
-__all__ = ["BOUND", "Estimate", "Result", "evaluate"]
+__all__ = ["BOUND", "Estimate", "Result", "evaluate", "policy_named"]
 
 Policy = Any  # a name, an object with ``bind(env, seed)``, or a callable observations -> actions
 
@@ -62,7 +64,7 @@ def evaluate(
         slots: number of slots to measure in each episode; ``None`` is all that fit into the horizon.
         every: measure slots ``first``, ``first + every``, ``first + 2 every`` ... of the episode. The policy acts in
             these, in the slot before each, which is as far as an environment remembers actions, and in slot 0; a
-            policy with a memory of its own needs ``every=1``.
+            policy with a memory of its own has an attribute ``remembers = True`` and acts in every slot.
         first: slots before this one are not measured. In slot 0 owners that are held are the best ones, and with
             ``association_delay=1`` they are those of the reset, whatever the policy.
         processes: episodes are shared out over so many; the result is the same. The policy must pickle, and a script
@@ -103,20 +105,25 @@ def evaluate(
     first = check_whole("first", first, 0, run_on.horizon - 1)
     fitting = -(-(run_on.horizon - first) // every)
     slots = fitting if slots is None else check_whole("slots", slots, 1, fitting)
-    check_rates(episodes, slots, run_on.num_bs)
+    check_rates(episodes, slots, run_on.num_bs, 0 if label == BOUND else run_on.num_users)
     size = 1 if interface == "dicts" else BATCH
     shown_as = name or label
     jobs = [
         _Job(policy, run_on, slots, every, first, seed + start, min(size, episodes - start), interface, shown_as)
         for start in range(0, episodes, size)
     ]
+    for neglect in getattr(policy, "neglects", lambda scenario: [])(run_on):
+        warn(f"policy {shown_as!r} neglects {neglect}")
     if processes > 1:
         workers.check_pickles("scenario", run_on)
         workers.check_pickles("policy", policy)
     with _Bar(progress, total=episodes * slots, label=shown_as) as advance:
-        rates = _run(jobs, processes, advance)
-    measured = np.concatenate(rates).round(DECIMALS)
-    return Result(shown_as, run_on, seed, measured, every, first)
+        measured = [np.concatenate(parts) for parts in zip(*_run(jobs, processes, advance), strict=True)]
+    rates, *by_user = measured
+    if by_user:
+        users, cell, power = by_user
+        by_user = [users.round(DECIMALS), cell, rounded_power(power)]
+    return Result(shown_as, run_on, seed, rates.round(DECIMALS), every, first, *by_user)
 
 
 class _Job(NamedTuple):
@@ -131,6 +138,16 @@ class _Job(NamedTuple):
     episodes: int
     interface: str
     label: str
+
+
+def policy_named(policy: Policy) -> Any:
+    """The policy that a name stands for, or the object that was given.
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: something that is no policy.
+    """
+    return _resolve(policy)[0]
 
 
 def _resolve(policy: Policy) -> tuple[Any, str]:
@@ -153,32 +170,42 @@ def _resolve(policy: Policy) -> tuple[Any, str]:
     return policy, str(getattr(policy, "name", getattr(policy, "__name__", type(policy).__name__)))
 
 
-def _run(jobs: list[_Job], processes: int, advance: Callable[[int], None]) -> list[np.ndarray]:
-    """Rates of each job."""
+def _run(jobs: list[_Job], processes: int, advance: Callable[[int], None]) -> list[tuple[np.ndarray, ...]]:
+    """What each job measured."""
     if min(processes, len(jobs)) == 1:
         return [_episodes(job, advance) for job in jobs]
     return workers.run_all(_episodes, jobs, processes, lambda job: advance(job.episodes * job.slots))
 
 
-def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> np.ndarray:
-    """Rates ``(episodes, slots, M)`` of a job."""
+def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> tuple[np.ndarray, ...]:
+    """Rates ``(episodes, slots, M)`` of a job and, if it is not the bound, ``user_rates``, ``cell`` and ``power_w``."""
     env = MdlbiVectorEnv(job.scenario, job.episodes, autoreset=False)
     observations, _ = env.reset(seed=job.seed)
     act = _actor(job, env)
     idle = np.zeros((job.episodes, job.scenario.num_bs, env.action_size), np.float32)
-    rates = np.empty((job.episodes, job.slots, job.scenario.num_bs))
     column = {job.first + i * job.every: i for i in range(job.slots)}  # by slot, of the measured ones
+    in_all_slots = getattr(job.policy, "remembers", False)
+    kept = _kept(job)
     for slot in range(max(column) + 1):
         measured = slot in column
-        acts = job.policy != BOUND and (measured or slot + 1 in column or slot == 0)
-        if measured and job.policy == BOUND:
-            rates[:, column[slot]] = _bound(env)
+        acts = job.policy != BOUND and (in_all_slots or measured or slot + 1 in column or slot == 0)
+        bound = {"sum_rate": _bound(env)} if measured and job.policy == BOUND else None
         observations, _, _, _, infos = env.step(act(observations) if acts else idle)
-        if measured and job.policy != BOUND:
-            rates[:, column[slot]] = infos["sum_rate"]
+        if measured:
+            for name, array in kept.items():
+                array[:, column[slot]] = (bound or infos)[name]
         if measured and advance is not None:
             advance(job.episodes)
-    return rates
+    return tuple(kept.values())
+
+
+def _kept(job: _Job) -> dict[str, np.ndarray]:
+    """Room for what is measured, by the name of the info."""
+    M, K = job.scenario.num_bs, job.scenario.num_users
+    shapes: dict[str, tuple[int, type]] = {"sum_rate": (M, np.float64)}
+    if job.policy != BOUND:
+        shapes |= {"rates": (K, np.float64), "cell": (K, np.int32), "power_w": (M, np.float64)}
+    return {name: np.empty((job.episodes, job.slots, size), kind) for name, (size, kind) in shapes.items()}
 
 
 def _actor(job: _Job, env: MdlbiVectorEnv) -> Callable[[Any], np.ndarray]:

@@ -301,7 +301,7 @@ class MdlbiParallelEnv(ParallelEnv):
         """
         if self._state is None:
             raise RuntimeError("call reset() before view()")
-        return self._core.view(self._state)
+        return self._core.view(self._state, None if self._outcome is None else self._outcome.rates)
 
     @arrays.apart
     def state(self) -> np.ndarray:

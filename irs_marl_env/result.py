@@ -1,24 +1,28 @@
-"""What an evaluation gives: rates by episode, their mean and its error, paired differences, and all that as JSON."""
+"""What an evaluation gives: rates by episode, metrics of them with errors, paired differences, and all that as JSON."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from irs_marl_env import result_arrays
 from irs_marl_env.checks import Whole, check_text, refusal, shown
+from irs_marl_env.estimate import Estimate
 from irs_marl_env.json_text import parse_object, read_text
+from irs_marl_env.metrics import Function, metric_named
+from irs_marl_env.result_arrays import BY_USER, DECIMALS, LARGEST_RATE
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.sizes import LONGEST_EPISODE
 
-DECIMALS = 6  # of a stored rate: far below its error, and JSON stays small
-LARGEST_RATE = 1e9  # bit/s/Hz of a BS: ten million users at 100 each
+__all__ = ["DECIMALS", "LARGEST_RATE", "Estimate", "Result", "dump", "load", "read"]
 
 # scenario fields that belong to the policy, not to the physics it meets: what it sees, how it says what it does, what
 # it is paid for, and how long an episode would go on after the measured slots
@@ -37,24 +41,6 @@ _OF_THE_SURFACES = (
 )
 
 
-class Estimate(NamedTuple):
-    """A mean over episodes."""
-
-    mean: Any  # bit/s/Hz
-    standard_error: Any  # of the mean, from the spread of episodes; NaN for a single one
-    episodes: np.ndarray  # (episodes, ...) value of each episode
-
-    @classmethod
-    def of(cls, episodes: np.ndarray) -> Estimate:
-        """Mean and standard error along the first axis."""
-        count = len(episodes)
-        mean = episodes.mean(0)
-        error = episodes.std(0, ddof=1) / math.sqrt(count) if count > 1 else np.full_like(mean, math.nan)
-        if mean.ndim == 0:
-            return cls(float(mean), float(error), episodes)
-        return cls(mean, error, episodes)
-
-
 @dataclass(frozen=True, eq=False)
 class Result:
     """Rates of a policy in a number of episodes.
@@ -66,6 +52,10 @@ class Result:
         rates: ``(episodes, slots, M)`` sum rate of each BS's users [bit/s/Hz], rounded to 1e-6.
         every: distance of the measured slots.
         first: the first of them.
+        user_rates: ``(episodes, slots, K)`` rate of each user [bit/s/Hz], rounded to 1e-6. This and the next two are
+            ``None`` for a bound, and where they come from a file without them.
+        cell: ``(episodes, slots, K)`` the BS that served each user.
+        power_w: ``(episodes, slots, M)`` what each BS radiated [W], rounded to six digits.
     """
 
     policy: str
@@ -74,6 +64,9 @@ class Result:
     rates: np.ndarray
     every: int = 1
     first: int = 0
+    user_rates: np.ndarray | None = None
+    cell: np.ndarray | None = None
+    power_w: np.ndarray | None = None
 
     @property
     def system(self) -> Estimate:
@@ -105,7 +98,20 @@ class Result:
         """System sum rate over time: ``mean (slots,)``, ``standard_error``, ``episodes (episodes, slots)``."""
         return Estimate.of(self.rates.sum(-1))
 
-    def difference(self, other: Result, across: bool = False) -> Estimate:
+    def metric(self, metric: str | Function) -> Estimate:
+        """A metric by episode, its mean and the standard error over the episodes.
+
+        Args:
+            metric: a name of :data:`irs_marl_env.metrics.METRICS` (``"sum_rate"``, ``"min_rate"``, ``"jain"``,
+                ``"rate_p5"``, ``"proportional_fair"``, ``"energy_efficiency"``), or a function that is given this
+                result and returns ``(episodes,)`` or ``(episodes, slots)`` finite numbers.
+
+        Raises:
+            ValueError: an unknown name, something else returned, or arrays that the metric needs are ``None``.
+        """
+        return Estimate.of(metric_named(metric)(self))
+
+    def difference(self, other: Result, across: bool = False, metric: str | Function = "sum_rate") -> Estimate:
         """By how much this policy beats another, episode by episode on the same draws.
 
         The two may differ in what belongs to a policy (action, observation, reward and what goes with them), and a
@@ -114,9 +120,11 @@ class Result:
         Args:
             other: the result to subtract.
             across: also compare results of different physics, such as two transmit powers.
+            metric: what to compare, as in :meth:`metric`.
 
         Raises:
-            ValueError: the two were not run on the same episodes or, without ``across``, not on the same physics.
+            ValueError: the two were not run on the same episodes or, without ``across``, not on the same physics; the
+                constants of a metric count as physics.
         """
         if not isinstance(other, Result):
             raise TypeError(f"other={shown(other)}: must be a Result")
@@ -129,26 +137,73 @@ class Result:
         ):
             if mine != its:
                 raise ValueError(f"{self.policy!r} and {other.policy!r} do not pair: {name} {mine} and {its}")
-        unlike = [] if across else self._unlike(other)
+        measure = metric_named(metric)
+        unlike = [] if across else self._unlike(other, measure.constants)
         if unlike:
             raise ValueError(
                 f"{self.policy!r} and {other.policy!r} met different physics: {', '.join(unlike)}; "
                 "difference(other, across=True) compares them all the same"
             )
-        return Estimate.of(self.episodes - other.episodes)
+        return Estimate.of(measure(self) - measure(other))
 
-    def _unlike(self, other: Result) -> list[str]:
-        """In words, the physics in which two results differ."""
+    def _unlike(self, other: Result, constants: Iterable[str] = ()) -> list[str]:
+        """In words, the physics, and the constants of a metric, in which two results differ."""
         mine, its = self.scenario, other.scenario
-        left_out = set(_OF_THE_POLICY)
+        left_out = set(_OF_THE_POLICY) - set(constants)
         if 0 in (mine.num_irs, its.num_irs) and self.policy != other.policy:
             left_out |= set(_OF_THE_SURFACES)
-        names = [field.name for field in dataclasses.fields(Scenario) if field.name not in left_out]
-        pairs = [(name, getattr(mine, name), getattr(its, name)) for name in names]
-        return [f"{name}={shown(a)} and {shown(b)}" for name, a, b in pairs if a is not b and a != b]
+        return _differing(mine, its, left_out)
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types: what was run, its summary, and the rates themselves."""
+    @classmethod
+    def concat(cls, results: Iterable[Result]) -> Result:
+        """One result of shards: of one policy on one scenario, over episodes whose seeds follow one another.
+
+        ``Result.concat([evaluate(p, s, 16, seed=16), evaluate(p, s, 16, seed=0)])`` holds the numbers of the shards as
+        they are. They are those of ``evaluate(p, s, 32)`` bit for bit where shards begin at multiples of 16 episodes,
+        which are stepped together; elsewhere solvers may round the last digit differently.
+
+        Args:
+            results: at least one, in any order.
+
+        Raises:
+            ValueError: they differ in something else than the episodes, or seeds are missing or stand twice.
+        """
+        shards = list(results)
+        if not shards:
+            raise ValueError("results=[]: must be at least one")
+        for shard in shards:
+            if not isinstance(shard, cls):
+                raise TypeError(f"results hold {shown(shard)}: must be Result objects")
+        shards.sort(key=lambda shard: shard.seed)
+        first = shards[0]
+        for before, shard in pairwise(shards):
+            for name, mine, its in (
+                ("policy", first.policy, shard.policy),
+                ("distance of slots", first.every, shard.every),
+                ("first slot", first.first, shard.first),
+                ("number of slots", first.rates.shape[1], shard.rates.shape[1]),
+                *((f"{name} kept", *(getattr(x, name) is not None for x in (first, shard))) for name in BY_USER),
+            ):
+                if mine != its:
+                    raise ValueError(f"shards of different evaluations: {name} {shown(mine)} and {shown(its)}")
+            unlike = _differing(first.scenario, shard.scenario)
+            if unlike:
+                raise ValueError(f"shards of different evaluations: scenario with {', '.join(unlike)}")
+            expected = before.seed + len(before.rates)
+            if shard.seed != expected:
+                kind = "stand twice" if shard.seed < expected else "are missing"
+                low, high = sorted((shard.seed, expected))
+                raise ValueError(f"episodes with seeds {low} .. {high - 1} {kind}: shards must follow one another")
+        joined: dict[str, Any] = {
+            name: None if getattr(first, name) is None else np.concatenate([getattr(shard, name) for shard in shards])
+            for name in BY_USER
+        }
+        rates = np.concatenate([shard.rates for shard in shards])
+        return dataclasses.replace(first, rates=rates, **joined)
+
+    def to_dict(self, users: bool = True) -> dict[str, Any]:
+        """JSON types: what was run, its summary, the rates, and with ``users`` the arrays by user and the powers."""
+        kept = {name: getattr(self, name) for name in BY_USER if users and getattr(self, name) is not None}
         return {
             "policy": self.policy,
             "scenario": json.loads(self.scenario.to_json()),
@@ -158,13 +213,23 @@ class Result:
             "mean": self.mean,
             "standard_error": None if math.isnan(self.standard_error) else self.standard_error,
             "rates": self.rates.tolist(),
+            **{name: values.tolist() for name, values in kept.items()},
         }
 
-    def to_json(self) -> str:
-        """JSON object, with the rates of each episode on a line of their own; :meth:`from_json` restores the result."""
-        values = self.to_dict()
-        episodes = ",\n".join(json.dumps(episode, allow_nan=False) for episode in values.pop("rates"))
-        return f'{json.dumps(values, allow_nan=False)[:-1]}, "rates": [\n{episodes}\n]}}'
+    def to_json(self, users: bool = True) -> str:
+        """JSON object, with each episode of an array on a line of its own; :meth:`from_json` restores the result.
+
+        Args:
+            users: also write ``user_rates``, ``cell`` and ``power_w``, about 11 bytes for each user and slot.
+        """
+        values = self.to_dict(users)
+        arrays = {name: values.pop(name) for name in ("rates", *BY_USER) if name in values}
+        text = json.dumps(values, allow_nan=False)[:-1]
+        for name, episodes in arrays.items():
+            separators = None if name == "rates" else (",", ":")
+            lines = ",\n".join(json.dumps(episode, allow_nan=False, separators=separators) for episode in episodes)
+            text += f', "{name}": [\n{lines}\n]'
+        return text + "}"
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], trusted: bool = False) -> Result:
@@ -174,7 +239,7 @@ class Result:
 
         Raises:
             ValueError: keys are missing or impossible, the rates are not ``(episodes, slots, M)`` finite numbers, or
-                do not give the summary that is stored beside them.
+                do not give the summary that is stored beside them; arrays by user do not fit the rates.
         """
         if not isinstance(values, dict):
             raise ValueError(f"not a result: must be an object, not {type(values).__name__}")
@@ -184,7 +249,8 @@ class Result:
         policy, scenario = check_text("policy", values["policy"]), Scenario.from_dict(values["scenario"], trusted)
         whole = {"seed": Whole(0), "every": Whole(1, LONGEST_EPISODE), "first": Whole(0, scenario.horizon - 1)}
         numbers = {name: check(name, values[name]) for name, check in whole.items() if name in values}
-        result = cls(policy, scenario, rates=_rates(values["rates"], scenario.num_bs), **numbers)
+        arrays: dict[str, Any] = result_arrays.checked(values, scenario)
+        result = cls(policy, scenario, **arrays, **numbers)
         last = result.first + (result.rates.shape[1] - 1) * result.every
         if last >= scenario.horizon:
             allowed = f"within the {scenario.horizon} slots of an episode; first, every and rates do not fit"
@@ -199,7 +265,7 @@ class Result:
             if stored is None:
                 continue
             try:
-                found = np.array(stored if _are_numbers(stored) else math.nan, float)
+                found = np.array(stored if result_arrays.are_numbers(stored) else math.nan, float)
             except (ValueError, OverflowError):  # ragged lists, integers beyond float64
                 found = np.array(math.nan)
             fits = found.shape == np.shape(is_so)
@@ -216,37 +282,28 @@ class Result:
         return cls.from_dict(parse_object(text, "a result"), trusted)
 
 
-def _are_numbers(values: Any) -> bool:
-    """Whether a value of JSON is a number, or a list of lists ... of numbers."""
-    if isinstance(values, list):
-        return all(map(_are_numbers, values))
-    return isinstance(values, (int, float)) and not isinstance(values, bool)
-
-
-def _rates(values: Any, num_bs: int) -> np.ndarray:
-    """Rates ``(episodes, slots, M)`` from lists or an array."""
-    allowed = f"(episodes, slots, {num_bs}) numbers in [0, {LARGEST_RATE:g}], of at least one episode and one slot"
-    try:
-        if not isinstance(values, np.ndarray) and not _are_numbers(values):
-            raise ValueError
-        rates = np.array(values, dtype=np.float64)
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        raise refusal("rates", values, allowed) from None
-    if rates.ndim != 3 or rates.shape[2] != num_bs or 0 in rates.shape:
-        raise ValueError(f"rates of shape {rates.shape}: must be {allowed}")
-    bad = ~((rates >= 0) & (rates <= LARGEST_RATE))  # NaN is in no range
-    if bad.any():
-        where = [int(i) for i in np.argwhere(bad)[0]]
-        raise refusal(f"rates{where}", float(rates[tuple(where)]), f"a finite number in [0, {LARGEST_RATE:g}]")
-    return rates
+def _differing(mine: Scenario, its: Scenario, left_out: Iterable[str] = ()) -> list[str]:
+    """In words, the fields in which two scenarios differ."""
+    names = [field.name for field in dataclasses.fields(Scenario) if field.name not in left_out]
+    pairs = [(name, getattr(mine, name), getattr(its, name)) for name in names]
+    return [f"{name}={shown(a)} and {shown(b)}" for name, a, b in pairs if a is not b and a != b]
 
 
 # --- several of them ------------------------------------------------------------------------------------------------
 
 
-def dump(results: Sequence[Result]) -> str:
-    """JSON of several results, with one line per episode of each."""
-    return '{"results": [\n' + ",\n".join(result.to_json() for result in results) + "\n]}\n"
+def dump(results: Sequence[Result] | Any, users: bool = True, **header: Any) -> str:
+    """JSON of several results, with one line per episode of each.
+
+    Args:
+        results: the results, or a :class:`irs_marl_env.comparison.Sweep`.
+        users: also write the arrays by user, as in :meth:`Result.to_json`.
+        **header: values of JSON that stand before the results; :func:`load` passes over them.
+    """
+    if hasattr(results, "to_json"):
+        return results.to_json(users)
+    before = "".join(f"{json.dumps(name)}: {json.dumps(value, allow_nan=False)}, " for name, value in header.items())
+    return f'{{{before}"results": [\n' + ",\n".join(result.to_json(users) for result in results) + "\n]}\n"
 
 
 def read(path: str | PathLike[str], trusted: bool = False) -> list[Result]:
@@ -269,7 +326,15 @@ def load(text: str | bytes, trusted: bool = False) -> list[Result]:
     Raises:
         ValueError: the text is something else, or one of the results is impossible.
     """
-    values = parse_object(text, "a file of results")
+    return loaded(parse_object(text, "a file of results"), trusted)
+
+
+def loaded(values: dict[str, Any], trusted: bool = False) -> list[Result]:
+    """Results from the JSON object that :func:`dump` writes.
+
+    Raises:
+        ValueError: there are none, or one of them is impossible.
+    """
     found = values.get("results")
     if not isinstance(found, list) or not found:
         raise ValueError('not a file of results: no list "results" with at least one in it')

@@ -38,7 +38,7 @@ def mixed(outcome: Any, state: Any, team_weight: float = 0.5) -> Array:
 def proportional_fair(outcome: Any, state: Any, offset: float = 0.1) -> Array:
     """Mean of ``log2(offset + rate)`` over the BS's own users, 0 without any; the offset is in bit/s/Hz."""
     xp, own = namespace(outcome.rates), outcome.own_user
-    utility = xp.log2(offset + outcome.rates)[:, None, :]
+    utility = log_utility(outcome.rates, offset)[:, None, :]
     users = xp.sum(own, axis=-1)
     return xp.sum(utility * own, axis=-1) / xp.where(users > 0, users, xp.ones_like(users))
 
@@ -70,7 +70,19 @@ def energy_efficiency(
     mine = outcome.owner[:, None, :] == xp.arange(power.shape[1], device=device)[:, None]  # (E, M, L)
     counts = xp.asarray(elements, dtype=power.dtype, device=device)
     driven = xp.sum(xp.astype(mine, power.dtype) * counts, axis=-1)
-    return outcome.sum_rate / (power / amplifier_efficiency + circuit_power_w + element_power_w * driven)
+    return outcome.sum_rate / power_taken(power, driven, circuit_power_w, element_power_w, amplifier_efficiency)
+
+
+def log_utility(rates: Array, offset: float) -> Array:
+    """``log2(offset + rate)`` of each user, rates and offset in bit/s/Hz."""
+    return namespace(rates).log2(offset + rates)
+
+
+def power_taken(
+    radiated_w: Array, elements: Array, circuit_power_w: float, element_power_w: float, amplifier_efficiency: float
+) -> Array:
+    """Power [W] that transmitters take with so many elements of IRSs."""
+    return radiated_w / amplifier_efficiency + circuit_power_w + element_power_w * elements
 
 
 REWARDS: dict[str, Callable[..., Array]] = {

@@ -99,13 +99,14 @@ def check_memory(named: str, needed: int, device: Any = None) -> None:
         )
 
 
-def check_rates(episodes: int, slots: int, num_bs: int) -> None:
-    """Refuse an evaluation whose rates alone would not fit into :data:`LARGEST_RATES`.
+def check_rates(episodes: int, slots: int, num_bs: int, num_users: int = 0) -> None:
+    """Refuse an evaluation whose rates, of BSs and users, would not fit into :data:`LARGEST_RATES`.
 
     Raises:
         ValueError: names episodes, slots and the memory that their rates would need.
     """
-    needed = 8 * episodes * slots * num_bs
+    numbers = num_bs if num_users == 0 else 2 * num_bs + num_users  # rates of BSs and users, radiated powers
+    needed = episodes * slots * (8 * numbers + 4 * num_users)  # and cells
     if needed > LARGEST_RATES:
         raise ValueError(
             f"episodes={_count(episodes)}, slots={_count(slots)}: their rates would need {in_words(needed)}; must be "

@@ -95,6 +95,7 @@ class MdlbiVectorEnv(VectorLanguage):
         self._state: State | None = None
         self._ends = np.zeros(0, np.int64)  # (E,) slot that ends the episode of each row
         self._outcome: Outcome | None = None  # of the last slot, kept for pictures alone
+        self._rates: Array | None = None  # (E, K) of the last slot
         self._viewers: list[Any] = []
 
     @property
@@ -144,7 +145,7 @@ class MdlbiVectorEnv(VectorLanguage):
         streams = self._seeded(seeds)
         if self._state is None or self._streams is None or rows is None:
             self._state = self._core.reset(streams, positions)
-            self._streams, self._outcome = streams, None
+            self._streams, self._outcome, self._rates = streams, None, None
             horizon, everyone = self.scenario.horizon, np.arange(self.num_envs)
             self._ends = horizon - everyone * horizon // self.num_envs * self.stagger
         else:
@@ -205,7 +206,7 @@ class MdlbiVectorEnv(VectorLanguage):
             if self.autoreset:
                 state = self._begin_again(state, np.flatnonzero(ended))
                 observations = self._core.observe(state)
-        self._state, self._outcome = state, outcome if self.render_mode else None
+        self._state, self._outcome, self._rates = state, outcome if self.render_mode else None, outcome.rates
         return observations, reward, self._flags(False), truncations, infos
 
     def _refuse_after_the_end(self, over: np.ndarray) -> None:
@@ -254,7 +255,7 @@ class MdlbiVectorEnv(VectorLanguage):
         may_be_over = not self.autoreset
         restored = snapshot.restore(self._core, saved, self.num_envs, self._bits_on_device, may_be_over)
         self._state, self._streams, self._ends = restored
-        self._outcome = None
+        self._outcome = self._rates = None
 
     @apart
     def view(self) -> View:
@@ -265,7 +266,7 @@ class MdlbiVectorEnv(VectorLanguage):
         """
         if self._state is None:
             raise RuntimeError("call reset() before view()")
-        return self._core.view(self._state)
+        return self._core.view(self._state, self._rates)
 
     @apart
     def observe(self) -> Array:
@@ -299,7 +300,7 @@ class MdlbiVectorEnv(VectorLanguage):
     def _infos(self, outcome: Outcome) -> dict[str, Array]:
         # whoever writes into an info must reach neither the state nor the rewards
         return {
-            "rates": outcome.rates,
+            "rates": copy(outcome.rates),
             "cell": copy(outcome.cell),
             "sum_rate": copy(outcome.sum_rate),
             "power_w": outcome.power_w,

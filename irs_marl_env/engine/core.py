@@ -108,9 +108,9 @@ class Core:
         if trace is not None and trace.shape[1] <= self.scenario.horizon:
             raise checks.refusal("horizon", self.scenario.horizon, f"less than the {trace.shape[1]} slots of the trace")
 
-    def view(self, state: State) -> View:
+    def view(self, state: State, rates: Array | None = None) -> View:
         """What a policy without learning may read of a state."""
-        return View(self.scenario, state)
+        return View(self.scenario, state, rates)
 
     # --- transitions -------------------------------------------------------------------------------------------
 

@@ -32,13 +32,20 @@ class View:
         ((3, 4), (3, 2, 4, 4))
     """
 
-    def __init__(self, scenario: Scenario, state: State) -> None:
-        self.scenario, self._state = scenario, state
+    def __init__(self, scenario: Scenario, state: State, rates: Array | None = None) -> None:
+        self.scenario, self._state, self._rates = scenario, state, rates
 
     @property
     def slot(self) -> np.ndarray:
         """``(E,)`` slots done in the episode."""
         return _shown(self._state.slot)
+
+    @cached_property
+    def rates(self) -> np.ndarray:
+        """``(E, K)`` bit/s/Hz of every user in the last slot; 0 where an episode begins and after ``set_state``."""
+        if self._rates is None:
+            return read_only(np.zeros(self.cell.shape, np.float32))
+        return read_only(np.where(self.slot[:, None] == 0, np.float32(0), to_numpy(self._rates)))
 
     @cached_property
     def position(self) -> np.ndarray:

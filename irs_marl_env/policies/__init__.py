@@ -1,5 +1,5 @@
 """Policies that need no learning, by name; :mod:`irs_marl_env.evaluation` runs them next to learned ones."""
 
-from irs_marl_env.policies.policy import POLICIES, ClassicalPolicy, UniformPolicy
+from irs_marl_env.policies.policy import POLICIES, ClassicalPolicy, UniformPolicy, with_weights
 
-__all__ = ["POLICIES", "ClassicalPolicy", "UniformPolicy"]
+__all__ = ["POLICIES", "ClassicalPolicy", "UniformPolicy", "with_weights"]

@@ -11,6 +11,7 @@ from irs_marl_env.arrays import one_or_each
 from irs_marl_env.engine.view import View
 from irs_marl_env.physics import radio
 from irs_marl_env.physics.channel import element_energy
+from irs_marl_env.policies.weights import reweighted, user_rates
 from irs_marl_env.solvers.alternating import alternating_optimization
 from irs_marl_env.solvers.beamforming import weighted_sum_rate, wmmse
 
@@ -21,7 +22,9 @@ BATCH_NUMBERS = 2**17  # complex numbers of channels in one call of the solver; 
 class Solution(NamedTuple):
     """Answers for B cells."""
 
-    value: np.ndarray  # (B,) sum rate without inter-cell interference, bit/s/Hz
+    value: (
+        np.ndarray
+    )  # (B,) what is maximised: the sum rate, weighted or not, without inter-cell interference, bit/s/Hz
     w: np.ndarray  # (B, K, Nb) sqrt(W), zero for users of other cells
     phi: np.ndarray  # (B, L, N), one for IRSs outside the set
 
@@ -31,10 +34,12 @@ class Cells:
 
     Args:
         view: the slot.
+        weights: ``(E, K)`` of the users in the sum rate; ``None`` is one.
+        utility: maximise ``sum_k log2(c + rate_k)`` of the slot instead, c the scenario's ``fairness_offset``.
     """
 
-    def __init__(self, view: View) -> None:
-        self.view = view
+    def __init__(self, view: View, weights: np.ndarray | None = None, utility: bool = False) -> None:
+        self.view, self.weights, self._utility = view, weights, utility
         self._counts = counts = view.own_user.sum(-1)  # (E, M)
         self._kept = max(1, int(counts.max()))
         # own users first, so that a cell is a small dense problem
@@ -80,18 +85,28 @@ class Cells:
         power, noise = one_or_each(s.tx_powers_w), s.noise_power_w
         if isinstance(power, np.ndarray):
             power = power[bs]
-        beams, shifts, history = alternating_optimization(H, G, h, power, noise, iterations=ITERATIONS)
-        rate = history[..., -1]
-        if s.element_amplitude is not None:  # the phases stay; beams and worth are those of the lossy elements
-            lossy = radio.phase_shifts(np.angle(shifts), s.phase_bits, s.element_amplitude)
-            h_eff = radio.cell_channel(H, G, h, lossy)
-            beams = wmmse(h_eff, power, noise, iterations=ITERATIONS, w_init=beams)
-            rate = weighted_sum_rate(h_eff, beams, noise)
+
+        def optimised(weights: np.ndarray | None) -> tuple[np.ndarray, ...]:
+            beams, shifts, history = alternating_optimization(H, G, h, power, noise, weights, iterations=ITERATIONS)
+            value = history[..., -1]
+            if s.element_amplitude is None and not self._utility:
+                return value, beams, shifts
+            real = radio.phase_shifts(np.angle(shifts), s.phase_bits, s.element_amplitude)
+            channel = radio.cell_channel(H, G, h, shifts if s.element_amplitude is None else real)
+            if s.element_amplitude is not None:  # the phases stay; beams and worth are those of the lossy elements
+                beams = wmmse(channel, power, noise, weights, iterations=ITERATIONS, w_init=beams)
+                value = weighted_sum_rate(channel, beams, noise, weights)
+            return user_rates(channel, beams, noise) if self._utility else value, beams, shifts
+
+        if self._utility:
+            value, beams, shifts = reweighted(optimised, present, s.fairness_offset)
+        else:
+            value, beams, shifts = optimised(None if self.weights is None else self.weights[at, users])
         w = np.zeros((len(rows), s.num_users, s.max_antennas), np.complex64)
         np.put_along_axis(w, users[..., None], beams * present[..., None], axis=1)
         phi = np.ones((len(rows), s.num_irs, s.max_elements), np.complex64)
         phi[np.arange(len(rows))[:, None], irs] = shifts
-        return Solution(rate, w, phi)
+        return Solution(value, w, phi)
 
     @cached_property
     def strength(self) -> np.ndarray:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from irs_marl_env.arrays import one_or_each
+from irs_marl_env.checks import near, plain_text, shown, warn
 from irs_marl_env.engine.view import View
 from irs_marl_env.physics import association, radio
 from irs_marl_env.policies.cells import Cells
+from irs_marl_env.policies.limits import neglected
 from irs_marl_env.policies.rules import RULES, VALUE_RULES, Memory, bids_for, check_exhaustive
+from irs_marl_env.policies.weights import WEIGHTS, proportional_fair, reweighted, user_rates
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.solvers.beamforming import mrt, rzf, wmmse
 
 Act = Callable[..., Any]
 
+_SUFFIXES = {"proportional_fair": "-pf", "slot_proportional_fair": "-slot-pf"}  # of the names of policies with weights
 BEAMFORMERS = {"mrt": mrt, "rzf": rzf, "wmmse": wmmse}
 
 
@@ -54,12 +58,40 @@ class ClassicalPolicy:
             channel that random phases make; ``"structured"``: neutral focus weights, powers and regulariser, beams
             and phases left to the environment's decoder (``action="structured"``).
         irs: ``False``: there are no IRSs.
+        weights: of the users in the sum rate that ``"ao"`` and ``"wmmse"`` maximise: ``None`` (all one),
+            ``"proportional_fair"`` (fair over the episode,
+            :func:`irs_marl_env.policies.weights.proportional_fair`), or ``"slot_proportional_fair"`` (fair in each
+            slot, :func:`irs_marl_env.policies.weights.reweighted`).
     """
 
     name: str
     rule: str
     transmission: str
     irs: bool = True
+    weights: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights is None:
+            return
+        if not isinstance(self.weights, str) or self.weights not in WEIGHTS:
+            known = f"must be None or one of {', '.join(map(repr, WEIGHTS))}"
+            raise ValueError(f"weights={shown(self.weights)}: {known}{near(self.weights, WEIGHTS)}")
+        if self.transmission not in ("ao", "wmmse"):
+            raise ValueError(
+                f"policy {self.name!r} does not maximise a sum rate, so weights={self.weights!r} say nothing"
+            )
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it has to act in every slot, also in those that are not measured."""
+        return self.weights == "proportional_fair"
+
+    def neglects(self, scenario: Scenario) -> list[str]:
+        """What of a scenario the policy chooses without regard to, a sentence each; mostly nothing.
+
+        :data:`irs_marl_env.policies.limits.LIMITS` is the list. ``evaluate`` warns of it.
+        """
+        return neglected(self.rule, self.transmission, scenario)
 
     def adapt(self, scenario: Scenario) -> Scenario:
         """The scenario this policy is evaluated on: same physics and draws, the action space it needs.
@@ -106,11 +138,15 @@ class ClassicalPolicy:
         return lambda observations=None: _shaped(env, self._act(env.view(), memory, env.action_codec))
 
     def _act(self, view: View, memory: Memory, codec: Any) -> np.ndarray:
-        s, cells = view.scenario, Cells(view)
+        s = view.scenario
+        weights = proportional_fair(view, memory.rates) if self.weights == "proportional_fair" else None
+        cells = Cells(view, weights, self.weights == "slot_proportional_fair")
         bids = RULES[self.rule](view, cells, memory)
         chosen = bids.argmax(1) if s.num_irs else np.zeros((len(view.cell), 0), int)
         if s.contention != "auction":  # a bid > 0 would be a claim: only the winner may make it
             bids = bids if self.rule == "none" else bids_for(chosen, s.num_bs)
+        if not isinstance(s.contention, str) and self.rule != "none":
+            self._compare_owners(view, memory, chosen)
         if self.transmission == "structured":
             action = np.zeros((*bids.shape[:2], codec.size), np.float32)
             action[..., codec.layout.slices["bids"]] = bids
@@ -121,6 +157,17 @@ class ClassicalPolicy:
         w, theta = (_optimised if self.transmission == "ao" else self._beamformed)(cells, owner, memory)
         return codec.encode({"w": w, "theta": theta, "bids": bids}).astype(np.float32)
 
+    def _compare_owners(self, view: View, memory: Memory, chosen: np.ndarray) -> None:
+        """Warn if a contention of somebody else gave IRSs to others than those the policy chose in the last slot."""
+        follows = view.slot == memory.chosen_slot + 1
+        if memory.chosen is not None and (view.owner != memory.chosen)[follows].any():
+            rule = shown(view.scenario.contention)
+            warn(
+                f"policy {self.name!r} bids +1 for the BS that should hold an IRS and -1 for the others, but the "
+                f"contention {rule} gave IRSs to others: its beams and phases are for owners that do not act"
+            )
+        memory.chosen, memory.chosen_slot = chosen, view.slot
+
     def _beamformed(self, cells: Cells, owner: np.ndarray, memory: Memory) -> tuple[np.ndarray, np.ndarray]:
         """Beams on the channel of random phases, the same ones whatever the beamformer and the rule."""
         view, s = cells.view, cells.view.scenario
@@ -129,9 +176,26 @@ class ClassicalPolicy:
         reach = user_irs.swapaxes(-1, -2)[..., None]  # (E, M, L, K, 1)
         phi = radio.phase_shifts(theta, s.phase_bits, s.element_amplitude)[:, None]
         h_eff = radio.cell_channel(view.csi.H, view.csi.G, view.csi.h[:, None] * reach, phi)
-        power = one_or_each(s.tx_powers_w)
-        w = BEAMFORMERS[self.transmission](h_eff * view.own_user[..., None], power, s.noise_power_w)
+        w = self._beams(h_eff * view.own_user[..., None], cells)
         return w, np.broadcast_to(theta[:, None], (len(theta), s.num_bs, *theta.shape[1:]))
+
+    def _beams(self, channel: np.ndarray, cells: Cells) -> np.ndarray:
+        """Beams ``(E, M, K, Nb)`` on effective channels of the same shape, zero for users of other cells."""
+        view, s = cells.view, cells.view.scenario
+        beamformer, weights = BEAMFORMERS[self.transmission], cells.weights
+        power = one_or_each(s.tx_powers_w)
+        if self.weights != "slot_proportional_fair":
+            each = None if weights is None else weights[:, None]
+            return beamformer(channel, power, s.noise_power_w, each)
+        flat = channel.reshape(-1, *channel.shape[-2:])  # cells on one axis
+        powers = np.tile(s.tx_powers_w, len(channel)) if isinstance(power, np.ndarray) else power
+
+        def optimised(weights: np.ndarray | None) -> tuple[np.ndarray, ...]:
+            w = beamformer(flat, powers, s.noise_power_w, weights)
+            return user_rates(flat, w, s.noise_power_w), w
+
+        own = view.own_user.reshape(len(flat), -1)
+        return reweighted(optimised, own, s.fairness_offset)[1].reshape(channel.shape)
 
 
 def _optimised(cells: Cells, owner: np.ndarray, memory: Memory) -> tuple[np.ndarray, np.ndarray]:
@@ -169,9 +233,44 @@ POLICIES: dict[str, UniformPolicy | ClassicalPolicy] = {
         ClassicalPolicy("marginal-ao", "marginal", "ao"),
         ClassicalPolicy("greedy-ao", "greedy", "ao"),
         ClassicalPolicy("exhaustive-ao", "exhaustive", "ao"),
+        ClassicalPolicy("no-irs-wmmse-pf", "none", "wmmse", irs=False, weights="proportional_fair"),
+        ClassicalPolicy("local-gain-ao-pf", "local-gain", "ao", weights="proportional_fair"),
+        ClassicalPolicy("exhaustive-ao-pf", "exhaustive", "ao", weights="proportional_fair"),
+        ClassicalPolicy("no-irs-wmmse-slot-pf", "none", "wmmse", irs=False, weights="slot_proportional_fair"),
+        ClassicalPolicy("local-gain-ao-slot-pf", "local-gain", "ao", weights="slot_proportional_fair"),
+        ClassicalPolicy("exhaustive-ao-slot-pf", "exhaustive", "ao", weights="slot_proportional_fair"),
         ClassicalPolicy("structured-fixed", "fixed", "structured"),
         ClassicalPolicy("structured-random", "random", "structured"),
         ClassicalPolicy("structured-local-gain", "local-gain", "structured"),
         ClassicalPolicy("structured-exhaustive", "exhaustive", "structured"),
     )
 }
+
+
+def with_weights(policy: str | ClassicalPolicy, weights: str | None) -> ClassicalPolicy:
+    """The same policy with other weights of the users in the sum rate it maximises.
+
+    ``with_weights("greedy-ao", "proportional_fair")`` is called ``"greedy-ao-pf"``. Policies of alternating
+    optimisation and WMMSE have weights; rules that value IRSs value them by the weighted sum rate, too.
+
+    Args:
+        policy: a name of :data:`POLICIES`, or one of its policies.
+        weights: ``None`` (all one), ``"proportional_fair"`` (fair over an episode) or ``"slot_proportional_fair"``
+            (fair in each slot), as for :class:`ClassicalPolicy`.
+
+    Raises:
+        ValueError: an unknown name or kind of weights, or a policy that maximises no sum rate.
+    """
+    found: Any = policy
+    if isinstance(policy, str):
+        name = plain_text(policy)
+        if name not in POLICIES:
+            known = f"must be one of {', '.join(POLICIES)}"
+            raise ValueError(f"policy={shown(name)}: {known}{near(name, POLICIES)}")
+        found = POLICIES[name]
+    if not isinstance(found, ClassicalPolicy):
+        allowed = "one of alternating optimisation or WMMSE, which have weights"
+        raise ValueError(f"policy={shown(policy)}: must be {allowed}")
+    plain = found.name.removesuffix(_SUFFIXES.get(found.weights or "", ""))
+    weighted = replace(found, name=plain, weights=weights)  # which checks the weights
+    return replace(weighted, name=plain + _SUFFIXES.get(weights or "", ""))

@@ -13,6 +13,7 @@ import numpy as np
 from irs_marl_env.engine.view import View
 from irs_marl_env.link_budget import path_gain_at
 from irs_marl_env.policies.cells import Cells
+from irs_marl_env.policies.weights import Rates
 from irs_marl_env.scenario import Scenario
 
 MAX_CELLS = 1024  # cells per environment and slot that an exhaustive search may solve, M 2^L
@@ -24,7 +25,7 @@ _POLICY_KEY = 0x90C1  # keeps a policy's draws apart from those of the environme
 
 
 class Memory:
-    """What a policy keeps between slots: its random streams, one per environment and cause, and held owners.
+    """What a policy keeps between slots: its random streams, one per environment and cause, and what it has seen.
 
     Args:
         seeds: one per environment.
@@ -39,6 +40,9 @@ class Memory:
             for seed in seeds
         ]
         self.held: np.ndarray | None = None  # (E, L)
+        self.chosen: np.ndarray | None = None  # (E, L) the owners that the last bids were for
+        self.chosen_slot = np.array(-1)  # (E,) the slot of these bids
+        self.rates = Rates()
 
     def uniform(self, cause: str, *shape: int) -> np.ndarray:
         """Independent U[-1, 1), ``(E, *shape)`` float32; the same for every batch an environment is in."""

@@ -1,0 +1,68 @@
+"""What a policy without learning does not regard: the one list of it.
+
+A policy that chooses as if an option of the scenario were another one is still run: its rates are true, but it may be
+far from what its name promises. ``evaluate`` warns of it, and docs/evaluation.md has the list as a table, with what a
+policy knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from irs_marl_env.scenario import Scenario
+
+_OPTIMISED = ("ao", "wmmse", "structured")  # beams that maximise a rate; MRT and RZF are formulas that promise nothing
+_SOLVED = ("ao", "structured")  # phases that maximise it, too
+_VALUED = ("fixed", "marginal", "greedy", "exhaustive")  # owners that maximise it
+
+
+class Limit(NamedTuple):
+    """An option, and what is chosen without regard to it."""
+
+    option: str  # as it is written
+    holds: Callable[[Scenario], bool]
+    transmissions: tuple[str, ...]  # of the policies that it concerns
+    rules: tuple[str, ...]  # the same
+    neglect: str  # what they choose as if
+
+
+LIMITS = (
+    Limit(
+        "inter_cell_interference=True",
+        lambda s: s.inter_cell_interference and s.num_bs > 1,
+        _OPTIMISED,
+        _VALUED,
+        "beams, phases and owners are those for the sum of the cells' rates without interference between cells",
+    ),
+    Limit(
+        'reflection="all"',
+        lambda s: s.reflection == "all" and s.num_irs > 0 and s.num_bs > 1,
+        _SOLVED,
+        _VALUED,
+        "each cell counts on its own IRSs alone, and what foreign IRSs scatter to its users is left out",
+    ),
+    Limit(
+        'sinr="paper"',
+        lambda s: s.sinr == "paper",
+        _OPTIMISED,
+        _VALUED,
+        "beams, phases and owners are those for sinr='physical'",
+    ),
+    Limit(
+        'sinr="reflected"',
+        lambda s: s.sinr == "reflected",
+        _OPTIMISED,
+        _VALUED,
+        "beams, phases and owners are those for sinr='physical'",
+    ),
+)
+
+
+def neglected(rule: str, transmission: str, scenario: Scenario) -> list[str]:
+    """What a policy of these parts neglects of a scenario, a sentence each."""
+    return [
+        f"{limit.option}: {limit.neglect}"
+        for limit in LIMITS
+        if limit.holds(scenario) and (transmission in limit.transmissions or rule in limit.rules)
+    ]
