@@ -88,8 +88,11 @@ def metrics_of(args: argparse.Namespace, default: Sequence[str] = ()) -> list[Me
     names = [name.strip() for text in args.metric for name in text.split(",")] or list(default)
     found = {}
     for name in names:
+        if ":" not in name:
+            found[name] = metric_named(name)
+            continue
         try:
-            found[name] = metric_named(look_up(name) if ":" in name else name)
+            found[name] = metric_named(look_up(name))
         except (TypeError, ValueError) as error:
             raise ValueError(f"--metric {shown(name)}: {error}") from None
     return list(found.values())

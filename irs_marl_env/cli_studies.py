@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 from irs_marl_env import comparison
@@ -21,7 +22,7 @@ from irs_marl_env.cli_arguments import (
 )
 from irs_marl_env.json_text import parse
 from irs_marl_env.result import Result, read
-from irs_marl_env.scenario import from_plain
+from irs_marl_env.scenario import Scenario, from_plain
 from irs_marl_env.scenario_text import parse_assignments
 
 _PICTURE = "picture to write, .png, .svg or .pdf"
@@ -48,6 +49,8 @@ def sweep(args: argparse.Namespace) -> None:
     _check_files(args.out, args.json)
     policies = {name: policy_of(name) for name in args.policy}
     values = [from_plain({args.field: value}, args.trusted)[args.field] for value in _values(args.field, args.values)]
+    for metric in metrics:
+        comparison.check_measured(policies.values(), metric)
     options = evaluation_options(args)
     found = comparison.sweep(policies, scenario, args.field, values, metric=metrics[0], **options)
     if args.json is not None:  # before the tables, which may refuse a metric
@@ -106,12 +109,25 @@ def _values(field: str, text: str) -> list[object]:
 
 
 def _labelled(results: list[tuple[Path, Result]]) -> dict[str, Result]:
-    """Results by policy; where that says too little with the file's name, and a number where that does, too."""
-    policies = Counter(result.policy for _, result in results)
-    labels = [r.policy if policies[r.policy] == 1 else f"{r.policy} ({path.stem})" for path, r in results]
-    often, seen = Counter(labels), Counter[str]()
-    named_results = {}
-    for label, (_, result) in zip(labels, results, strict=True):
-        seen[label] += 1
-        named_results[label if often[label] == 1 else f"{label} {seen[label]}"] = result
-    return named_results
+    """Results by policy; where that says too little, with the fields that differ, the file's name, or a number."""
+    labels = [result.policy for _, result in results]
+    for addition in (_fields_that_differ, lambda alike: [f"({path.stem})" for path, _ in alike], _numbers):
+        for label, count in Counter(labels).items():
+            if count > 1:
+                where = [i for i, other in enumerate(labels) if other == label]
+                for i, added in zip(where, addition([results[i] for i in where]), strict=True):
+                    labels[i] = f"{label} {added}".rstrip()
+    return dict(zip(labels, (result for _, result in results), strict=True))
+
+
+def _fields_that_differ(alike: list[tuple[Path, Result]]) -> list[str]:
+    """``field=value`` of each, for up to two fields in which scenarios differ."""
+    scenarios = [result.scenario for _, result in alike]
+    differ = [
+        f.name for f in fields(Scenario) if any(getattr(s, f.name) != getattr(scenarios[0], f.name) for s in scenarios)
+    ]
+    return [", ".join(f"{name}={shown(getattr(s, name))}" for name in differ[:2]) for s in scenarios]
+
+
+def _numbers(alike: list[tuple[Path, Result]]) -> list[str]:
+    return [str(i + 1) for i in range(len(alike))]

@@ -11,7 +11,7 @@ from typing import Any
 from irs_marl_env import charts, tables
 from irs_marl_env.checks import near, shown
 from irs_marl_env.estimate import Estimate
-from irs_marl_env.evaluation import evaluate, policy_named
+from irs_marl_env.evaluation import BOUND, evaluate, policy_named
 from irs_marl_env.json_text import parse_object, read_text
 from irs_marl_env.metrics import Function, Metric, metric_named
 from irs_marl_env.result import Result, dump, loaded
@@ -301,6 +301,7 @@ def sweep(
     if not chosen:
         raise ValueError("values=[]: must be at least one")
     overrides = {f.name: arguments[f.name] for f in fields(Scenario) if f.name in arguments}
+    check_measured(named.values(), measure)
     base, scenarios = get_scenario(scenario, **overrides), []
     for value in chosen:
         scenarios.append(base.replace(**from_plain({field: value}, True)))
@@ -317,6 +318,12 @@ def sweep(
     results = {label: tuple(evaluate(p, s, name=label, **rest) for s in scenarios) for label, p in named.items()}
     plain = tuple(_as_json(s, field) for s in scenarios)
     return Sweep(field, plain, results, measure)
+
+
+def check_measured(policies: Iterable[Any], metric: Metric) -> None:
+    """Refuse a metric of what bounds do not have, before a bound is evaluated for it."""
+    if metric.needs and any(isinstance(policy, str) and policy == BOUND for policy in policies):
+        raise ValueError(f"metric {metric.name!r} needs {' and '.join(metric.needs)}, which {BOUND!r} does not have")
 
 
 def metric_named_or_none(name: str) -> Metric | None:

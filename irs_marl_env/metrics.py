@@ -100,9 +100,8 @@ class Metric:
         """
         missing = [name for name in self.needs if getattr(result, name) is None]
         if missing:
-            raise ValueError(
-                f"metric {self.name!r} needs {' and '.join(missing)}, which {result.policy!r} does not have: {_NO_USERS}"
-            )
+            names = " and ".join(missing)
+            raise ValueError(f"metric {self.name!r} needs {names}, which {result.policy!r} does not have: {_NO_USERS}")
         try:
             values = self.function(result)
         except (AttributeError, TypeError) as error:  # of a function of one's own that met None

@@ -283,7 +283,7 @@ def test_the_interface_of_ones_own_policy(modules, capsys):
     ("arguments", "message"),
     [
         (["--episodes", "0"], "episodes=0: must be an integer >= 1"),
-        (["--episodes", "1" + "0" * 12], "their rates would need 29.104 TiB"),
+        (["--episodes", "1" + "0" * 12], "their rates would need 145.52 TiB"),
         (["--slots", "101"], "slots=101: must be an integer in [1, 100]"),
         (["--every", "1" + "0" * 12], "every=1000000000000: must be an integer in [1, 100]"),
         (["--first", "-1"], "first=-1"),

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "irs_marl_env"
 HEAVY = {"torch", "matplotlib", "numba", "llvmlite", "PIL", "tqdm", "scipy", "ray", "stable_baselines3", "supersuit"}
 HEAVY |= {"tyro", "tensorboard", "safetensors", "mpe2", "pygame", "hypothesis"}
 BASE = {"numpy", "gymnasium", "pettingzoo", "array_api_compat"}
-LAZY = {"render", "kernels", "training", "compiled"}  # imported where used only
+LAZY = {"render", "charts", "kernels", "training", "compiled"}  # imported where used only
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module those of the layers before its own, and its neighbours inside a folder
 LAYERS = (
@@ -24,13 +24,19 @@ LAYERS = (
     {"scenario_text", "philox"},
     {"streams"},
     {"physics"},
-    {"link", "solvers", "spaces", "rewards"},
+    {"link", "solvers", "spaces", "rewards", "estimate"},
+    {"metrics", "tables"},
     {"engine"},
     {"vector_language"},
     {"parallel_env", "vector_env"},
+    {"result_arrays"},
     {"mdlbi_v0", "registration", "policies", "result", "workers", "signals"},
     {"evaluation", "render"},
-    {"training", "cli"},
+    {"charts"},
+    {"comparison"},
+    {"training", "cli_arguments"},
+    {"cli_studies"},
+    {"cli"},
 )
 SHELLS = ["parallel_env.py", "vector_env.py", "vector_language.py", "mdlbi_v0.py", "registration.py"]
 

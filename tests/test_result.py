@@ -17,6 +17,14 @@ from irs_marl_env.result import dump, load, read
 SMALL = get_scenario("mdlbi-small-v0", horizon=10)
 RATES = np.random.default_rng(0).uniform(0, 5, (3, 2, 2)).round(6)
 RESULT = Result("mine", SMALL, 5, RATES, every=2, first=1)
+SHARE = np.random.default_rng(1).uniform(0, 1, (3, 2, 2))
+USERS = np.stack(
+    [RATES[..., 0] * SHARE[..., 0], RATES[..., 0] * (1 - SHARE[..., 0]), RATES[..., 1], 0 * RATES[..., 1]], -1
+)
+USERS = USERS.round(6)
+CELL = np.broadcast_to(np.array([0, 0, 1, 1]), USERS.shape)
+POWER = np.full(RATES.shape, 0.398107)
+FULL = Result("mine", SMALL, 5, RATES, 2, 1, USERS, CELL, POWER)
 
 
 def changed(**values: Any) -> dict[str, Any]:
@@ -26,6 +34,22 @@ def changed(**values: Any) -> dict[str, Any]:
         if value is ...:
             del plain[name]
     return plain
+
+
+def full(**values: Any) -> dict[str, Any]:
+    plain = copy.deepcopy(FULL.to_dict())
+    for name, value in values.items():
+        plain[name] = value
+        if value is ...:
+            del plain[name]
+    return plain
+
+
+def one_more(array: np.ndarray, value: float) -> list[Any]:
+    """An array in which one number is another."""
+    array = np.array(array)
+    array[1, 0, 1] = value
+    return array.tolist()
 
 
 def ragged() -> list[Any]:
@@ -69,6 +93,39 @@ BROKEN: dict[str, tuple[Any, str]] = {
     "per_bs of others": (changed(per_bs=[1.0]), r"per_bs=\[1.0\]"),
     "lost episode": (changed(rates=RATES[:2].tolist()), "mean=.*: must be that of the rates"),
     "list": ([1], "must be an object, not list"),
+    "no users": (full(user_rates=...), "user_rates missing; user_rates, cell, power_w belong together"),
+    "users alone": (full(cell=..., power_w=None), "cell, power_w missing"),
+    "users of others": (full(user_rates=USERS[..., :3].tolist()), r"user_rates of shape \(3, 2, 3\): must be .*, 4\)"),
+    "users of fewer slots": (
+        full(user_rates=USERS[:, :1].tolist()),
+        r"user_rates of shape \(3, 1, 4\): .*rates, \(3, 2\)",
+    ),
+    "users of fewer episodes": (full(cell=CELL[:2].tolist()), r"cell of shape \(2, 2, 4\): must be that of the rates"),
+    "power of fewer slots": (full(power_w=POWER[:, :1].tolist()), r"power_w of shape \(3, 1, 2\)"),
+    "power of users": (full(power_w=USERS.tolist()), r"power_w of shape \(3, 2, 4\): must be \(episodes, slots, 2\)"),
+    "text of users": (full(user_rates="x"), "user_rates='x': must be"),
+    "negative user": (full(user_rates=one_more(USERS, -1.0)), r"user_rates\[1, 0, 1\]=-1.0: must be a finite number"),
+    "nan user": (full(user_rates=one_more(USERS, float("nan"))), r"user_rates\[1, 0, 1\]=nan"),
+    "huge user": (full(user_rates=one_more(USERS, 1e10)), r"user_rates\[1, 0, 1\]=10000000000.0"),
+    "cell of none": (full(cell=one_more(CELL, 2)), r"cell\[1, 0, 1\]=2: must be an integer in \[0, 1\]"),
+    "cell -1": (full(cell=one_more(CELL, -1)), r"cell\[1, 0, 1\]=-1: must be an integer"),
+    "half a cell": (full(cell=one_more(CELL.astype(float), 0.5)), "cell=.*: must be .* integers"),
+    "true cell": (full(cell=(CELL == 1).tolist()), "cell=.*: must be .* integers"),
+    "huge cell": (full(cell=[[[10**30, 0, 1, 1]]]), "cell=.*: must be .* integers"),
+    "too loud": (full(power_w=one_more(POWER, 0.4)), r"power_w\[1, 0, 1\]=0.4: must be a finite number in \[0, 0.39"),
+    "power nan": (full(power_w=one_more(POWER, float("nan"))), r"power_w\[1, 0, 1\]=nan"),
+    "other sums": (
+        full(user_rates=one_more(USERS, 9.0)),
+        r"sum of user_rates\[1, 0\] over the users with cell 0=.*rates",
+    ),
+    "other cells": (
+        full(cell=one_more(CELL, 1)),
+        r"sum of user_rates\[1, 0\] over the users with cell 0=.*: must be rates",
+    ),
+    "other rates": (
+        full(rates=one_more(RATES, 1.0), mean=..., standard_error=...),
+        r"sum of user_rates\[1, 0\] .*cell 1=",
+    ),
 }
 
 
@@ -119,6 +176,30 @@ def test_what_was_written_is_read(tmp_path: Path, encoding: str) -> None:
     assert load(dump([first]))[0].mean == RESULT.mean
     assert Result.from_dict(changed(per_bs=RESULT.per_bs.mean.tolist())).mean == RESULT.mean
     assert Result.from_dict(changed(mean=..., standard_error=..., every=..., first=...)).mean == RESULT.mean
+
+
+def test_users_cells_and_powers_are_written_and_read(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(dump([FULL, RESULT]), encoding="utf-8")
+    again, bare = read(tmp_path / "r.json")
+    for name, array in (("rates", RATES), ("user_rates", USERS), ("cell", CELL), ("power_w", POWER)):
+        np.testing.assert_array_equal(getattr(again, name), array)
+    assert again.cell is not None
+    assert again.cell.dtype.kind == "i"
+    assert again.to_json() == FULL.to_json()
+    assert bare.user_rates is bare.cell is bare.power_w is None
+    assert FULL.to_json(users=False) == RESULT.to_json()
+    assert dump([FULL], users=False) == dump([RESULT])
+    assert Result.from_dict(FULL.to_dict()).metric("jain").mean == FULL.metric("jain").mean
+    lines = FULL.to_json().splitlines()
+    assert len(lines) == 1 + 4 * (3 + 1)  # an episode of an array on each
+
+
+def test_committed_files_are_read_and_have_no_users() -> None:
+    root = Path(__file__).parents[1] / "results" / "baselines"
+    found = read(next(iter(sorted(root.glob("K10-L2*.json")))))
+    assert all(one.user_rates is None for one in found)
+    with pytest.raises(ValueError, match="needs user_rates, which 'random' does not have"):
+        found[0].metric("min_rate")
 
 
 # --- differences ---------------------------------------------------------------------------------------------------

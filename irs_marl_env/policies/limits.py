@@ -33,28 +33,21 @@ LIMITS = (
         lambda s: s.inter_cell_interference and s.num_bs > 1,
         _OPTIMISED,
         _VALUED,
-        "beams, phases and owners are those for the sum of the cells' rates without interference between cells",
+        "it maximises the rate of each cell as if there were no interference between cells",
     ),
     Limit(
         'reflection="all"',
         lambda s: s.reflection == "all" and s.num_irs > 0 and s.num_bs > 1,
         _SOLVED,
         _VALUED,
-        "each cell counts on its own IRSs alone, and what foreign IRSs scatter to its users is left out",
+        "it maximises the rate of each cell as if foreign IRSs scattered nothing to its users",
     ),
     Limit(
-        'sinr="paper"',
-        lambda s: s.sinr == "paper",
+        'sinr="paper" or "reflected"',
+        lambda s: s.sinr != "physical",
         _OPTIMISED,
         _VALUED,
-        "beams, phases and owners are those for sinr='physical'",
-    ),
-    Limit(
-        'sinr="reflected"',
-        lambda s: s.sinr == "reflected",
-        _OPTIMISED,
-        _VALUED,
-        "beams, phases and owners are those for sinr='physical'",
+        "it maximises rates by the SINR of sinr='physical'",
     ),
 )
 

@@ -32,6 +32,10 @@ class UniformPolicy:
 
     name: str
 
+    def neglects(self, scenario: Scenario) -> list[str]:
+        """Nothing: it promises nothing."""
+        return []
+
     def adapt(self, scenario: Scenario) -> Scenario:
         """The scenario as it is."""
         return scenario
