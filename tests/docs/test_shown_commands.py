@@ -120,18 +120,36 @@ def test_command_line_runs(
 ) -> None:
     """As it stands, but with few episodes; what it reads is there, what it writes goes elsewhere."""
     arguments = words[len(PACKAGE) :]
-    if arguments[0] == "evaluate":
+    if arguments[0] in ("evaluate", "sweep"):
         arguments += ["--episodes", "2", "--slots", "1", "--every", "1", "--processes", "1"]
+    elif arguments[0] == "compare" and not (ROOT / arguments[1]).exists():
+        writer = writer_of(arguments[1])
+        test_command_line_runs(writer, tmp_path, monkeypatch, capsys)
+        arguments[1] = str(tmp_path / arguments[1])
     elif arguments[0] == "render":
         pytest.importorskip("matplotlib")
         pytest.importorskip("PIL")
         arguments += ["--slots", "2"]
     for i, word in enumerate(arguments):
-        if word == "--out":
+        if word in ("--out", "--json"):
+            if arguments[i + 1].endswith((".png", ".svg", ".pdf")):
+                pytest.importorskip("matplotlib")
             arguments[i + 1] = str(tmp_path / Path(arguments[i + 1]).name)
     monkeypatch.chdir(ROOT)
     assert cli.main(arguments) == 0, capsys.readouterr().err
     assert capsys.readouterr().out
+
+
+def writer_of(file: str) -> list[str]:
+    """The command that is shown to write a file."""
+    options = ("--out", "--json")
+    written = [
+        words
+        for _, words in commands()
+        if any(words[i : i + 2] == [o, file] for o in options for i in range(len(words)))
+    ]
+    assert written, f"no command writes {file}"
+    return written[0]
 
 
 @cache
