@@ -278,6 +278,15 @@ EDGES = {
     "imperfect CSI": {"csi_error_variance": 0.1},
     "two phase bits": {"phase_bits": 2},
     "inter-cell interference": {"inter_cell_interference": True},
+    "the SINR of the paper": {"sinr": "paper"},
+    "a collision": {"contention": "collision", "bid_cost": 0.5, "reward": "min_rate"},
+    "sites, facings and cells of one's own": {
+        "bs_positions_m": ((-30, 0, 10), (30, 0, 12)),
+        "irs_positions_m": ((0, 20, 5), (0, -20, 5), (5, 20, 5)),
+        "irs_facing": ((0, -1, 0), (0, 1, 0), (-1, -1, 0)),
+        "cell_rule": "strongest",
+        "shadowing_std_db": 6.0,
+    },
 }
 
 
@@ -291,6 +300,7 @@ def test_edge_cases_give_finite_rates(name, options):
     neglected = POLICIES[name].neglects(TINY.replace(**options))
     with pytest.warns(UserWarning, match="neglects") if neglected else contextlib.nullcontext():
         result = evaluate(name, TINY, episodes=2, slots=2, **options)
+    assert len(result.metric("jain").episodes) == 2
     assert np.isfinite(result.rates).all()
     assert result.mean > 0
 
