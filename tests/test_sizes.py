@@ -111,7 +111,7 @@ def test_batches_that_no_machine_holds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"episodes": 10**12}, r"episodes=1,000,000,000,000, slots=100: their rates would need 1,455 TiB"),
+        ({"episodes": 10**12}, r"episodes=1,000,000,000,000, slots=100: their rates would need 7,275 TiB"),
         ({"episodes": MOST}, r"episodes=about 2\^1328"),
         ({"slots": 10**12}, r"slots=1000000000000: must be an integer in \[1, 100\]"),
         ({"every": 10**12}, r"every=1000000000000: must be an integer in \[1, 100\]"),

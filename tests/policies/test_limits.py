@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from irs_marl_env import Scenario, evaluate
-from irs_marl_env.policies import POLICIES
+from irs_marl_env.policies import POLICIES, ClassicalPolicy
 from irs_marl_env.policies.limits import LIMITS
 
 TINY = Scenario(num_bs=2, num_users=3, num_irs=2, num_antennas=2, num_elements=4, horizon=10)
@@ -52,6 +52,13 @@ def test_who_neglects_what(fields: dict[str, Any], concerned: list[str], not_con
         assert len(options(name, **fields)) == 1, name
     for name in not_concerned:
         assert options(name, **fields) == [], name
+
+
+@pytest.mark.parametrize("rule", ["fixed", "marginal", "greedy", "exhaustive"])
+def test_a_rule_that_values_irss_neglects_whatever_the_beams(rule: str) -> None:
+    mixed = ClassicalPolicy("mine", rule, "mrt")
+    assert len(mixed.neglects(TINY.replace(reflection="all", inter_cell_interference=True, sinr="paper"))) == 3
+    assert ClassicalPolicy("mine", "local-gain", "mrt").neglects(TINY.replace(reflection="all", sinr="paper")) == []
 
 
 def test_evaluate_warns_once_and_names_both() -> None:
