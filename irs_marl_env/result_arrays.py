@@ -43,7 +43,7 @@ def checked(values: dict[str, Any], scenario: Scenario) -> dict[str, np.ndarray]
         raise ValueError(f"not a result: {', '.join(missing)} missing; {', '.join(BY_USER)} belong together")
     by_user = _numbers("user_rates", values["user_rates"], K, LARGEST_RATE)
     cell = _numbers("cell", values["cell"], K, M - 1, whole=True)
-    power = _numbers("power_w", values["power_w"], M, float(np.max(scenario.tx_power_w)) * (1 + _SLACK))
+    power = _numbers("power_w", values["power_w"], M, float(max(scenario.tx_powers_w)) * (1 + _SLACK))
     for name, array in (("user_rates", by_user), ("cell", cell), ("power_w", power)):
         if array.shape[:2] != rates.shape[:2]:
             allowed = f"that of the rates, {rates.shape[:2]}, for episodes and slots"

@@ -88,12 +88,12 @@ class Cells:
 
         def optimised(weights: np.ndarray | None) -> tuple[np.ndarray, ...]:
             beams, shifts, history = alternating_optimization(H, G, h, power, noise, weights, iterations=ITERATIONS)
-            value = history[..., -1]
-            if s.element_amplitude is None and not self._utility:
+            value, lossy = history[..., -1], s.element_amplitude is not None
+            if not lossy and not self._utility:
                 return value, beams, shifts
-            real = radio.phase_shifts(np.angle(shifts), s.phase_bits, s.element_amplitude)
-            channel = radio.cell_channel(H, G, h, shifts if s.element_amplitude is None else real)
-            if s.element_amplitude is not None:  # the phases stay; beams and worth are those of the lossy elements
+            real = radio.phase_shifts(np.angle(shifts), s.phase_bits, s.element_amplitude) if lossy else shifts
+            channel = radio.cell_channel(H, G, h, real)
+            if lossy:  # the phases stay; beams and worth are those of the lossy elements
                 beams = wmmse(channel, power, noise, weights, iterations=ITERATIONS, w_init=beams)
                 value = weighted_sum_rate(channel, beams, noise, weights)
             return user_rates(channel, beams, noise) if self._utility else value, beams, shifts
