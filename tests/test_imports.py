@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "irs_marl_env"
 HEAVY = {"torch", "matplotlib", "numba", "llvmlite", "PIL", "tqdm", "scipy", "ray", "stable_baselines3", "supersuit"}
 HEAVY |= {"tyro", "tensorboard", "safetensors", "mpe2", "pygame", "hypothesis"}
 BASE = {"numpy", "gymnasium", "pettingzoo", "array_api_compat"}
-LAZY = {"render", "charts", "kernels", "training", "compiled"}  # imported where used only
+LAZY = {"render", "charts", "kernels", "training", "compiled", "adapters"}  # imported where used only
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module those of the layers before its own, and its neighbours inside a folder
 LAYERS = (
@@ -30,7 +30,7 @@ LAYERS = (
     {"vector_language"},
     {"parallel_env", "vector_env"},
     {"result_arrays"},
-    {"mdlbi_v0", "registration", "policies", "result", "workers", "signals"},
+    {"adapters", "mdlbi_v0", "registration", "policies", "result", "workers", "signals"},
     {"evaluation", "render"},
     {"charts"},
     {"comparison"},

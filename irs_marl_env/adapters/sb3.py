@@ -1,0 +1,119 @@
+"""Stable-Baselines3: one row for each base station, so that all of them share the parameters of one policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from stable_baselines3.common.vec_env import VecEnv
+
+from irs_marl_env.scenario import Scenario
+from irs_marl_env.vector_env import MdlbiVectorEnv
+
+
+class Sb3VecEnv(VecEnv):
+    """``num_envs`` environments as a ``VecEnv`` of ``num_envs * M`` rows; row ``e * M + m`` is BS m of environment e.
+
+    The step that ends an episode has ``terminal_observation`` and ``TimeLimit.truncated = True`` in the infos of its
+    rows, so that Stable-Baselines3 bootstraps. Infos hold the metrics of every step, as those of the single
+    environment do: ``rates (K,)`` of the BS's own users, ``sum_rate``, ``owner (L,)``, ``power_w`` and ``cell (K,)``.
+
+    Args:
+        scenario: preset name or scenario.
+        num_envs: environments; the attribute of that name counts rows.
+        seed: environment e is seeded with ``seed + e`` at the first reset, as :meth:`seed` does; ``None``: entropy.
+        **options: of :func:`irs_marl_env.make_vec_env` (``stagger``, ``fast``, ``render_mode``), and scenario fields.
+
+    Example:
+        >>> vec = Sb3VecEnv("mdlbi-small-v0", 3, seed=0, fast=False, action="structured")
+        >>> vec.reset().shape, vec.num_envs
+        ((6, 546), 6)
+    """
+
+    def __init__(
+        self, scenario: str | Scenario = "mdlbi-v0", num_envs: int = 1, seed: int | None = None, **options: Any
+    ) -> None:
+        self.batch = batch = MdlbiVectorEnv(scenario, num_envs, **{**options, "backend": "numpy", "autoreset": True})
+        observations, actions = batch.single_observation_space, batch.single_action_space
+        one = spaces.Box(observations.low[0], observations.high[0]), spaces.Box(actions.low[0], actions.high[0])
+        self.render_mode = batch.render_mode
+        super().__init__(num_envs * batch.scenario.num_bs, *one)
+        self._seed, self._action = seed, np.zeros(0)
+
+    def seed(self, seed: int | None = None) -> list[int | None]:
+        """Seed environment e with ``seed + e`` at the next :meth:`reset`; returns the seed of each row."""
+        self._seed = seed
+        return [None if seed is None else seed + e for e in range(self.batch.num_envs) for _ in self.batch.agents]
+
+    def reset(self) -> np.ndarray:
+        """Begin an episode in every environment: observations ``(rows, D_o)``."""
+        observations, _ = self.batch.reset(seed=self._seed)
+        self._seed, self.reset_infos = None, [{} for _ in range(self.num_envs)]
+        return self._rows(observations)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Take the actions ``(rows, D_a)`` of a step."""
+        self._action = actions
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Observations, rewards, dones and infos of all rows."""
+        action = np.asarray(self._action).reshape(self.batch.num_envs, len(self.batch.agents), -1)
+        observations, rewards, _, truncations, metrics = self.batch.step(action)
+        return self._rows(observations), self._rows(rewards), self._rows(truncations), self._infos(metrics)
+
+    def _infos(self, metrics: dict[str, Any]) -> list[dict[str, Any]]:
+        """Infos of every row, from those of the batch."""
+        count, cell = len(self.batch.agents), metrics["cell"]
+        own = self._rows(metrics["rates"][:, None] * (cell[:, None] == np.arange(count)[:, None]))
+        sums, power = metrics["sum_rate"].ravel().tolist(), metrics["power_w"].ravel().tolist()
+        infos: list[dict[str, Any]] = [
+            {
+                "rates": own[row],
+                "sum_rate": sums[row],
+                "owner": metrics["owner"][row // count],
+                "power_w": power[row],
+                "cell": cell[row // count],
+                "TimeLimit.truncated": False,
+            }
+            for row in range(self.num_envs)
+        ]
+        if "final_observation" in metrics:
+            last = self._rows(metrics["final_observation"])
+            for row in np.flatnonzero(np.repeat(metrics["TimeLimit.truncated"], count)):
+                infos[row] |= {"TimeLimit.truncated": True, "terminal_observation": last[row]}
+        return infos
+
+    def _rows(self, x: np.ndarray) -> np.ndarray:
+        """``(E, M, ...)`` as ``(E * M, ...)``."""
+        return x.reshape(self.num_envs, *x.shape[2:])
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """A picture of every environment."""
+        return self.batch.render() or []
+
+    def render(self, mode: str | None = None) -> np.ndarray | None:
+        """All pictures as one, for ``render_mode="rgb_array"``."""
+        return super().render(mode) if self.render_mode else None
+
+    def close(self) -> None:
+        """Forget the pictures."""
+        self.batch.close()
+
+    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
+        """An attribute of the batch, once for each row asked for."""
+        return [getattr(self.batch, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
+        """Set an attribute of the batch, which all rows share."""
+        setattr(self.batch, attr_name, value)
+
+    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
+        """Call a method of the batch once; the answer, for each row asked for."""
+        answer = getattr(self.batch, method_name)(*method_args, **method_kwargs)
+        return [answer] * len(list(self._get_indices(indices)))
+
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
+        """False for each row asked for."""
+        return [False] * len(list(self._get_indices(indices)))

@@ -1,0 +1,136 @@
+"""``Sb3VecEnv`` is the batched environment, row by row and bit by bit, with a time limit that is one."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra 'sb3'")
+stable_baselines3 = pytest.importorskip("stable_baselines3", reason="needs the extra 'sb3'")
+
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize  # noqa: E402
+
+from irs_marl_env import make_env, make_vec_env  # noqa: E402
+from irs_marl_env.adapters.sb3 import Sb3VecEnv  # noqa: E402
+
+HORIZON, ENVS = 5, 3
+SETTINGS = {
+    "raw": {},
+    "structured": {"action": "structured", "observation": "large_scale", "reward": "team"},
+    "stagger": {"action": "structured", "stagger": True},
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS.values(), ids=SETTINGS)
+def test_rows_are_those_of_the_batch_over_two_ends(setting: dict[str, Any]) -> None:
+    rows = Sb3VecEnv("mdlbi-small-v0", ENVS, seed=4, fast=False, horizon=HORIZON, **setting)
+    batch = make_vec_env("mdlbi-small-v0", ENVS, fast=False, horizon=HORIZON, **setting)
+    flat = rows.reset()
+    observations, _ = batch.reset(seed=4)
+    np.testing.assert_array_equal(flat, observations.reshape(6, -1))
+    rng, ends = np.random.default_rng(0), 0
+    for _ in range(2 * HORIZON + 2):
+        action = rng.uniform(-1, 1, (6, batch.action_size)).astype(np.float32)
+        flat, rewards, dones, infos = rows.step(action)
+        observations, its_rewards, _, truncations, metrics = batch.step(action.reshape(ENVS, 2, -1))
+        assert rows.observation_space.contains(flat[0])
+        np.testing.assert_array_equal(flat, observations.reshape(6, -1))
+        np.testing.assert_array_equal(rewards, its_rewards.ravel())
+        np.testing.assert_array_equal(dones, truncations.ravel())
+        for row, info in enumerate(infos):
+            e, m = divmod(row, 2)
+            own = metrics["cell"][e] == m
+            np.testing.assert_array_equal(info["rates"], metrics["rates"][e] * own)
+            np.testing.assert_array_equal(info["owner"], metrics["owner"][e])
+            np.testing.assert_array_equal(info["cell"], metrics["cell"][e])
+            assert (info["sum_rate"], info["power_w"]) == (metrics["sum_rate"][e, m], metrics["power_w"][e, m])
+            assert info["TimeLimit.truncated"] is bool(truncations[e, m])
+            assert ("terminal_observation" in info) == truncations[e, m]
+            if truncations[e, m]:
+                ends += 1
+                np.testing.assert_array_equal(info["terminal_observation"], metrics["final_observation"][e, m])
+    assert ends >= 12
+
+
+def test_infos_are_those_of_the_single_environment() -> None:
+    rows, env = Sb3VecEnv("mdlbi-small-v0", 1, seed=2, fast=False), make_env("mdlbi-small-v0", fast=False)
+    rows.reset()
+    env.reset(seed=2)
+    action = np.random.default_rng(0).uniform(-1, 1, (2, rows.action_space.shape[0])).astype(np.float32)
+    infos = rows.step(action)[3]
+    its = env.step(dict(zip(env.agents, action, strict=True)))[4]
+    for info, expected in zip(infos, its.values(), strict=True):
+        assert set(info) == {*expected, "TimeLimit.truncated"}
+        for name, value in expected.items():
+            np.testing.assert_array_equal(info[name], value)
+
+
+def test_seeds() -> None:
+    rows = Sb3VecEnv("mdlbi-small-v0", 2, fast=False)
+    assert rows.seed(7) == [7, 7, 8, 8]
+    first = rows.reset()
+    assert (rows.reset() != first).any()  # a seed holds for one reset
+    rows.seed(7)
+    np.testing.assert_array_equal(rows.reset(), first)
+    assert rows.seed() == [None] * 4
+    assert (rows.reset() != first).any()
+    assert (first[:2] != first[2:]).any()
+
+
+def test_what_a_vec_env_has_beside_steps() -> None:
+    pytest.importorskip("matplotlib")
+    rows = Sb3VecEnv("mdlbi-small-v0", 2, seed=0, fast=False, render_mode="rgb_array")
+    rows.reset()
+    assert rows.get_attr("num_envs", [0, 3]) == [2, 2]
+    assert rows.env_method("state")[0].shape[0] == 2
+    assert len(rows.env_method("state", indices=1)) == 1
+    rows.set_attr("note", 5)
+    assert rows.get_attr("note") == [5] * 4
+    assert rows.env_is_wrapped(VecMonitor) == [False] * 4
+    assert len(rows.get_images()) == 2
+    picture = rows.render()
+    assert picture is not None
+    assert picture.shape[2] == 3
+    assert Sb3VecEnv("mdlbi-small-v0", 1).render() is None
+    rows.close()
+    copied = pickle.loads(pickle.dumps(rows))
+    np.testing.assert_array_equal(copied.step(np.zeros((4, 66)))[0], rows.step(np.zeros((4, 66)))[0])
+
+
+def test_wrappers_of_stable_baselines3() -> None:
+    rows = VecNormalize(VecMonitor(Sb3VecEnv("mdlbi-small-v0", 2, seed=0, horizon=4, fast=False)))
+    rows.reset()
+    for slot in range(1, 9):
+        infos = rows.step(np.zeros((4, rows.action_space.shape[0])))[3]
+        assert all(("episode" in info) == (slot % 4 == 0) for info in infos)
+    assert infos[0]["episode"]["l"] == 4
+
+
+def one(outcome: Any, state: Any) -> Any:
+    """A reward of 1."""
+    return outcome.sum_rate * 0 + 1
+
+
+def test_value_of_a_constant_reward_with_a_time_limit() -> None:
+    """Reward 1, discount .9: the value is 10 if the end of an episode is no end of the world, 2.7 if it is."""
+    torch.set_num_threads(1)
+    fields = {"horizon": HORIZON, "reward": one, "action": "structured", "observation": "large_scale"}
+    rows = Sb3VecEnv("mdlbi-small-v0", 8, seed=0, fast=False, num_elements=2, num_antennas=1, sweeps=0, **fields)
+    model = stable_baselines3.PPO(
+        "MlpPolicy",
+        rows,
+        seed=0,
+        gamma=0.9,
+        n_steps=20,
+        batch_size=80,
+        learning_rate=2e-3,
+        policy_kwargs={"net_arch": [32]},
+        device="cpu",
+    )
+    model.learn(40 * 20 * rows.num_envs)
+    with torch.no_grad():
+        value = model.policy.predict_values(torch.as_tensor(rows.reset())).mean().item()
+    assert value == pytest.approx(10.0, abs=0.3)
