@@ -5,8 +5,8 @@ import pytest
 
 pytest.importorskip("stable_baselines3", reason="needs the extra 'sb3'")
 
-from examples import own_network  # noqa: E402
-from irs_marl_env import make_vec_env  # noqa: E402
+from examples import own_network
+from irs_marl_env import make_vec_env
 
 
 def test_it_prints_a_table(capsys):
