@@ -1,4 +1,4 @@
-"""Parts of one's own in a scenario: a mobility model, a contention, a reward and an observation (docs/own-parts.md).
+"""Parts of one's own in a scenario: a mobility, a contention, a reward, an observation, channels (docs/own-parts.md).
 
 python examples/own_parts.py
 python -m examples.maddpg --set reward=examples.own_parts:worst_user --trusted --updates 500
@@ -52,8 +52,25 @@ class OwnGains:
         return xp.concat([known.direct_gain * known.own_user, known.held], axis=-1)  # (E, M, size)
 
 
+class TwoRays:
+    """Each link is a direct ray and one over the ground, whose phase is drawn anew in every slot."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        s = scenario
+        direct, bs_irs = (s.num_bs, s.num_users, s.num_antennas), (s.num_bs, s.num_irs, s.max_elements, s.num_antennas)
+        self.shapes = {"direct": direct, "bs_irs": bs_irs, "irs_user": (s.num_irs, s.num_users, s.max_elements)}
+
+    def __call__(self, gains: Any, memory: Any, motion: Any, streams: Any) -> list[Any]:
+        links = []
+        for (name, shape), gain in zip(self.shapes.items(), gains, strict=True):  # gain (E, M, K), (E, M, L), (E, L, K)
+            ground = streams.complex_normal(f"{name}_fading", *shape)
+            ground = ground / abs(ground)
+            links.append(gain.reshape(*gain.shape, *(1,) * (ground.ndim - gain.ndim)) * (1.0 + 0.5 * ground))
+        return links  # H (E, M, K, Nb), G (E, M, L, N, Nb), h (E, L, K, N)
+
+
 def main() -> None:
-    """A batch of environments with all four parts, and the sum rate of a baseline in it."""
+    """A batch of environments with all five parts, and the sum rate of a baseline in it."""
     scenario = Scenario(
         num_users=4,
         num_irs=2,
@@ -62,6 +79,7 @@ def main() -> None:
         reward=worst_user,
         contention=modest,
         observation=OwnGains,
+        channel_model=TwoRays,
     )
     vec = make_vec_env(scenario, num_envs=8)
     observations, _ = vec.reset(seed=0)  # (8, 2, 6)

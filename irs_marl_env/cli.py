@@ -1,7 +1,7 @@
-"""Command line: evaluate, sweep and compare policies, list scenarios, draw an episode, print saved results.
+"""Command line: evaluate, sweep and compare policies, list scenarios, draw an episode, print results, look at channels.
 
-Exit codes: 0 done, 2 impossible input or a missing optional package (said in words on stderr), 130 stopped by
-Ctrl-C, 143 by SIGTERM.
+Exit codes: 0 done, 1 a problem that ``channels --check`` found, 2 impossible input or a missing optional package (both
+said in words on stderr), 130 stopped by Ctrl-C, 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from irs_marl_env import cli_studies, tables
+from irs_marl_env import cli_channels, cli_studies, tables
 from irs_marl_env.checks import near, shown
 from irs_marl_env.cli_arguments import (
     check_out,
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     try:
         with _short_warnings(), StopRequests() as requests:
-            args.run(args)
+            code = args.run(args)
             requests.check()  # whatever has caught it, an import perhaps
     except (ValueError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print("interrupted", file=sys.stderr)
         return error.exit_code if isinstance(error, Stopped) else 130
-    return 0
+    return code or 0
 
 
 @contextmanager
@@ -100,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         ("results", _results, "print results that evaluate wrote", _results_arguments),
         ("sweep", cli_studies.sweep, "policies over the values of a field", cli_studies.sweep_arguments),
         ("compare", cli_studies.compare, "results beside one another", cli_studies.compare_arguments),
+        ("channels", cli_channels.channels, "look through a file for channels=", cli_channels.channels_arguments),
     ):
         sub = commands.add_parser(command, help=help_text, description=help_text)
         sub.set_defaults(run=run)

@@ -68,8 +68,8 @@ class MdlbiParallelEnv(ParallelEnv):
 
     ## Reset options
     ``positions (K, 2)``: initial user positions [m]. ``trace (slots, K, 2)``: with ``mobility="trace"``, the positions
-    of the episode, or the path of an ``.npz`` or ``.npy`` file of them. An unknown key brings a warning and changes
-    nothing.
+    of the episode, or the path of an ``.npz`` or ``.npy`` file of them. ``episode``: with ``channels``, which recorded
+    one to play. An unknown key brings a warning and changes nothing.
 
     ## Version history
     * v0: first release.

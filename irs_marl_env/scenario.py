@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -16,6 +17,7 @@ from irs_marl_env import checks, json_text, service_area, sizes
 from irs_marl_env.array_files import path_of, real_numbers
 from irs_marl_env.checks import shown
 from irs_marl_env.link_budget import check_link_budget
+from irs_marl_env.recordings import Recording, check_channels, recording_of
 from irs_marl_env.units import db_to_linear, dbm_to_watt
 
 __all__ = ["Scenario", "get_scenario", "scenario_ids"]
@@ -92,6 +94,7 @@ _LATER = (
     *("bs_positions_m", "irs_positions_m", "irs_facing", "area_bounds_m", "irs_element_exponent"),
     *("shadowing_std_db", "shadowing_distance_m", "cell_rule"),
     *("element_amplitude_min", "element_amplitude_offset_rad", "element_amplitude_steepness"),
+    *("channels", "channel_model"),
 )
 
 
@@ -103,9 +106,10 @@ class Scenario:
     """One environment, completely: sizes, radio, fading, mobility, and the reading of the paper.
 
     Units stand in the names; names without a unit are counts, ratios or choices. The fields ``mobility``,
-    ``contention``, ``reward`` and ``observation`` take the name of a built-in strategy, or an object of one's own with
-    the signature that is documented where the built-in ones stand. Where the paper (arXiv:2106.12883) is silent or
-    contradicts itself, docs/model.md says what each choice means and why the default is what it is.
+    ``contention``, ``cell_rule``, ``channel_model``, ``reward`` and ``observation`` take the name of a built-in
+    strategy, or an object of one's own with the signature that is documented where the built-in ones stand. Where the
+    paper (arXiv:2106.12883) is silent or contradicts itself, docs/model.md says what each choice means and why the
+    default is what it is.
 
     Raises:
         ScenarioError: (a ``ValueError``) a value of the wrong type or out of range, inconsistent sizes, or sizes with
@@ -136,6 +140,10 @@ class Scenario:
     element_amplitude_min: float = _real(1.0, 0, 1)
     element_amplitude_offset_rad: float = _real(0.43 * math.pi, 0, 2 * math.pi)
     element_amplitude_steepness: float = _real(1.6, 0, 100)
+
+    # channels of one's own instead of path loss and fading: the path of an .npz, kept as a str, or arrays by name
+    channels: str | PathLike | Mapping[str, Any] | Recording | None = _field(None, check_channels)  # noqa: RUF009
+    channel_model: str | object = _named_in("rician", "physics.channel:CHANNEL_MODELS", "__call__")
 
     # small-scale fading
     fading: str = _one_of("iid", "ar1", "episode", "frozen")  # BS-user and IRS-user links
@@ -218,16 +226,19 @@ class Scenario:
         for name in ("num_antennas", "num_elements", "tx_power_dbm"):
             self._check_one_each(name)
         sizes.check_environment(self)
+        if self.channels is not None:
+            self._check_recorded()
         if self.trace is not None and self.mobility != "trace":
             raise checks.refusal("trace", self.trace, f"None unless mobility='trace' (mobility={self.mobility!r})")
-        if self.mobility == "group" and self.group_radius_m > min(self.area_m) / 2:
+        if self.channels is None and self.mobility == "group" and self.group_radius_m > min(self.area_m) / 2:
             width, depth = self.area_m
             sides = f"area_width_m={width:g}, num_bs * cell_depth_m={depth:g}"
             if self.bs_positions_m is not None or self.area_bounds_m is not None:
                 sides = f"{width:g} x {depth:g} m"
             allowed = f"at most half the smaller side of the area, {min(width, depth) / 2:g} ({sides})"
             raise checks.refusal("group_radius_m", self.group_radius_m, allowed)
-        check_link_budget(self)
+        if self.channels is None:
+            check_link_budget(self)
         if isinstance(self.trace, tuple):
             self.check_positions("trace", np.asarray(self.trace), num_slots=self.horizon + 1)
 
@@ -239,6 +250,28 @@ class Scenario:
         if isinstance(value, tuple) and len(value) != count:
             kind = "integer" if isinstance(check.one, checks.Whole) else "number"
             raise checks.refusal(name, value, f"one {kind}, or {sites}={count} {kind}s")
+
+    def _check_recorded(self) -> None:
+        """With channels of one's own nothing else moves users or makes channels."""
+        for name in ("mobility", "channel_model"):
+            value, default = getattr(self, name), self.__dataclass_fields__[name].default
+            if value != default:
+                raise checks.refusal(name, value, f"left at {default!r} with channels, which say where users are")
+        if isinstance(self.channels, Recording):
+            self.channels.check_fits(self)
+
+    def recording(self) -> Recording | None:
+        """The arrays of ``channels``, read from the file where it is a path; ``None`` without channels of one's own.
+
+        Raises:
+            ScenarioError: no such file, a damaged one, or arrays that do not fit; the message names file and array.
+        """
+        try:
+            return recording_of(self)
+        except ScenarioError:
+            raise
+        except ValueError as error:
+            raise ScenarioError(str(error)) from None
 
     def strategy(self, name: str) -> Any:
         """The strategy behind a field: what a built-in name stands for, or the object that was given.
@@ -391,7 +424,7 @@ class Scenario:
         """Fields by name; plain JSON types (tuples become lists in JSON), objects as ``"module:name"``.
 
         Raises:
-            ScenarioError: an object that could not be found again by a name in a module.
+            ScenarioError: an object that could not be found again by a name in a module, or arrays in ``channels``.
         """
         return self._plain(portable=True)
 
@@ -404,6 +437,10 @@ class Scenario:
                     value = checks.reference_to(value, portable)
                 except ValueError as error:
                     raise ScenarioError(f"{field.name}: {error}") from None
+            if isinstance(value, Recording):
+                raise ScenarioError(
+                    f"{field.name}={value!r}: arrays go into no JSON: write them with numpy.savez and give the path"
+                )
             plain[field.name] = value
         return plain
 
@@ -415,7 +452,7 @@ class Scenario:
             portable: refuse objects that stand in the script that runs, which another program would not find.
 
         Raises:
-            ScenarioError: an object that could not be found again by a name in a module.
+            ScenarioError: an object that could not be found again by a name in a module, or arrays in ``channels``.
         """
         return json.dumps(self._plain(portable), sort_keys=True, indent=indent, allow_nan=False)
 
@@ -456,7 +493,9 @@ class Scenario:
         Raises:
             ScenarioError: an object without a name in a module, of which two could not be told apart.
         """
-        plain = self._plain(portable=False)
+        recorded = self.channels if isinstance(self.channels, Recording) else None
+        by_path = self if recorded is None else self.replace(channels=recorded.digest)
+        plain = by_path._plain(portable=False)
         for name in _LATER:
             if plain[name] == self.__dataclass_fields__[name].default:
                 del plain[name]

@@ -20,6 +20,7 @@ LAYERS = (
     {"arrays"},
     {"json_text", "array_files", "service_area", "shapes"},
     {"link_budget", "layouts"},
+    {"recordings"},
     {"scenario"},
     {"scenario_text", "philox"},
     {"streams"},
@@ -30,12 +31,13 @@ LAYERS = (
     {"vector_language"},
     {"parallel_env", "vector_env"},
     {"result_arrays"},
-    {"adapters", "mdlbi_v0", "registration", "policies", "result", "workers", "signals"},
+    {"adapters", "mdlbi_v0", "registration", "policies", "result"},
+    {"workers", "signals", "channel_report"},
     {"evaluation", "render"},
     {"charts"},
     {"comparison"},
     {"training", "cli_arguments"},
-    {"cli_studies"},
+    {"cli_studies", "cli_channels"},
     {"cli"},
 )
 SHELLS = ["parallel_env.py", "vector_env.py", "vector_language.py", "mdlbi_v0.py", "registration.py"]

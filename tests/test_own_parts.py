@@ -18,6 +18,7 @@ from irs_marl_env import Scenario, evaluate, make_env, make_vec_env
 from irs_marl_env.arrays import namespace
 from irs_marl_env.checks import reference_to
 from irs_marl_env.physics.association import CONTENTION
+from irs_marl_env.physics.channel import CHANNEL_MODELS
 from irs_marl_env.physics.mobility import MOBILITY, Mobility
 from irs_marl_env.physics.radio import INTERFERENCE, POWER
 from irs_marl_env.rewards import REWARDS
@@ -72,7 +73,40 @@ class OwnersAlone:
         return namespace(known.held).concat([10.0 * known.held, known.own_user], axis=-1)
 
 
+class Turning:
+    """Every link is its gain, with a phase that turns by 0.1 in every slot from a drawn beginning on."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        s = scenario
+        self.axes = (s.num_antennas,), (s.max_elements, s.num_antennas), (s.max_elements,)
+        self.sizes = s.num_bs, s.num_irs, s.num_users
+
+    def start(self, streams: Any, motion: Any) -> dict[str, Any]:
+        return {"turn": streams.complex_normal("direct_fading", 1)[:, 0]}
+
+    def evolve(self, memory: Any, streams: Any, last: Any, motion: Any) -> dict[str, Any]:
+        moved = namespace(motion["position"]).max(abs(motion["position"] - last["position"]))
+        assert float(moved) < 20.0  # where users were and where they are, not the same twice, not another episode
+        return {"turn": memory["turn"] * np.exp(0.1j)}
+
+    def gains(self, memory: Any, motion: Any) -> Any:
+        (M, L, K), x = self.sizes, motion["position"][..., 0]  # (E, K)
+        full = namespace(x).broadcast_to
+        direct = full(1e-6 * (1.0 + x[:, None] / 80.0), (len(x), M, K))
+        return direct, full(1e-3 + 0 * x[:, :1, None], (len(x), M, L)), full(1e-3 + 0 * x[:, None], (len(x), L, K))
+
+    def __call__(self, gains: Any, memory: Any, motion: Any, streams: Any) -> list[Any]:
+        turn = memory["turn"] / abs(memory["turn"])
+        links = []
+        for gain, axes in zip(gains, self.axes, strict=True):
+            link = turn.reshape(-1, *(1,) * (gain.ndim - 1)) * gain
+            link = link.reshape(*gain.shape, *(1,) * len(axes))
+            links.append(namespace(gain).broadcast_to(link, (*gain.shape, *axes)))
+        return links
+
+
 PARTS: dict[str, Any] = {
+    "channel_model": Turning,
     "mobility": EAST,
     "reward": worst_user,
     "contention": lowest_bid,
@@ -91,6 +125,7 @@ def test_all_parts_do_what_they_say(way: dict[str, Any], action: str) -> None:
     vec = make_vec_env(Scenario(**SMALL, **PARTS, action=action), 3, **way)
     observations, _ = vec.reset(seed=0)
     before, rng = vec.view().position, np.random.default_rng(0)
+    last_turn = vec.view().channels.H[..., 0] / vec.view().gains.direct
     for _ in range(3):
         actions = rng.uniform(-1, 1, (3, 2, vec.action_size)).astype(np.float32)
         observations, rewards, _, _, infos = vec.step(actions)
@@ -104,6 +139,14 @@ def test_all_parts_do_what_they_say(way: dict[str, Any], action: str) -> None:
         held = vec.view().owner[:, None] == np.arange(2)[:, None]
         np.testing.assert_array_equal(np.asarray(observations), np.concatenate([held, vec.view().own_user], -1))
         before = position
+        x = position[:, None, :, 0]
+        np.testing.assert_allclose(vec.view().gains.direct, np.broadcast_to(1e-6 * (1 + x / 80), (3, 2, 4)), rtol=1e-6)
+        H, G, h = vec.view().channels
+        np.testing.assert_allclose(abs(H), np.broadcast_to(vec.view().gains.direct[..., None], H.shape), rtol=1e-5)
+        np.testing.assert_allclose(H[..., 0] / vec.view().gains.direct, last_turn * np.exp(0.1j), rtol=1e-5)
+        np.testing.assert_allclose(abs(G), 1e-3, rtol=1e-5)
+        np.testing.assert_allclose(abs(h), 1e-3, rtol=1e-5)
+        last_turn = H[..., 0] / vec.view().gains.direct
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -129,12 +172,18 @@ def test_each_part_works_in_both_environments(part: str, fast: bool | None) -> N
     np.testing.assert_array_equal(other.step(action)[1], vec.step(action)[1])
 
 
-@pytest.mark.parametrize("part", PARTS)
+def by_turns(links: Any) -> Any:
+    """Users are served by turns, wherever they are."""
+    xp, (num_envs, num_bs, num_users) = namespace(links.direct_gain), links.direct_gain.shape
+    return xp.broadcast_to(xp.asarray(np.arange(num_users) % num_bs), (num_envs, num_users))
+
+
+@pytest.mark.parametrize("part", [*PARTS, "cell_rule"])
 def test_evaluate_with_processes_gives_the_same(part: str) -> None:
-    scenario = Scenario(**{**SMALL, "action": "structured"}, **{part: PARTS[part]})
-    one, two = (evaluate("random", scenario, 17, slots=2, processes=n) for n in (1, 2))
-    np.testing.assert_array_equal(one.rates, two.rates)
-    assert two.scenario == scenario
+    scenario = Scenario(**{**SMALL, "action": "structured"}, **{part: PARTS.get(part, by_turns)})
+    one, three = (evaluate("random", scenario, 33, slots=2, processes=n) for n in (1, 3))  # three batches
+    np.testing.assert_array_equal(one.rates, three.rates)
+    assert three.scenario == scenario
 
 
 def test_a_mobility_model_of_functions() -> None:
@@ -200,7 +249,7 @@ def test_what_stands_in_the_script_that_runs_is_not_written(monkeypatch: pytest.
 # --- refusals ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("field", ["mobility", "reward", "contention", "observation"])
+@pytest.mark.parametrize("field", ["mobility", "reward", "contention", "observation", "channel_model"])
 @pytest.mark.parametrize("value", [3, None, object(), "nothing", ["group"]])
 def test_other_things_are_refused_with_the_names(field: str, value: Any) -> None:
     with pytest.raises(ScenarioError, match=rf"^{field}=.*must be one of .*, or "):
@@ -220,6 +269,7 @@ def test_choices_are_those_of_the_dicts() -> None:
         "reward": REWARDS,
         "contention": CONTENTION,
         "observation": OBSERVATIONS,
+        "channel_model": CHANNEL_MODELS,
         "sinr": INTERFERENCE,
         "power": POWER,
         "action": ACTIONS,
@@ -459,6 +509,110 @@ def test_a_loop_variable_of_the_script_is_no_name(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(__main__, "walk", East(step), raising=False)
         with pytest.raises(ScenarioError, match="no name by which it could be found again"):
             _ = Scenario(**SMALL, mobility=__main__.walk).digest  # type: ignore[attr-defined]
+
+
+def two_links(gains: Any, memory: Any, motion: Any, streams: Any) -> Any:
+    return gains.direct[..., None] * np.ones(2), gains.bs_irs
+
+
+class Model:
+    """A channel model whose answers are given, and else what the shapes want."""
+
+    def __init__(self, scenario: Scenario, **answers: Any) -> None:
+        self.shapes = (1, 2, 4, 2), (1, 2, 3, 4, 2), (1, 3, 4, 4)
+        self.answers = answers
+
+    def __call__(self, gains: Any, memory: Any, motion: Any, streams: Any) -> Any:
+        return self.answers.get("channels", [np.ones(shape, np.complex64) for shape in self.shapes])
+
+    def gains(self, memory: Any, motion: Any) -> Any:
+        return self.answers.get("gains", [np.ones(shape) for shape in ((1, 2, 4), (1, 2, 3), (1, 3, 4))])
+
+    def start(self, streams: Any, motion: Any) -> Any:
+        return self.answers.get("start", {})
+
+
+ONES = [np.ones(shape, complex) for shape in ((1, 2, 4, 2), (1, 2, 3, 4, 2), (1, 3, 4, 4))]
+WRONG_CHANNELS: list[tuple[Any, str]] = [
+    (two_links, r"two_links.* returned channels 'tuple': must be three arrays H \(1, 2, 4, 2\), G "),
+    ({"channels": None}, "channels 'NoneType': must be three arrays"),
+    ({"channels": [ONES[0][:, :1], *ONES[1:]]}, r"H of shape \(1, 1, 4, 2\): must be H \(1, 2, 4, 2\)"),
+    ({"channels": [*ONES[:2], ONES[2] * math.nan]}, "h with entries that are not finite"),
+    ({"channels": [*ONES[:2], ONES[2] * 1e300]}, "h with entries that are not finite"),
+    ({"channels": [ONES[0], np.ones(ONES[1].shape, int), ONES[2]]}, "G of int64: must be complex numbers"),
+    ({"channels": [ONES[0].tolist(), *ONES[1:]]}, "H of shape list"),
+    ({"gains": [np.ones((1, 2, 4)), np.ones((1, 3, 2)), np.ones((1, 3, 4))]}, r"bs_irs of shape \(1, 3, 2\)"),
+    ({"gains": [-np.ones((1, 2, 4)), np.ones((1, 2, 3)), np.ones((1, 3, 4))]}, "gains below 0"),
+    ({"start": {"a": np.ones(2)}}, r"returned {'a': \(2,\)} from start: must be a dict of arrays by name"),
+    ({"start": [1]}, r"returned \[1\] from start: must be a dict"),
+]
+
+
+@pytest.mark.parametrize(("answers", "message"), WRONG_CHANNELS, ids=map(str, range(len(WRONG_CHANNELS))))
+def test_what_a_channel_model_returns_is_checked(answers: Any, message: str) -> None:
+    model = answers if callable(answers) else Model(Scenario(), **answers)
+    env = make_env(Scenario(**{**SMALL, "num_irs": 3}, channel_model=model))
+    with pytest.raises(ValueError, match=rf"^channel_model .*{message}"):
+        env.reset(seed=0)
+    assert not env.agents
+
+
+def test_a_channel_model_that_cannot_be_made_is_named() -> None:
+    class Impossible:
+        def __init__(self) -> None: ...
+
+    for part in (Impossible, OwnersAlone):
+        with pytest.raises(ValueError, match=r"channel_model=.*must be a class that is made with the scenario"):
+            make_env(Scenario(**SMALL, channel_model=part))
+
+
+class Far(Turning):
+    """The same with a second BS that is three times as strong."""
+
+    def gains(self, memory: Any, motion: Any) -> Any:
+        direct, *others = super().gains(memory, motion)
+        return direct * np.array([[[1.0], [3.0]]]), *others
+
+
+def test_shadowing_and_cell_rules_go_with_a_channel_model() -> None:
+    """The scenario's shadowing multiplies the gains that a model is shown, and a rule sees the gains of the model."""
+
+    def shown(gains: Any, memory: Any, motion: Any, streams: Any) -> Any:
+        return [
+            gains.direct[..., None] * np.ones(2),
+            gains.bs_irs[..., None, None] * np.ones((4, 2)),
+            gains.irs_user[..., None] * np.ones(4),
+        ]
+
+    shadowed = {"shadowing_std_db": 8.0, "mobility": "static", "fading": "ar1", "shadowing_distance_m": 1e-3}
+    scenario = Scenario(**{**SMALL, **shadowed}, channel_model=shown)
+    own, usual = (make_env(s, fast=False) for s in (scenario, scenario.replace(channel_model="rician")))
+    for env in (own, usual):
+        env.reset(seed=4)
+    for a, b in zip(own.view().gains, usual.view().gains, strict=True):
+        np.testing.assert_array_equal(a, b)
+    before = own.view().gains.direct
+    own.step({agent: np.zeros(own.action_codec.size, np.float32) for agent in own.agents})
+    np.testing.assert_array_equal(own.view().gains.direct, before)  # nobody went anywhere
+    np.testing.assert_allclose(own.view().channels.H[..., 0], before, rtol=1e-6)
+
+    walk = {**SMALL, "shadowing_std_db": 8.0, "cell_rule": "strongest"}
+    vec = make_vec_env(Scenario(**walk, channel_model=Far), 2)
+    vec.reset(seed=0)
+    vec.step(np.zeros((2, 2, vec.action_size), np.float32))
+    assert set(vec.get_state()) >= {"scattered.shadowing", "scattered.turn"}
+    assert (vec.view().cell == 1).all()
+
+
+def test_elements_that_an_irs_lacks_stay_zero() -> None:
+    scenario = Scenario(**{**SMALL, "num_elements": (4, 2)}, channel_model=Turning)
+    env = make_env(scenario)
+    env.reset(seed=0)
+    _, G, h = env.view().channels
+    assert not G[:, :, 1, 2:].any()
+    assert not h[:, 1, :, 2:].any()
+    assert G[:, :, 1, :2].all()
+    assert h[:, 1, :, :2].all()
 
 
 def test_two_objects_of_a_class_have_names_of_their_own() -> None:

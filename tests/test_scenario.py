@@ -200,6 +200,7 @@ CHOICES = {
     "action": {"raw", "structured"},
     "observation": {"csi", "large_scale"},
     "cell_rule": {"nearest", "strongest"},
+    "channel_model": {"rician"},
 }
 
 
@@ -256,6 +257,7 @@ def test_every_field_is_checked() -> None:
     checked = {*WHOLE, *REAL, *CHOICES, "association_delay"}
     rest = {field.name for field in dataclasses.fields(Scenario)} - checked
     sites = {"bs_positions_m", "irs_positions_m", "irs_facing", "area_bounds_m"}  # tests/physics/test_deployment.py
+    sites |= {"channels"}  # tests/test_recordings.py
     assert rest == {*ONE_OR_EACH, "inter_cell_interference", "phase_bits", "trace"} | sites  # below
 
 

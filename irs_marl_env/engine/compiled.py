@@ -18,7 +18,7 @@ from irs_marl_env.engine import kernels, observe, slot
 from irs_marl_env.engine.buffers import SMALL, Pool
 from irs_marl_env.engine.plain import observer as plain_observer
 from irs_marl_env.engine.state import State
-from irs_marl_env.physics import channel, mobility
+from irs_marl_env.physics import channel, models
 from irs_marl_env.physics.channel import Gains
 from irs_marl_env.physics.mobility import MOBILITY, Mobility, MobilityConstants, Motion
 from irs_marl_env.scenario import Scenario
@@ -189,8 +189,10 @@ class ChannelModel(channel.ChannelModel):
 
 
 def channel_model(scenario: Scenario, xp: Any, device: Any = None) -> channel.ChannelModel:
-    """The channel model of a scenario."""
-    return ChannelModel(scenario, xp, device)
+    """The channel model of a scenario; the kernel knows path loss and fading."""
+    if scenario.channels is None and scenario.strategy("channel_model") is channel.ChannelModel:
+        return ChannelModel(scenario, xp, device)
+    return models.channel_model(scenario, xp, device)
 
 
 # --- walks ----------------------------------------------------------------------------------------------------------
@@ -224,9 +226,9 @@ _ADVANCE = {"group": _group_advance, "random_waypoint": _waypoint_advance}
 def mobility_model(scenario: Scenario) -> Mobility:
     """The mobility model of a scenario; the kernel walks by random waypoint."""
     name = scenario.mobility
-    if isinstance(name, str) and name in _ADVANCE:
+    if scenario.channels is None and isinstance(name, str) and name in _ADVANCE:
         return Mobility(MOBILITY[name].start, _ADVANCE[name])
-    return mobility.mobility_model(scenario)
+    return models.mobility_model(scenario)
 
 
 # --- random numbers -------------------------------------------------------------------------------------------------

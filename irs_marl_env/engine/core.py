@@ -17,6 +17,7 @@ from irs_marl_env.engine import plain
 from irs_marl_env.engine.compilation import obstacle
 from irs_marl_env.engine.state import Outcome, State
 from irs_marl_env.engine.view import View
+from irs_marl_env.physics import recorded
 from irs_marl_env.physics.association import IDLE
 from irs_marl_env.physics.mobility import Motion, check_reset_options, load_trace, mobility_constants
 from irs_marl_env.scenario import Scenario
@@ -65,10 +66,11 @@ class Core:
         self.finite, self.observe = self.slot.finite, self.observer.observe
         self.global_state = self.observer.global_state
         self._walk_constants = mobility_constants(scenario, xp, device)
-        self.trace = load_trace(scenario)
+        self.trace, self.recording = load_trace(scenario), scenario.recording()
         # with these options no BS can use or see a channel of an IRS it does not own, so those need not exist
         self._owned_only = (
-            scenario.association_delay == 1
+            self.model.draws
+            and scenario.association_delay == 1
             and scenario.csi == "owned"
             and scenario.reflection != "all"
             and not scenario.inter_cell_interference
@@ -93,13 +95,17 @@ class Core:
         """Streams of environments seeded ``seed, seed + 1, ...``, or each with its own; ``None``: fresh entropy."""
         return self._parts.Streams.from_seed(seed, num_envs, self.xp, self.device, on_device)
 
-    def check_reset_options(self, options: dict[str, Any] | None, also: tuple[str, ...] = ()) -> np.ndarray | None:
+    def check_reset_options(
+        self, options: dict[str, Any] | None, also: tuple[str, ...] = ()
+    ) -> np.ndarray | int | None:
         """The ``positions`` of :meth:`reset` from the options that a shell was given, validated.
 
         Args:
             options: as given.
             also: names of further options that the shell knows.
         """
+        if self.recording is not None:
+            return recorded.check_episode(self.recording, options, also)
         return check_reset_options(self.scenario, options, also)
 
     def check_trace_length(self, state: State) -> None:
@@ -120,7 +126,8 @@ class Core:
         Args:
             streams: the environments' generators, advanced.
             positions: validated initial positions ``(K, 2)`` or a trace ``(slots, K, 2)`` for all environments, or
-                traces ``(E, slots, K, 2)``, as an array of the core's kind; ``None`` follows the scenario.
+                traces ``(E, slots, K, 2)``, as an array of the core's kind; with channels of one's own the number of
+                the episode to play. ``None`` follows the scenario.
         """
         s, num_envs = self.scenario, streams.num_envs
         start = self._initial_positions(num_envs, positions)
@@ -222,6 +229,8 @@ class Core:
 
     def _initial_positions(self, num_envs: int, positions: Array | None) -> Array | None:
         s = self.scenario
+        if self.recording is not None:
+            return None if positions is None else np.full(num_envs, positions, np.int64)
         if positions is None:
             positions = self.trace
         if positions is not None and s.mobility == "trace":

@@ -9,8 +9,7 @@ from irs_marl_env.arrays import is_numpy
 from irs_marl_env.engine import observe
 from irs_marl_env.engine.buffers import SMALL, Pool
 from irs_marl_env.engine.slot import Slot
-from irs_marl_env.physics.channel import channel_model
-from irs_marl_env.physics.mobility import mobility_model
+from irs_marl_env.physics.models import channel_model, mobility_model
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.streams import Streams
 

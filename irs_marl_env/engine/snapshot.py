@@ -16,7 +16,6 @@ import numpy as np
 from irs_marl_env import arrays, checks
 from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import State
-from irs_marl_env.link_budget import greatest_amplitudes
 from irs_marl_env.physics import association
 from irs_marl_env.physics.array_response import existing
 from irs_marl_env.physics.channel import Channels
@@ -28,7 +27,7 @@ _PLAIN = ("scenario", "streams")  # JSON-able; all else are arrays
 SIGMAS = 100.0  # no normal number that 64 random bits give is so far out
 SHADOWING_SIGMAS = 12.0  # what shadowing multiplies up in a walk stays below
 SLACK = 1.0 + 1e-5  # rounding of float32
-_ON_HOST = ("slot", "motion.slot")  # numpy whatever the backend: nothing random enters
+_ON_HOST = ("slot", "motion.slot", "motion.episode")  # numpy whatever the backend: nothing random enters
 
 
 def save(core: Core, state: State, streams: Streams, ends: np.ndarray) -> dict[str, Any]:
@@ -122,11 +121,11 @@ def _checked(core: Core, saved: Mapping[str, Any], num_envs: int) -> dict[str, A
     missing, unknown = sorted({*like, *_PLAIN} - set(saved)), sorted(map(str, set(saved) - {*like, *_PLAIN}))
     if missing or unknown:
         raise ValueError(f"state lacks {missing} and has unknown {unknown}: must have {sorted([*like, *_PLAIN])}")
-    foreign = not isinstance(s.mobility, str)  # what else somebody else's motion holds is theirs to know
+    foreign = _foreign(core)
     leaves = {}
     for name, example in like.items():
         leaf = _on_host(saved[name])
-        if foreign and name.startswith("motion.") and name != "motion.position":
+        if name.startswith(foreign) and name != "motion.position":
             leaves[name] = copy.deepcopy(leaf)
             continue
         shape: tuple[Any, ...] = (num_envs, *example.shape[1:])
@@ -138,6 +137,13 @@ def _checked(core: Core, saved: Mapping[str, Any], num_envs: int) -> dict[str, A
             raise checks.refusal(_called(name), shown, f"an array of {example.dtype}, shape {shape}")
         leaves[name] = np.array(found, order="C")
     return leaves
+
+
+def _foreign(core: Core) -> tuple[str, ...]:
+    """How the names of entries begin that somebody else's mobility or channel model made: theirs to know."""
+    s = core.scenario
+    parts = (("motion.", s.mobility), ("scattered.", s.channel_model))
+    return tuple(begin for begin, part in parts if not isinstance(part, str))
 
 
 def _fits(shape: tuple[int, ...], allowed: tuple[Any, ...]) -> bool:
@@ -165,11 +171,13 @@ def _check_values(core: Core, leaves: dict[str, Any], may_be_over: bool) -> None
         "motion.travel": (0.0, 1.5 * s.slot_s * s.speed_mps * SLACK),
         **_ranges_of_links(core),
     }
+    if core.recording is not None:
+        ranges["motion.episode"] = 0, core.recording.episodes - 1
     for name, leaf in leaves.items():
         if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "fciu":
             continue
         _refuse_where(~np.isfinite(leaf), name, leaf, "finite")
-        if not isinstance(s.mobility, str) and name.startswith("motion.") and name != "motion.position":
+        if name.startswith(_foreign(core)) and name != "motion.position":
             continue
         if name in ("motion.point", "motion.target"):  # of a member, from the centre of the group
             slack = (SLACK - 1.0) * sides
@@ -195,7 +203,7 @@ def _check_values(core: Core, leaves: dict[str, Any], may_be_over: bool) -> None
     _refuse_where(leaves["own_user"] != own_user, "own_user", leaves["own_user"], "1 where the BS is the user's cell")
     slot, ends = leaves["slot"], leaves["ends"]
     _refuse_where(slot > ends if may_be_over else slot >= ends, "slot", slot, "before the end of the row's episode")
-    if s.mobility == "trace":
+    if "motion.slot" in leaves and (s.mobility == "trace" or s.channels is not None):
         _refuse_where(leaves["motion.slot"] != slot, "motion.slot", leaves["motion.slot"], "as state['slot']")
 
 
@@ -203,7 +211,8 @@ def _ranges_of_links(core: Core) -> dict[str, tuple[float, float]]:
     """Amplitude gains, fading of unit power, and channels: no link is stronger than at the shortest distance."""
     s = core.scenario
     ranges = {"scattered.shadowing": (-SHADOWING_SIGMAS, SHADOWING_SIGMAS)}
-    for (link, most), channel in zip(greatest_amplitudes(s, SHADOWING_SIGMAS).items(), Channels._fields, strict=True):
+    greatest = core.model.greatest_amplitudes(SHADOWING_SIGMAS) or {}  # of somebody else's model nobody knows
+    for (link, most), channel in zip(greatest.items(), Channels._fields, strict=bool(greatest)):
         ranges[f"gains.{link}"] = (0.0, most * SLACK)
         ranges[f"scattered.{link}"] = (0.0, SIGMAS)
         ranges[f"channels.{channel}"] = (0.0, SIGMAS * most)

@@ -49,7 +49,7 @@ class View:
 
     @cached_property
     def position(self) -> np.ndarray:
-        """``(E, K, 2)`` m, where the users are."""
+        """``(E, K, 2)`` m, where the users are; the middle of the area where recorded channels do not say it."""
         return _shown(self._state.motion["position"])
 
     @cached_property

@@ -13,7 +13,7 @@ import numpy as np
 
 from irs_marl_env import arrays
 from irs_marl_env.arrays import constant, namespace
-from irs_marl_env.link_budget import path_gain_at
+from irs_marl_env.link_budget import greatest_amplitudes, path_gain_at
 from irs_marl_env.physics import array_response, association, deployment
 from irs_marl_env.physics.radio import abs2
 from irs_marl_env.scenario import Scenario
@@ -63,6 +63,8 @@ class ChannelModel:
         xp: array namespace to work in.
         device: device to work on.
     """
+
+    draws = True  # whether a link of gain zero costs nothing, so that those nobody can use need not exist
 
     def __init__(self, scenario: Scenario, xp: Any, device: Any = None) -> None:
         self.scenario, self._xp, self._device = scenario, xp, device
@@ -140,6 +142,10 @@ class ChannelModel:
     def _constant(self, values: Any, dtype: Any) -> Array:
         return constant(values, dtype, self._xp, self._device)
 
+    def greatest_amplitudes(self, sigmas: float = 0.0) -> dict[str, float] | None:
+        """The largest amplitude gain of each link, shadowing in its favour; ``None`` where nobody knows."""
+        return greatest_amplitudes(self.scenario, sigmas)
+
     # --- large scale -------------------------------------------------------------------------------------------
 
     def large_scale(self, motion: Motion, memory: Memory) -> tuple[Array, Array, Gains]:
@@ -216,10 +222,13 @@ class ChannelModel:
                 scattered[link] = self._frozen(link, streams)
             elif mode != "iid":
                 scattered[link] = self._draw(link, streams)
-        if self._shadowed:
-            drawn_once = self._mode["direct"] == "frozen"
-            scattered["shadowing"] = self._frozen("shadowing", streams) if drawn_once else self._draw_shadowing(streams)
-        return scattered
+        return scattered | self._start_shadowing(streams)
+
+    def _start_shadowing(self, streams: Streams) -> Memory:
+        if not self._shadowed:
+            return {}
+        drawn_once = self._mode["direct"] == "frozen"
+        return {"shadowing": self._frozen("shadowing", streams) if drawn_once else self._draw_shadowing(streams)}
 
     def _frozen(self, link: str, streams: Streams) -> Array:
         """What every environment has for ever, drawn as a batch of one: it cannot depend on their number."""
@@ -348,9 +357,7 @@ def element_amplitude(cosine: Array, exponent: float) -> Array:
     return xp.where(in_front, xp.where(in_front, cosine, 1.0) ** (exponent / 2.0), 0.0)
 
 
-def channel_model(scenario: Scenario, xp: Any, device: Any = None) -> ChannelModel:
-    """The channel model of a scenario."""
-    return ChannelModel(scenario, xp, device)
+CHANNEL_MODELS: dict[str, type[ChannelModel]] = {"rician": ChannelModel}
 
 
 def _rician(scattered: Array, line_of_sight: Array, k_db: float | None) -> Array:

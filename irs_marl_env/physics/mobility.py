@@ -287,7 +287,7 @@ def check_reset_options(
     options = {} if options is None else options
     if not isinstance(options, dict):
         raise checks.refusal("options", options, "None or a dict by name")
-    _warn_of_unknown(options, ("positions", "trace", *also))
+    warn_of_unknown(options, ("positions", "trace", *also))
     trace, positions = options.get("trace"), options.get("positions")
     if scenario.mobility == "trace":
         if positions is not None:
@@ -302,7 +302,8 @@ def check_reset_options(
     return None if positions is None else scenario.check_positions("options['positions']", positions)
 
 
-def _warn_of_unknown(options: dict[str, Any], known: tuple[str, ...]) -> None:
+def warn_of_unknown(options: dict[str, Any], known: tuple[str, ...]) -> None:
+    """A warning for each reset option of a name that is not known, which changes nothing."""
     for name in options:
         if name in known or name == "options":  # PettingZoo's own tests pass {"options": 1}
             continue

@@ -15,6 +15,7 @@ from irs_marl_env.link_budget import path_gain_at
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.weights import Rates
 from irs_marl_env.scenario import Scenario
+from irs_marl_env.spaces.layout import CsiScale
 
 MAX_CELLS = 1024  # cells per environment and slot that an exhaustive search may solve, M 2^L
 GAIN_RANGE = 10.0  # factors of ten of path gain between bid 0 and bid 1
@@ -78,10 +79,18 @@ def local_gain(view: View, cells: Cells, memory: Memory) -> np.ndarray:
     """
     s = view.scenario
     reach = (view.irs_gain * view.own_user[:, :, None]).sum(-1)
-    middle = s.reference_distance_m
-    reference = path_gain_at(s, "bs_irs", middle) * path_gain_at(s, "irs_user", middle)
+    reference = _reference_gain(s)
     bids = np.log10(np.maximum(reach / reference, 1e-300)) / GAIN_RANGE
     return np.clip(bids, -1.0, 1.0).astype(np.float32)
+
+
+def _reference_gain(s: Scenario) -> float:
+    """The gain over an IRS, both legs, at which a bid is 0."""
+    if s.channels is not None:
+        scale = CsiScale(s)
+        return (scale.bs_irs * scale.irs_user) ** 2
+    middle = s.reference_distance_m
+    return path_gain_at(s, "bs_irs", middle) * path_gain_at(s, "irs_user", middle)
 
 
 def marginal(view: View, cells: Cells, memory: Memory) -> np.ndarray:

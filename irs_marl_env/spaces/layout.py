@@ -88,9 +88,17 @@ class ElementAxis:
 
 
 class CsiScale:
-    """Amplitudes that CSI is divided by: of each link's path gain at the scenario's reference distance."""
+    """Amplitudes that CSI is divided by: of each link's path gain at the scenario's reference distance.
+
+    With channels of one's own it is the root mean square of all entries of the link that are not zero, over the whole
+    file: a constant of the file, that no episode changes.
+    """
 
     def __init__(self, scenario: Scenario) -> None:
+        recording = scenario.recording()
+        if recording is not None:
+            self.direct, self.bs_irs, self.irs_user = recording.scales.values()
+            return
         distance_m = scenario.reference_distance_m
         self.direct = math.sqrt(path_gain_at(scenario, "direct", distance_m))
         self.bs_irs = math.sqrt(path_gain_at(scenario, "bs_irs", distance_m))

@@ -114,7 +114,7 @@ def training_env(args: Args, env: Any = None) -> Any:
     check(args)
     env = MdlbiVectorEnv(scenario_of(args), args.num_envs) if env is None else env
     check(args, env.scenario)
-    _ = env.scenario.digest  # parts that no checkpoint could name are refused now, not after the training
+    _ = env.scenario.to_json(portable=False)  # what no checkpoint could name is refused now, not after the training
     return env
 
 

@@ -15,6 +15,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from irs_marl_env import cli
@@ -135,6 +136,8 @@ def test_command_line_runs(
             if arguments[i + 1].endswith((".png", ".svg", ".pdf")):
                 pytest.importorskip("matplotlib")
             arguments[i + 1] = str(tmp_path / Path(arguments[i + 1]).name)
+        elif "measured.npz" in word:
+            arguments[i] = word.replace("measured.npz", measured(tmp_path))
     monkeypatch.chdir(ROOT)
     assert cli.main(arguments) == 0, capsys.readouterr().err
     assert capsys.readouterr().out
@@ -150,6 +153,13 @@ def writer_of(file: str) -> list[str]:
     ]
     assert written, f"no command writes {file}"
     return written[0]
+
+
+def measured(folder: Path) -> str:
+    """The file of docs/own-channels.md, with channels for 20 slots of mdlbi-small-v0."""
+    shapes = {"H": (21, 2, 4, 4), "G": (1, 2, 2, 16, 4), "h": (21, 2, 4, 16)}
+    np.savez(folder / "measured.npz", **{name: np.full(shape, 1e-5 + 0j) for name, shape in shapes.items()})
+    return str(folder / "measured.npz")
 
 
 @cache

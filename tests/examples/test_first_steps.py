@@ -54,7 +54,7 @@ def test_own_parts_are_those_of_the_page(capsys: pytest.CaptureFixture[str]) -> 
     shown = re.search(r"^```python\n(.*?)^```$", page, re.M | re.S)
     assert shown is not None
     source = inspect.getsource(own_parts)
-    for part in (own_parts.WalkEast, own_parts.worst_user, own_parts.modest, own_parts.OwnGains):
+    for part in (own_parts.WalkEast, own_parts.worst_user, own_parts.modest, own_parts.OwnGains, own_parts.TwoRays):
         assert inspect.getsource(part) in source
         assert inspect.getsource(part) in shown[1]
     own_parts.main()

@@ -43,6 +43,25 @@ def test_a_policy_from_a_file_acts_as_the_run_did(tmp_path):
     assert np.array_equal(rates(policy, policy.scenario), rates(run.policy(), run.env.scenario))
 
 
+def test_a_training_on_channels_of_a_file_keeps_its_path(tmp_path):
+    """Settings, policy file and what is evaluated later name the file; arrays in a dict are refused in words."""
+    rng, s = np.random.default_rng(0), get_scenario("mdlbi-blocked-small-v0", horizon=5)
+    shapes = {"H": (2, 6, 2, 4, 4), "G": (1, 2, 2, 16, 4), "h": (2, 6, 2, 4, 16)}
+    scale = {"H": 1e-6, "G": 1e-3, "h": 1e-3}
+    channels = {name: scale[name] * (rng.normal(size=(*n, 2)) @ [1, 1j]) for name, n in shapes.items()}
+    np.savez(tmp_path / "measured.npz", **channels)
+    path = (tmp_path / "measured.npz").as_posix()
+    run, policy = trained(
+        tmp_path / "p.safetensors", scenario="mdlbi-blocked-small-v0", set=("horizon=5", f"channels={path}")
+    )
+    assert run.env.scenario.channels == policy.scenario.channels == path
+    assert np.array_equal(rates(policy, policy.scenario), rates(run.policy(), run.env.scenario))
+    assert np.array_equal(rates(policy, policy.scenario), rates(policy, policy.scenario.replace(channels=channels)))
+    in_memory = s.replace(channels=channels, action="structured", observation="large_scale", reward="team")
+    with pytest.raises(ValueError, match=r"arrays go into no JSON: write them with numpy\.savez"):
+        prepare(tiny_args(), make_vec_env(in_memory, 4))
+
+
 def test_a_checkpoint_is_a_policy_too_and_eval_network_chooses_its_actor(tmp_path):
     for network in ("online", "target"):
         run = tiny_run(critic_warmup=0, actor_init=1.0, tau=0.5, eval_network=network)
