@@ -142,7 +142,7 @@ def invented_paths(
     return {name: np.pad(value, absent, constant_values=np.nan) for name, value in paths.items()}
 
 
-def stand_in(folder: Path, seed: int = 0, carrier_hz: float = 3.5e9) -> None:
+def stand_in(folder: Path, seed: int = 0, carrier_hz: float = 3.5e9, num_scatterers: int = 6) -> None:
     """Write a small folder in DeepMIMO's layout: 2 BSs, 2 IRSs, a grid of users, and paths over a few scatterers.
 
     It describes no real place. The direct paths from the BSs to the users lose 40 dB in an obstacle.
@@ -153,7 +153,7 @@ def stand_in(folder: Path, seed: int = 0, carrier_hz: float = 3.5e9) -> None:
         ("irs", True, True, np.array([(25.0, 20.0, 6.0), (55.0, 20.0, 6.0)])),
         ("users", False, True, np.stack([x.ravel(), y.ravel(), np.full(x.size, 1.5)], axis=-1)),
     ]
-    scatterers = np.random.default_rng(seed).uniform((0, 20, 2), (80, 70, 8), size=(6, 3))
+    scatterers = np.random.default_rng(seed).uniform((0, 20, 2), (80, 70, 8), size=(num_scatterers, 3))
     folder.mkdir(parents=True, exist_ok=True)
     for sender, receiver in ((0, 1), (0, 2), (1, 2)):
         blocked_db = 40.0 if (sender, receiver) == (0, 2) else 0.0

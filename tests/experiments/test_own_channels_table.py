@@ -1,0 +1,43 @@
+"""experiments/own_channels.py: the scenario of a file, and what counts as out of order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import own_channels as experiment
+
+GOOD = {"random": 1.0, "no-irs-rzf": 2.0, "no-irs-wmmse": 3.0, "local-gain-ao": 4.0, "exhaustive-ao": 4.0}
+
+
+def test_the_scenario_fits_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "file.npz"
+    np.savez(file, H=np.zeros((7, 11, 2, 5, 4)), G=np.zeros((7, 1, 2, 3, 6, 4)), h=np.zeros((7, 11, 3, 5, 6)))
+    fields, episodes = experiment.settings(file)
+    assert episodes == 7
+    assert fields == {
+        "num_bs": 2,
+        "num_users": 5,
+        "num_irs": 3,
+        "num_antennas": 4,
+        "num_elements": 6,
+        "horizon": 10,  # 11 slots are 10 steps: the last one is observed only
+        "noise_power_dbm": -87.0,
+        "channels": str(file),
+    }
+
+
+def test_the_order() -> None:
+    assert experiment.out_of_order(GOOD) == []
+    assert experiment.out_of_order(GOOD | {"exhaustive-ao": 3.5}) == [
+        "exhaustive-ao (3.500) is not above local-gain-ao (4.000)"
+    ]
+
+
+@pytest.mark.parametrize("policy", ["random", "no-irs-rzf", "no-irs-wmmse"])
+def test_equal_is_out_of_order_before_the_last(policy: str) -> None:
+    names = list(GOOD)
+    equal = GOOD[names[names.index(policy) + 1]]
+    assert len(experiment.out_of_order(GOOD | {policy: equal})) == 1
