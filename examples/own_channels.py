@@ -5,7 +5,7 @@
 
 Two base stations (BSs) stand at the ends of a street. The users walk in its side streets, where houses block the direct
 link: what reaches them was reflected or diffracted, or comes over one of two intelligent reflecting surfaces (IRSs) on
-the wall opposite. It needs `pip install "irs-marl-env[sionna]"` and LLVM 16 or newer; experiments/own_channels.sh makes
+the wall opposite. It needs `pip install "irs-marl-env[sionna]"` and LLVM 17 or newer; experiments/own_channels.sh makes
 an environment with both. docs/own-channels.md says what the arrays mean.
 """
 
@@ -24,7 +24,6 @@ IRS_M = np.array([(-32.5, -8.2, 8.0), (33.0, -8.2, 8.0)])  # on walls that look 
 IRS_ELEMENTS = (16, 16)
 SIDE_STREETS_M = np.array([[(-30.0, 12.0), (-17.0, 36.0)], [(18.0, 12.0), (31.0, 36.0)]])  # corners (x, y)
 USER_HEIGHT_M = 1.5
-ORIGIN_M = np.array([-94.0, -60.0])  # the south-west corner of the scene becomes (0, 0) in the file
 
 
 def walk(rng: np.random.Generator, slots: int, users: int, slot_s: float = 1.0) -> np.ndarray:
@@ -83,7 +82,7 @@ def measure(slots: int, episodes: int, users: int, seed: int, rays: int) -> dict
         spots = np.concatenate([walked, heights], axis=-1).reshape(-1, 3)
         direct = trace(scene, BS_M, spots, BS_ANTENNAS, (1, 1), rays)[:, 0]  # (slots * K, M, Nb)
         last = trace(scene, IRS_M, spots, IRS_ELEMENTS, (1, 1), rays)[:, 0]  # (slots * K, L, N)
-        positions.append(walked - ORIGIN_M)
+        positions.append(walked)
         H.append(direct.reshape(slots, users, *direct.shape[1:]).swapaxes(1, 2))  # (slots, M, K, Nb)
         h.append(last.reshape(slots, users, *last.shape[1:]).swapaxes(1, 2))  # (slots, L, K, N)
     G = np.broadcast_to(g, (episodes, 1, *g.shape))

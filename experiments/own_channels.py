@@ -29,8 +29,11 @@ def settings(file: Path) -> tuple[dict[str, Any], int]:
     with np.load(file) as arrays:
         episodes, slots, bss, users, antennas = arrays["H"].shape
         surfaces, _, elements = arrays["h"].shape[2:]
+        x, y = arrays["positions"].reshape(-1, 2).T
     sizes = {"num_bs": bss, "num_users": users, "num_irs": surfaces, "num_antennas": antennas, "num_elements": elements}
-    return {**sizes, "horizon": slots - 1, "noise_power_dbm": NOISE_DBM, "channels": str(file)}, episodes
+    area = (float(x.min()) - 1, float(y.min()) - 1, float(x.max()) + 1, float(y.max()) + 1)
+    described = {"horizon": slots - 1, "area_bounds_m": area, "noise_power_dbm": NOISE_DBM, "channels": str(file)}
+    return {**sizes, **described}, episodes
 
 
 def run(file: Path) -> dict[str, Result]:

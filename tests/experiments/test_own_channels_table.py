@@ -14,7 +14,10 @@ GOOD = {"random": 1.0, "no-irs-rzf": 2.0, "no-irs-wmmse": 3.0, "local-gain-ao": 
 
 def test_the_scenario_fits_the_file(tmp_path: Path) -> None:
     file = tmp_path / "file.npz"
-    np.savez(file, H=np.zeros((7, 11, 2, 5, 4)), G=np.zeros((7, 1, 2, 3, 6, 4)), h=np.zeros((7, 11, 3, 5, 6)))
+    positions = np.zeros((7, 11, 5, 2))
+    positions[6, 10, 4], positions[0, 3, 1] = (12.0, 3.0), (-5.0, 40.0)
+    G = np.zeros((7, 1, 2, 3, 6, 4))
+    np.savez(file, H=np.zeros((7, 11, 2, 5, 4)), G=G, h=np.zeros((7, 11, 3, 5, 6)), positions=positions)
     fields, episodes = experiment.settings(file)
     assert episodes == 7
     assert fields == {
@@ -24,6 +27,7 @@ def test_the_scenario_fits_the_file(tmp_path: Path) -> None:
         "num_antennas": 4,
         "num_elements": 6,
         "horizon": 10,  # 11 slots are 10 steps: the last one is observed only
+        "area_bounds_m": (-6.0, -1.0, 13.0, 41.0),
         "noise_power_dbm": -87.0,
         "channels": str(file),
     }
