@@ -1,7 +1,6 @@
 """Channels from a ray tracer: Sionna RT follows walking users through a street, and a file for `channels=` comes out.
 
     python -m examples.own_channels --out measured.npz
-    python -m irs_marl_env channels --check measured.npz
 
 Two base stations (BSs) stand at the ends of a street. The users walk in its side streets, where houses block the direct
 link: what reaches them was reflected or diffracted, or comes over one of two intelligent reflecting surfaces (IRSs) on

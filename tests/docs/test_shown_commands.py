@@ -49,6 +49,7 @@ ELSEWHERE = (
     "git",
     "cd",
     "cp",
+    "bash experiments/own_channels.sh",  # installs 0.7 GB
 )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from examples import deepmimo_channels
 from experiments import own_channels as experiment
 
 GOOD = {"random": 1.0, "no-irs-rzf": 2.0, "no-irs-wmmse": 3.0, "local-gain-ao": 4.0, "exhaustive-ao": 4.0}
@@ -45,3 +47,30 @@ def test_equal_is_out_of_order_before_the_last(policy: str) -> None:
     names = list(GOOD)
     equal = GOOD[names[names.index(policy) + 1]]
     assert len(experiment.out_of_order(GOOD | {policy: equal})) == 1
+
+
+def test_policies_on_a_small_file_come_out_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """The whole way: a folder in DeepMIMO's layout, a file, every policy over all of its slots."""
+    deepmimo_channels.stand_in(tmp_path / "city")
+    file = tmp_path / "file.npz"
+    sizes = ["--elements", "8", "8", "--slots", "2", "--episodes", "2"]
+    monkeypatch.setattr(sys, "argv", ["deepmimo_channels", str(tmp_path / "city"), "--out", str(file), *sizes])
+    deepmimo_channels.main()
+    monkeypatch.setattr(sys, "argv", ["own_channels", str(file)])
+    results = experiment.run(file)
+    monkeypatch.setattr(experiment, "run", lambda _: results)
+    with pytest.raises(SystemExit) as stopped:
+        experiment.main()
+    printed = capsys.readouterr()
+    assert (stopped.value.code, printed.err) == (0, "")
+    rows = [line for line in printed.out.splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == list(experiment.POLICIES)
+    assert rows[3].endswith("|  |")  # no-irs-wmmse beside itself
+
+    monkeypatch.setattr(experiment, "ORDER", ("exhaustive-ao", "no-irs-rzf"))
+    with pytest.raises(SystemExit) as stopped:
+        experiment.main()
+    assert stopped.value.code == 1
+    assert "no-irs-rzf (" in capsys.readouterr().err
