@@ -3,8 +3,8 @@
     python -m examples.own_channels --out measured.npz
 
 Two base stations (BSs) stand at the ends of a street. The users walk in its side streets, where houses block the direct
-link: what reaches them was reflected or diffracted, or comes over one of two intelligent reflecting surfaces (IRSs) on
-the wall opposite. It needs `pip install "irs-marl-env[sionna]"` and LLVM 17 or newer; experiments/own_channels.sh makes
+link nearly everywhere: what reaches them was reflected or diffracted, or comes over one of two intelligent reflecting
+surfaces (IRSs) on the walls opposite. It needs `pip install "irs-marl-env[sionna]"` and LLVM 17 or newer; experiments/own_channels.sh makes
 an environment with both. docs/own-channels.md says what the arrays mean.
 """
 

@@ -49,8 +49,9 @@ def wave(distance: np.ndarray) -> np.ndarray:
     return WAVELENGTH / (4 * np.pi * distance) * np.exp(-2j * np.pi * distance / WAVELENGTH)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["deepmimo_channels", *map(str, words)])
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *words: object) -> None:
+    monkeypatch.chdir(folder.parent)  # whatever is written without --out
+    monkeypatch.setattr(sys, "argv", ["deepmimo_channels", *map(str, (folder, *words))])
     example.main()
 
 
