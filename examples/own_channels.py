@@ -4,8 +4,8 @@
 
 Two base stations (BSs) stand at the ends of a street. The users walk in its side streets, where houses block the direct
 link nearly everywhere: what reaches them was reflected or diffracted, or comes over one of two intelligent reflecting
-surfaces (IRSs) on the walls opposite. It needs `pip install "irs-marl-env[sionna]"` and LLVM 17 or newer; experiments/own_channels.sh makes
-an environment with both. docs/own-channels.md says what the arrays mean.
+surfaces (IRSs) on the walls opposite. It needs `pip install "irs-marl-env[sionna]"` and LLVM 17 or newer;
+experiments/own_channels.sh makes an environment with both. docs/own-channels.md says what the arrays mean.
 """
 
 from __future__ import annotations
