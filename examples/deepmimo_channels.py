@@ -47,7 +47,8 @@ def read(folder: Path, quantity: str, site: Site, receivers: int) -> np.ndarray:
     """One array of the folder: ``(receivers, paths)``, or positions ``(receivers, 3)``; npz, npy or mat."""
     name = f"{quantity}_t{site.set:03}_tx{site.point:03}_r{receivers:03}"
     if (file := folder / f"{name}.npz").exists():
-        return np.load(file)[quantity]
+        with np.load(file) as arrays:
+            return arrays[quantity]
     if (file := folder / f"{name}.npy").exists():
         return np.load(file)
     if (file := folder / f"{name}.mat").exists():
