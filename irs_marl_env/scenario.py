@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env import checks, json_text, service_area, sizes
-from irs_marl_env.array_files import path_of, real_numbers
+from irs_marl_env import scenario_fields as fields
 from irs_marl_env.checks import shown
 from irs_marl_env.link_budget import check_link_budget
 from irs_marl_env.recordings import Recording, check_channels, recording_of
@@ -25,67 +25,6 @@ __all__ = ["Scenario", "get_scenario", "scenario_ids"]
 
 class ScenarioError(ValueError):
     """A scenario field is unknown, of the wrong type or impossible; the message names field, value and range."""
-
-
-# --- fields: a default and how a value is checked ----------------------------------------------------------------
-
-
-def _field(default: Any, check: checks.Check) -> Any:
-    return dataclasses.field(default=default, metadata={"check": check})
-
-
-def _whole(default: int | None, low: int, high: int | None = None, *, optional: bool = False) -> Any:
-    return _field(default, checks.Whole(low, high, optional))
-
-
-def _real(default: float | None, low: float, high: float, *, optional: bool = False, above: bool = False) -> Any:
-    """A real number in [low, high], or in (low, high] with ``above``."""
-    return _field(default, checks.Real(low, high, optional, above))
-
-
-def _each(default: float, one: checks.Kind, site: str) -> Any:
-    """One number, or one for each ``"BS"`` or ``"IRS"``."""
-    return _field(default, checks.Each(one, site))
-
-
-def _one_of(default: str, *others: str) -> Any:
-    return _field(default, checks.Choice((default, *others)))
-
-
-def _named_in(default: str, table: str, *methods: str, classes: bool = True) -> Any:
-    """A strategy of a dict ``"module:DICT"`` of the package by name, or an object with these methods."""
-    return _field(default, checks.Strategy(f"irs_marl_env.{table}", methods, classes))
-
-
-def _rows(columns: int) -> Any:
-    return _field(None, checks.Rows(columns, service_area.LONGEST_M, optional=True))
-
-
-def _flag(default: bool) -> Any:
-    return _field(default, checks.Flag())
-
-
-def _check_phase_bits(name: str, value: Any) -> int | None:
-    try:
-        return checks.Whole(1, 16, optional=True)(name, value)
-    except ValueError:
-        raise checks.refusal(name, value, "an integer in [1, 16] or None (continuous phases)") from None
-
-
-def _check_trace(name: str, value: Any) -> str | tuple | None:
-    if value is None:
-        return None
-    allowed = "None, the path of an .npz or .npy file, or positions (slots, num_users, 2) in m"
-    try:
-        path = path_of(value)
-        if path is not None:
-            return path
-        positions = real_numbers(value) + 0.0  # -0.0 becomes 0.0, which is equal but would be hashed as another
-    except Exception:  # of somebody else's __fspath__, too
-        raise checks.refusal(name, value, allowed) from None
-    if positions.ndim != 3:
-        raise ValueError(f"{name}=<array of shape {positions.shape}>: must be {allowed}")
-    return tuple(tuple(tuple(map(float, point)) for point in slot) for slot in positions)
 
 
 # fields that the digest leaves out at their defaults
@@ -117,92 +56,92 @@ class Scenario:
     """
 
     # sizes
-    num_bs: int = _whole(None, 1, optional=True)  # None: of bs_positions_m, or 2
-    num_users: int = _whole(10, 1)
-    num_irs: int = _whole(None, 0, optional=True)  # None: of irs_positions_m, or 4
-    num_antennas: int | tuple[int, ...] = _each(8, checks.Whole(1), "BS")  # of a BS
-    num_elements: int | tuple[int, ...] = _each(32, checks.Whole(1), "IRS")  # of an IRS
+    num_bs: int = fields.whole(None, 1, optional=True)  # None: of bs_positions_m, or 2
+    num_users: int = fields.whole(10, 1)
+    num_irs: int = fields.whole(None, 0, optional=True)  # None: of irs_positions_m, or 4
+    num_antennas: int | tuple[int, ...] = fields.each(8, checks.Whole(1), "BS")  # of a BS
+    num_elements: int | tuple[int, ...] = fields.each(32, checks.Whole(1), "IRS")  # of an IRS
 
     # radio
-    tx_power_dbm: float | tuple[float, ...] = _each(26.0, checks.Real(-100, 100), "BS")  # Pmax of a BS
-    noise_power_dbm: float = _real(-80.0, -250, 100)
-    reference_gain_db: float | None = _real(-30.0, -200, 0, optional=True)  # path gain at 1 m; None: free space
-    direct_exponent: float = _real(4.0, 0, 10)
-    bs_irs_exponent: float = _real(2.5, 0, 10)
-    irs_user_exponent: float = _real(2.4, 0, 10)
-    blockage_db: float = _real(20.0, 0, 300)  # extra loss of the direct link
-    carrier_frequency_hz: float = _real(2.4e9, 1e6, 1e12)
-    inter_cell_interference: bool = _flag(False)
-    shadowing_std_db: float = _real(0.0, 0, 30)  # of the log-normal shadowing of user links; 0: none
-    shadowing_distance_m: float = _real(10.0, 1e-3, 1e5)  # a user moves so far until its correlation is 1 / e
-    cell_rule: str | object = _named_in("nearest", "physics.deployment:CELL_RULES", "__call__", classes=False)
+    tx_power_dbm: float | tuple[float, ...] = fields.each(26.0, checks.Real(-100, 100), "BS")  # Pmax of a BS
+    noise_power_dbm: float = fields.real(-80.0, -250, 100)
+    reference_gain_db: float | None = fields.real(-30.0, -200, 0, optional=True)  # path gain at 1 m; None: free space
+    direct_exponent: float = fields.real(4.0, 0, 10)
+    bs_irs_exponent: float = fields.real(2.5, 0, 10)
+    irs_user_exponent: float = fields.real(2.4, 0, 10)
+    blockage_db: float = fields.real(20.0, 0, 300)  # extra loss of the direct link
+    carrier_frequency_hz: float = fields.real(2.4e9, 1e6, 1e12)
+    inter_cell_interference: bool = fields.flag(False)
+    shadowing_std_db: float = fields.real(0.0, 0, 30)  # of the log-normal shadowing of user links; 0: none
+    shadowing_distance_m: float = fields.real(10.0, 1e-3, 1e5)  # a user moves so far until its correlation is 1 / e
+    cell_rule: str | object = fields.named_in("nearest", "physics.deployment:CELL_RULES", "__call__", classes=False)
     # amplitude of an element by its phase, radio.element_amplitude; a least one of 1 is the ideal element
-    element_amplitude_min: float = _real(1.0, 0, 1)
-    element_amplitude_offset_rad: float = _real(0.43 * math.pi, 0, 2 * math.pi)
-    element_amplitude_steepness: float = _real(1.6, 0, 100)
+    element_amplitude_min: float = fields.real(1.0, 0, 1)
+    element_amplitude_offset_rad: float = fields.real(0.43 * math.pi, 0, 2 * math.pi)
+    element_amplitude_steepness: float = fields.real(1.6, 0, 100)
 
     # channels of one's own instead of path loss and fading: the path of an .npz, kept as a str, or arrays by name
-    channels: str | PathLike | Mapping[str, Any] | Recording | None = _field(None, check_channels)  # noqa: RUF009
-    channel_model: str | object = _named_in("rician", "physics.channel:CHANNEL_MODELS", "__call__")
+    channels: str | PathLike | Mapping[str, Any] | Recording | None = fields.field(None, check_channels)  # noqa: RUF009
+    channel_model: str | object = fields.named_in("rician", "physics.channel:CHANNEL_MODELS", "__call__")
 
     # small-scale fading
-    fading: str = _one_of("iid", "ar1", "episode", "frozen")  # BS-user and IRS-user links
-    bs_irs_fading: str = _one_of("iid", "ar1", "episode", "frozen")
-    doppler_hz: float | None = _real(None, 0, 1e6, optional=True)  # None: speed_mps / wavelength
-    bs_irs_doppler_hz: float = _real(0.0, 0, 1e6)  # masts do not move; 0 makes "ar1" equal "episode"
-    direct_rician_k_db: float | None = _real(None, -100, 100, optional=True)  # None: Rayleigh
-    bs_irs_rician_k_db: float | None = _real(None, -100, 100, optional=True)
-    irs_user_rician_k_db: float | None = _real(None, -100, 100, optional=True)
-    frozen_seed: int = _whole(0, 0, sizes.LARGEST_SEED)  # names the one realisation behind every "frozen"
+    fading: str = fields.one_of("iid", "ar1", "episode", "frozen")  # BS-user and IRS-user links
+    bs_irs_fading: str = fields.one_of("iid", "ar1", "episode", "frozen")
+    doppler_hz: float | None = fields.real(None, 0, 1e6, optional=True)  # None: speed_mps / wavelength
+    bs_irs_doppler_hz: float = fields.real(0.0, 0, 1e6)  # masts do not move; 0 makes "ar1" equal "episode"
+    direct_rician_k_db: float | None = fields.real(None, -100, 100, optional=True)  # None: Rayleigh
+    bs_irs_rician_k_db: float | None = fields.real(None, -100, 100, optional=True)
+    irs_user_rician_k_db: float | None = fields.real(None, -100, 100, optional=True)
+    frozen_seed: int = fields.whole(0, 0, sizes.LARGEST_SEED)  # names the one realisation behind every "frozen"
 
     # sites of one's own: where they are given, the heights and the sides of the street below have no say
-    bs_positions_m: tuple[tuple[float, float, float], ...] | None = _rows(3)  # (M, 3) x, y, z; None: the street
-    irs_positions_m: tuple[tuple[float, float, float], ...] | None = _rows(3)  # (L, 3); None: the street
-    irs_facing: tuple[tuple[float, float, float], ...] | None = _rows(3)  # (L, 3) normals; None: all round
-    irs_element_exponent: float = _real(0.0, 0, 100)  # q of the power gain cos^q of an element; needs irs_facing
+    bs_positions_m: tuple[tuple[float, float, float], ...] | None = fields.rows(3)  # (M, 3) x, y, z; None: the street
+    irs_positions_m: tuple[tuple[float, float, float], ...] | None = fields.rows(3)  # (L, 3); None: the street
+    irs_facing: tuple[tuple[float, float, float], ...] | None = fields.rows(3)  # (L, 3) normals; None: all round
+    irs_element_exponent: float = fields.real(0.0, 0, 100)  # q of the power gain cos^q of an element; needs irs_facing
     # (x_min, y_min, x_max, y_max) of the users; None: the street, or the box around the sites with a margin
-    area_bounds_m: tuple[float, float, float, float] | None = _field(None, service_area.check_bounds)
+    area_bounds_m: tuple[float, float, float, float] | None = fields.field(None, service_area.check_bounds)
 
     # geometry and mobility
-    area_width_m: float = _real(80.0, 1e-3, 1e6)
-    cell_depth_m: float = _real(40.0, 1e-3, 1e6)  # the area is area_width_m x (num_bs * cell_depth_m)
-    bs_height_m: float = _real(10.0, 0, 1e4)
-    irs_height_m: float = _real(5.0, 0, 1e4)
-    user_height_m: float = _real(1.5, 0, 1e4)
-    mobility: str | object = _named_in("group", "physics.mobility:MOBILITY", "start", "advance")
-    layout: str = _one_of("episode", "frozen")  # initial user positions: new each episode, or one for ever
-    speed_mps: float = _real(1.5, 0, 1e3)
-    num_groups: int = _whole(3, 1)
-    group_radius_m: float = _real(12.0, 0, 1e5)
-    gauss_markov_memory: float = _real(0.85, 0, 1)
+    area_width_m: float = fields.real(80.0, 1e-3, 1e6)
+    cell_depth_m: float = fields.real(40.0, 1e-3, 1e6)  # the area is area_width_m x (num_bs * cell_depth_m)
+    bs_height_m: float = fields.real(10.0, 0, 1e4)
+    irs_height_m: float = fields.real(5.0, 0, 1e4)
+    user_height_m: float = fields.real(1.5, 0, 1e4)
+    mobility: str | object = fields.named_in("group", "physics.mobility:MOBILITY", "start", "advance")
+    layout: str = fields.one_of("episode", "frozen")  # initial user positions: new each episode, or one for ever
+    speed_mps: float = fields.real(1.5, 0, 1e3)
+    num_groups: int = fields.whole(3, 1)
+    group_radius_m: float = fields.real(12.0, 0, 1e5)
+    gauss_markov_memory: float = fields.real(0.85, 0, 1)
     # positions for mobility="trace"; a path is kept as a str  (a PathLike alone could change, its text cannot)
-    trace: str | PathLike | tuple | None = _field(None, _check_trace)  # noqa: RUF009
+    trace: str | PathLike | tuple | None = fields.field(None, fields.check_trace)  # noqa: RUF009
 
     # time
-    slot_s: float = _real(1.0, 1e-9, 1e6)
-    horizon: int = _whole(800, 1, sizes.LONGEST_EPISODE)  # slots of an episode
+    slot_s: float = fields.real(1.0, 1e-9, 1e6)
+    horizon: int = fields.whole(800, 1, sizes.LONGEST_EPISODE)  # slots of an episode
 
     # reading of the paper
-    sinr: str = _named_in("physical", "physics.radio:INTERFERENCE")
-    reflection: str = _named_in("owned", "physics.association:REFLECTION")
-    contention: str | object = _named_in("auction", "physics.association:CONTENTION", "__call__", classes=False)
-    association_delay: int = _whole(0, 0, 1)
-    initial_owner: str = _one_of("random", "none")
-    power: str = _named_in("ball", "physics.radio:POWER")
-    phase_bits: int | None = _field(None, _check_phase_bits)
-    csi: str = _one_of("all", "owned")
-    csi_error_variance: float = _real(0.0, 0, 1e3)  # of the additive error, relative to the path gain
-    rho: str = _one_of("owner", "bids", "none")
-    reward: str | object = _named_in("local", "rewards:REWARDS", "__call__", classes=False)
-    team_weight: float = _real(0.5, 0, 1)  # of the team part of reward="mixed"
-    bid_cost: float = _real(0.0, 0, 1e6)  # bit/s/Hz per unit of positive bid
-    fairness_offset: float = _real(0.1, 0, 1e6, above=True)  # bit/s/Hz, c of reward="proportional_fair"
-    circuit_power_w: float = _real(8.0, 0, 1e6, above=True)  # of a BS, for reward="energy_efficiency"
-    irs_element_power_w: float = _real(0.01, 0, 1e3)  # of an element, paid by the owner of its IRS
-    amplifier_efficiency: float = _real(0.8, 0, 1, above=True)  # radiated over consumed power
-    action: str = _named_in("raw", "spaces.actions:ACTIONS")
-    sweeps: int = _whole(2, 0, sizes.MOST_SWEEPS)  # of the structured decoder
-    observation: str | object = _named_in("csi", "spaces.observations:OBSERVATIONS", "__call__")
+    sinr: str = fields.named_in("physical", "physics.radio:INTERFERENCE")
+    reflection: str = fields.named_in("owned", "physics.association:REFLECTION")
+    contention: str | object = fields.named_in("auction", "physics.association:CONTENTION", "__call__", classes=False)
+    association_delay: int = fields.whole(0, 0, 1)
+    initial_owner: str = fields.one_of("random", "none")
+    power: str = fields.named_in("ball", "physics.radio:POWER")
+    phase_bits: int | None = fields.field(None, fields.check_phase_bits)
+    csi: str = fields.one_of("all", "owned")
+    csi_error_variance: float = fields.real(0.0, 0, 1e3)  # of the additive error, relative to the path gain
+    rho: str = fields.one_of("owner", "bids", "none")
+    reward: str | object = fields.named_in("local", "rewards:REWARDS", "__call__", classes=False)
+    team_weight: float = fields.real(0.5, 0, 1)  # of the team part of reward="mixed"
+    bid_cost: float = fields.real(0.0, 0, 1e6)  # bit/s/Hz per unit of positive bid
+    fairness_offset: float = fields.real(0.1, 0, 1e6, above=True)  # bit/s/Hz, c of reward="proportional_fair"
+    circuit_power_w: float = fields.real(8.0, 0, 1e6, above=True)  # of a BS, for reward="energy_efficiency"
+    irs_element_power_w: float = fields.real(0.01, 0, 1e3)  # of an element, paid by the owner of its IRS
+    amplifier_efficiency: float = fields.real(0.8, 0, 1, above=True)  # radiated over consumed power
+    action: str = fields.named_in("raw", "spaces.actions:ACTIONS")
+    sweeps: int = fields.whole(2, 0, sizes.MOST_SWEEPS)  # of the structured decoder
+    observation: str | object = fields.named_in("csi", "spaces.observations:OBSERVATIONS", "__call__")
 
     def __post_init__(self) -> None:
         try:
@@ -394,24 +333,10 @@ class Scenario:
         Raises:
             ScenarioError: wrong shape, not finite, or outside the area.
         """
-        x_min, y_min, x_max, y_max = self.bounds_m
-        shape = (self.num_users, 2) if num_slots is None else (f">={num_slots}", self.num_users, 2)
-        allowed = f"finite positions of shape {shape} inside [{x_min:g}, {x_max:g}] x [{y_min:g}, {y_max:g}] m"
         try:
-            array = real_numbers(positions)
-        except ValueError:
-            raise ScenarioError(str(checks.refusal(name, positions, allowed))) from None
-        right_shape = array.shape[-2:] == (self.num_users, 2) and (
-            array.ndim == 2 if num_slots is None else array.ndim == 3 and array.shape[0] >= num_slots
-        )
-        if not right_shape:
-            raise ScenarioError(f"{name}=<array of shape {array.shape}>: must be {allowed}")
-        outside = (array < (x_min, y_min)).any(-1) | (array > (x_max, y_max)).any(-1)
-        bad = ~np.isfinite(array).all(-1) | outside
-        if bad.any():
-            where = tuple(int(i) for i in np.argwhere(bad)[0])
-            raise ScenarioError(str(checks.refusal(f"{name}{list(where)}", array[where].tolist(), allowed)))
-        return array
+            return service_area.check_positions(self, name, positions, num_slots)
+        except ValueError as error:
+            raise ScenarioError(str(error)) from None
 
     # --- variants and serialisation --------------------------------------------------------------------------
 
@@ -512,7 +437,7 @@ def from_plain(values: dict[str, Any], trusted: bool = False) -> dict[str, Any]:
     Raises:
         ScenarioError: a reference without trust, or to nothing.
     """
-    fields = dict(values)
+    found = dict(values)
     for name, value in values.items():
         check = getattr(Scenario.__dataclass_fields__.get(name), "metadata", {}).get("check")
         if not (isinstance(check, checks.Strategy) and check.methods and isinstance(value, str) and ":" in value):
@@ -523,10 +448,10 @@ def from_plain(values: dict[str, Any], trusted: bool = False) -> dict[str, Any]:
                 "command line) if you trust where it comes from"
             )
         try:
-            fields[name] = checks.look_up(value)
+            found[name] = checks.look_up(value)
         except ValueError as error:
             raise ScenarioError(f"{name}: {error}") from None
-    return fields
+    return found
 
 
 def _for_each(value: Any, count: int) -> tuple[Any, ...]:

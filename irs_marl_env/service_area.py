@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env import checks
+from irs_marl_env.array_files import real_numbers
 
 Bounds = tuple[float, float, float, float]
 
@@ -96,3 +97,29 @@ def check_sites(scenario: Any) -> None:
                 raise checks.refusal(f"irs_facing[{irs}]", normal, "a direction (x, y, z), not all zero")
     elif s.irs_element_exponent:
         raise checks.refusal("irs_element_exponent", s.irs_element_exponent, "0 unless irs_facing is given")
+
+
+def check_positions(scenario: Any, name: str, positions: Any, num_slots: int | None = None) -> np.ndarray:
+    """User positions from outside as a new float64 array; see :meth:`irs_marl_env.Scenario.check_positions`.
+
+    Raises:
+        ValueError: wrong shape, not finite, or outside the area.
+    """
+    x_min, y_min, x_max, y_max = bounds_m(scenario)
+    shape = (scenario.num_users, 2) if num_slots is None else (f">={num_slots}", scenario.num_users, 2)
+    allowed = f"finite positions of shape {shape} inside [{x_min:g}, {x_max:g}] x [{y_min:g}, {y_max:g}] m"
+    try:
+        array = real_numbers(positions)
+    except ValueError:
+        raise checks.refusal(name, positions, allowed) from None
+    right_shape = array.shape[-2:] == (scenario.num_users, 2) and (
+        array.ndim == 2 if num_slots is None else array.ndim == 3 and array.shape[0] >= num_slots
+    )
+    if not right_shape:
+        raise ValueError(f"{name}=<array of shape {array.shape}>: must be {allowed}")
+    outside = (array < (x_min, y_min)).any(-1) | (array > (x_max, y_max)).any(-1)
+    bad = ~np.isfinite(array).all(-1) | outside
+    if bad.any():
+        where = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise checks.refusal(f"{name}{list(where)}", array[where].tolist(), allowed)
+    return array

@@ -18,8 +18,9 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"units", "checks", "sizes"},
     {"arrays"},
-    {"json_text", "array_files", "service_area", "shapes"},
-    {"link_budget", "layouts"},
+    {"json_text", "array_files", "shapes"},
+    {"service_area"},
+    {"link_budget", "layouts", "scenario_fields"},
     {"recordings"},
     {"scenario"},
     {"scenario_text", "philox"},
