@@ -37,7 +37,7 @@ from stable_baselines3 import PPO
 from supersuit.vector.sb3_vector_wrapper import SB3VecEnvWrapper
 
 from irs_marl_env import Result, Scenario, evaluate, make_env
-from irs_marl_env.scenario_text import parse_assignments, scenario_named
+from irs_marl_env.scenario_text import parse_assignments, scenario_to_train_in
 from irs_marl_env.training.command import Failed, command
 from irs_marl_env.training.limits import PPO_LIMITS, check_one_by_one, check_rollout
 
@@ -138,12 +138,13 @@ def score(policy: str | Policy, args: Args, scenario: Scenario) -> Result:
 def scenario_of(args: Args) -> Scenario:
     """The scenario to train in.
 
-    Actions are structured, observations large-scale and the reward is the team's, unless ``--set`` says otherwise.
+    Actions are structured, observations large-scale and the reward is the team's, unless ``--set`` says otherwise, or
+    the scenario is a file with a reward or an observation that is not the default.
     """
     fields: dict[str, Any] = {"action": "structured", "observation": "large_scale", "reward": "team"}
     if args.association_delay is not None:
         fields["association_delay"] = args.association_delay
-    return scenario_named(args.scenario, args.trusted, **{**fields, **parse_assignments(args.set)})
+    return scenario_to_train_in(args.scenario, args.trusted, fields, parse_assignments(args.set))
 
 
 def train(args: Args) -> dict[str, Result]:

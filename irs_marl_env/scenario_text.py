@@ -45,6 +45,27 @@ def scenario_named(text: str, trusted: bool = False, /, **overrides: Any) -> Sce
     return scenario.replace(**overrides)
 
 
+def scenario_to_train_in(text: str, trusted: bool, usual: dict[str, Any], overrides: dict[str, Any]) -> Scenario:
+    """The scenario that a text names, with fields that a trainer sets unless somebody says otherwise.
+
+    Args:
+        text: as for :func:`scenario_named`.
+        trusted: the same.
+        usual: what the trainer sets. A file's own ``reward`` and ``observation`` stay, if they are not the defaults of
+            ``Scenario``: whoever wrote them there would not notice that they were gone.
+        overrides: scenario fields that win over both.
+
+    Raises:
+        ValueError: see :func:`scenario_named`.
+        OSError: the file cannot be read.
+    """
+    if names_a_file(text):
+        written, default = scenario_named(text, trusted), Scenario()
+        own = [name for name in ("reward", "observation") if getattr(written, name) != getattr(default, name)]
+        usual = {name: value for name, value in usual.items() if name not in own}
+    return scenario_named(text, trusted, **{**usual, **overrides})
+
+
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """Scenario fields from texts ``FIELD=VALUE``; of a field that is named twice the last value holds.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import tyro
 
 from irs_marl_env.scenario import Scenario
-from irs_marl_env.scenario_text import parse_assignments, scenario_named
+from irs_marl_env.scenario_text import parse_assignments, scenario_to_train_in
 from irs_marl_env.training.limits import check_one_by_one, check_together, check_with_scenario
 from irs_marl_env.training.presets import PRESET_SCENARIO, QUICK, STABILISED, TABLE_I
 
@@ -32,7 +32,8 @@ class Args:
     quick: bool = False
     """about 3 minutes on 2 cores, baselines included: all BSs share networks, which then need half the batch"""
     scenario: str = "mdlbi-blocked-small-v0"
-    """an id of irs_marl_env.scenario_ids(), or a JSON file; the preset sets its action, observation and reward"""
+    """an id of irs_marl_env.scenario_ids(), or a JSON file; the preset sets its action, observation and reward,
+    unless the file has a reward or an observation that is not the default"""
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """a scenario field, FIELD=VALUE, which overrides the preset; may be repeated"""
     trusted: bool = False
@@ -180,21 +181,18 @@ def _current_flag(argument: str) -> str:
     return argument
 
 
-def overrides(args: Args) -> dict[str, Any]:
-    """Scenario fields of the preset, the algorithm and ``--set``, the last of which wins."""
-    chosen = dict(PRESET_SCENARIO[args.preset])
-    if args.algo == "ddpg":
-        chosen["rho"] = "none"
-    return chosen | parse_assignments(args.set)
+def usual_fields(args: Args) -> dict[str, Any]:
+    """Scenario fields of the preset and the algorithm."""
+    return PRESET_SCENARIO[args.preset] | ({"rho": "none"} if args.algo == "ddpg" else {})
 
 
 def scenario_of(args: Args) -> Scenario:
-    """The scenario of a training: the one ``--scenario`` names, with :func:`overrides`.
+    """The scenario of a training: the one ``--scenario`` names, with :func:`usual_fields` and those of ``--set``.
 
     Raises:
         ValueError: the scenario or a field is unknown, or a value impossible.
     """
-    return scenario_named(args.scenario, args.trusted, **overrides(args))
+    return scenario_to_train_in(args.scenario, args.trusted, usual_fields(args), parse_assignments(args.set))
 
 
 def discount(args: Args, association_delay: int) -> float:

@@ -16,7 +16,6 @@ from irs_marl_env.training.settings import (  # noqa: E402
     Args,
     check,
     discount,
-    overrides,
     parse,
     restored_args,
     scenario_of,
@@ -48,18 +47,11 @@ def test_baselines_also_answer_to_their_former_flag(flag, wanted):
 
 
 def test_set_wins_over_algorithm_and_preset():
-    args = tiny_args(algo="ddpg", set=("reward=mixed", "num_irs=1", "irs_noise=None", "a=[1, 2]", "b=true", "b=True"))
-    assert overrides(args) == {
-        "action": "structured",
-        "observation": "large_scale",
-        "reward": "mixed",
-        "rho": "none",
-        "num_irs": 1,
-        "irs_noise": None,
-        "a": [1, 2],
-        "b": True,
-    }
-    assert overrides(replace(args, set=("rho=bids",)))["rho"] == "bids"
+    args = tiny_args(algo="ddpg", set=("reward=mixed", "num_irs=1", "phase_bits=None"))
+    found = scenario_of(args)
+    chosen = (found.action, found.observation, found.reward, found.rho, found.num_irs, found.phase_bits)
+    assert chosen == ("structured", "large_scale", "mixed", "none", 1, None)
+    assert scenario_of(replace(args, set=("rho=bids",))).rho == "bids"
 
 
 def test_a_scenario_file_does_what_an_id_does(tmp_path):
@@ -69,6 +61,23 @@ def test_a_scenario_file_does_what_an_id_does(tmp_path):
     assert scenario == get_scenario(
         "mdlbi-small-v0", num_users=3, num_irs=1, action="structured", observation="large_scale", reward="team"
     )
+
+
+def own_reward(outcome, state):
+    """Somebody's reward."""
+    return outcome.sum_rate
+
+
+def test_a_files_own_reward_and_observation_stay(tmp_path):
+    """Whoever wrote them there would not notice that the preset had replaced them."""
+    path = tmp_path / "mine.json"
+    written = get_scenario("mdlbi-small-v0", reward=own_reward)
+    path.write_text(written.to_json(), encoding="utf-8")
+    found = scenario_of(tiny_args(scenario=str(path), trusted=True))
+    assert (found.reward, found.observation, found.action) == (own_reward, "large_scale", "structured")
+    path.write_text(written.replace(reward="min_rate").to_json(), encoding="utf-8")
+    assert scenario_of(tiny_args(scenario=str(path))).reward == "min_rate"
+    assert scenario_of(tiny_args(scenario=str(path), set=("reward=local",))).reward == "local"
 
 
 @pytest.mark.parametrize(
