@@ -103,7 +103,8 @@ def _opened(path: str, allowed: str) -> Iterator[IO[bytes]]:
     if Path(path).is_dir():
         raise ValueError(f"is a folder; must be {allowed} file")
     if not Path(path).is_file():
-        raise ValueError(f"no such file; must be {allowed}")
+        where = "" if Path(path).is_absolute() else f" in {os.getcwd()}"
+        raise ValueError(f"no such file{where}; must be {allowed}")
     with open(path, "rb") as file:
         yield file
 

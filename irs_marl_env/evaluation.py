@@ -112,6 +112,7 @@ def evaluate(
         _Job(policy, run_on, slots, every, first, seed + start, min(size, episodes - start), interface, shown_as)
         for start in range(0, episodes, size)
     ]
+    _check_repeats(run_on, episodes)
     for neglect in getattr(policy, "neglects", lambda scenario: [])(run_on):
         warn(f"policy {shown_as!r} neglects {neglect}")
     if processes > 1:
@@ -124,6 +125,14 @@ def evaluate(
         users, cell, power = by_user
         by_user = [users.round(DECIMALS), cell, rounded_power(power)]
     return Result(shown_as, run_on, seed, rates.round(DECIMALS), every, first, *by_user)
+
+
+def _check_repeats(scenario: Scenario, episodes: int) -> None:
+    """Warn of recorded episodes that are played again: errors take episodes for independent ones."""
+    recording = scenario.recording()
+    if recording is not None and episodes > recording.episodes:
+        there_are = f"channels hold {recording.episodes} episode{'s' * (recording.episodes > 1)}"
+        warn(f"episodes={episodes}, but {there_are}: some count several times, and the standard error is too small")
 
 
 class _Job(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,7 @@ def test_rows_that_end_apart_go_on_with_episodes_of_their_own() -> None:
             other.set_state({**state, name: np.array(value)})
 
 
+@pytest.mark.filterwarnings("ignore:episodes=33, but channels hold 3")
 @pytest.mark.parametrize("source", ["dict", "file"])
 def test_evaluate_is_the_same_with_processes_and_from_a_file(source: str, tmp_path: Path) -> None:
     data = recording(positions=True)
@@ -535,3 +537,25 @@ def test_evaluate_takes_a_file_on_the_command_line(tmp_path: Path, capsys: Any) 
     arguments = ["--policy", "local-gain-ao", *sizes, f"--set=channels={path}", "--episodes=2", "--slots=2"]
     assert main(["evaluate", *arguments]) == 0
     assert f"{wanted:.3f}" in capsys.readouterr().out
+
+
+def test_episodes_that_are_played_again_are_said() -> None:
+    """The same data again bring no new information, which standard errors do not know."""
+    scenario = SCENARIO.replace(channels=recording(episodes=2))
+    with pytest.warns(UserWarning, match="episodes=3, but channels hold 2 episodes: some count several times"):
+        evaluate("random", scenario, episodes=3, slots=1)
+    evaluate("random", scenario, episodes=2, slots=1)  # without a warning, which would be an error here
+
+
+def test_check_says_how_to_go_on_and_what_may_be_a_slip(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "measured.npz"
+    data = recording(positions=True)
+    np.savez(path, **data | {"H": 40.0 * data["H"] / abs(data["H"])})  # 32 dB, as if dB were amplitudes
+    assert main(["channels", "--check", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "note: H has a mean gain above 0 dB; entries are amplitudes" in printed
+    assert "note: G" not in printed
+    assert "note: there is no cell" in printed
+    (options,) = [line for line in printed.splitlines() if line.startswith("as options: ")]
+    found = shlex.split(options.removeprefix("as options: "))
+    assert main(["evaluate", "--policy", "random", "--episodes=2", "--slots=1", *found]) == 0
