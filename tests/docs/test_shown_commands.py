@@ -157,8 +157,8 @@ def writer_of(file: str) -> list[str]:
 
 
 def measured(folder: Path) -> str:
-    """The file of docs/own-channels.md, with channels for 20 slots of mdlbi-small-v0."""
-    shapes = {"H": (21, 2, 4, 4), "G": (1, 2, 2, 16, 4), "h": (21, 2, 4, 16)}
+    """The file of docs/own-channels.md, with channels for three episodes of 20 slots of mdlbi-small-v0."""
+    shapes = {"H": (3, 21, 2, 4, 4), "G": (1, 2, 2, 16, 4), "h": (3, 21, 2, 4, 16)}
     np.savez(folder / "measured.npz", **{name: np.full(shape, 1e-5 + 0j) for name, shape in shapes.items()})
     return str(folder / "measured.npz")
 
