@@ -1,4 +1,4 @@
-"""Parts of one's own in a scenario: a mobility, a contention, a reward, an observation, channels (docs/own-parts.md).
+"""Parts of one's own: a mobility, a reward, a contention, cells, an observation, channels (docs/own-parts.md).
 
 python examples/own_parts.py
 python -m examples.maddpg --set reward=examples.own_parts:worst_user --trusted --updates 500
@@ -39,6 +39,13 @@ def modest(bids: Any, tie_break: Any) -> Any:
     return xp.where(xp.min(claims, axis=-2) < 2.0, xp.argmin(claims, axis=-2), -1)
 
 
+def expanded(links: Any) -> Any:
+    """The BS received best serves a user, where all but BS 0 count as 6 dB stronger: their cells reach further."""
+    xp = namespace(links.direct_gain)
+    biased = xp.concat([links.tx_power_w[:1], 4.0 * links.tx_power_w[1:]])  # (M,)
+    return xp.argmax(biased[:, None] * links.direct_gain, axis=-2)  # (E, M, K) to (E, K)
+
+
 class OwnGains:
     """Each BS sees the log path gains of its own users over the direct link, in units of 10 dB, and what it holds."""
 
@@ -70,7 +77,7 @@ class TwoRays:
 
 
 def main() -> None:
-    """A batch of environments with all five parts, and the sum rate of a baseline in it."""
+    """A batch of environments with all six parts, and the sum rate of a baseline in it."""
     scenario = Scenario(
         num_users=4,
         num_irs=2,
@@ -78,6 +85,7 @@ def main() -> None:
         mobility=WalkEast,
         reward=worst_user,
         contention=modest,
+        cell_rule=expanded,
         observation=OwnGains,
         channel_model=TwoRays,
     )

@@ -89,7 +89,7 @@ class Turning:
         assert float(moved) < 20.0  # where users were and where they are, not the same twice, not another episode
         return {"turn": memory["turn"] * np.exp(0.1j)}
 
-    def gains(self, memory: Any, motion: Any) -> Any:
+    def gains(self, usual: Any, memory: Any, motion: Any) -> Any:
         (M, L, K), x = self.sizes, motion["position"][..., 0]  # (E, K)
         full = namespace(x).broadcast_to
         direct = full(1e-6 * (1.0 + x[:, None] / 80.0), (len(x), M, K))
@@ -525,7 +525,7 @@ class Model:
     def __call__(self, gains: Any, memory: Any, motion: Any, streams: Any) -> Any:
         return self.answers.get("channels", [np.ones(shape, np.complex64) for shape in self.shapes])
 
-    def gains(self, memory: Any, motion: Any) -> Any:
+    def gains(self, usual: Any, memory: Any, motion: Any) -> Any:
         return self.answers.get("gains", [np.ones(shape) for shape in ((1, 2, 4), (1, 2, 3), (1, 3, 4))])
 
     def start(self, streams: Any, motion: Any) -> Any:
@@ -569,8 +569,8 @@ def test_a_channel_model_that_cannot_be_made_is_named() -> None:
 class Far(Turning):
     """The same with a second BS that is three times as strong."""
 
-    def gains(self, memory: Any, motion: Any) -> Any:
-        direct, *others = super().gains(memory, motion)
+    def gains(self, usual: Any, memory: Any, motion: Any) -> Any:
+        direct, *others = super().gains(usual, memory, motion)
         return direct * np.array([[[1.0], [3.0]]]), *others
 
 
@@ -667,3 +667,23 @@ class InDouble(OwnersAlone):
     def observe(self, known: Any) -> Any:
         xp = namespace(known.held)
         return xp.astype(super().observe(known), xp.float64)
+
+
+def test_a_model_is_given_the_usual_gains() -> None:
+    class Halved:
+        def gains(self, usual: Any, memory: Any, motion: Any) -> Any:
+            return [0.5 * gain for gain in usual]
+
+        def __init__(self, scenario: Scenario) -> None:
+            self.shapes = (2, 4, 8), (2, 2, 32, 8), (2, 4, 32)
+
+        def __call__(self, gains: Any, memory: Any, motion: Any, streams: Any) -> Any:
+            return [np.ones((streams.num_envs, *shape), np.complex64) for shape in self.shapes]
+
+    views = []
+    for model in ("rician", Halved):
+        env = make_env(num_users=4, num_irs=2, channel_model=model, fast=False)
+        env.reset(seed=0)
+        views.append(env.view().gains)
+    for half, whole in zip(views[1], views[0], strict=True):
+        np.testing.assert_allclose(half, 0.5 * whole)

@@ -11,7 +11,8 @@ more:
 - ``start(streams, motion) -> memory``: of a new episode, a dict of arrays with the environment as leading axis;
 - ``evolve(memory, streams, last, motion) -> memory``: the same in the next slot, into which users went from ``last`` to
   ``motion``; without it the memory of an episode stays as it is;
-- ``gains(memory, motion) -> (direct, bs_irs, irs_user)``: amplitude gains of its own.
+- ``gains(usual, memory, motion) -> (direct, bs_irs, irs_user)``: amplitude gains of its own, which then count for
+  cells by ``"strongest"``, observations and rules of association; ``usual`` are those by the scenario's path loss.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class OwnChannelModel(ChannelModel):
         cell, own_user, gains = super().large_scale(motion, memory)
         if not hasattr(self._own, "gains"):
             return cell, own_user, gains
-        found = self._own.gains(arrays.read_only(memory), arrays.read_only(motion))
+        found = self._own.gains(*map(arrays.read_only, (gains, memory, motion)))
         own = self._checked("gains", found, [tuple(x.shape) for x in gains], "real")
         if any(bool(namespace(x).any(x < 0)) for x in own):
             raise ValueError(f"channel_model {self._own!r} returned gains below 0: must be amplitudes >= 0")
