@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from irs_marl_env import cli_channels, cli_studies, tables
-from irs_marl_env.checks import near, shown
+from irs_marl_env.checks import shown
 from irs_marl_env.cli_arguments import (
     check_out,
     evaluation_arguments,
@@ -29,10 +29,8 @@ from irs_marl_env.cli_arguments import (
     whole,
 )
 from irs_marl_env.estimate import Estimate
-from irs_marl_env.evaluation import evaluate
+from irs_marl_env.evaluation import BOUND, evaluate, policy_named
 from irs_marl_env.metrics import Metric
-from irs_marl_env.parallel_env import MdlbiParallelEnv
-from irs_marl_env.policies import POLICIES
 from irs_marl_env.result import Result, dump, read
 from irs_marl_env.scenario import scenario_ids
 from irs_marl_env.signals import Stopped, StopRequests
@@ -209,7 +207,9 @@ def _scenarios(args: argparse.Namespace) -> None:
 
 def _render_arguments(parser: argparse.ArgumentParser) -> None:
     scenario_arguments(parser)
-    parser.add_argument("--policy", default="local-gain-ao", help="who acts (%(default)s)")
+    parser.add_argument(
+        "--policy", default="local-gain-ao", help="who acts: a name, MODULE:NAME, or a policy file (%(default)s)"
+    )
     parser.add_argument("--slots", type=whole, default=50, help="frames after the first (%(default)s)")
     parser.add_argument("--seed", type=whole, default=0)
     parser.add_argument("--fps", type=float, default=5.0, help="frames per second (%(default)s)")
@@ -222,11 +222,11 @@ def _render(args: argparse.Namespace) -> None:
     check_out(args.out)
     if not (LEAST_FPS <= args.fps <= 50):
         raise ValueError(f"--fps {args.fps:g}: must be in [{LEAST_FPS:g}, 50]")
-    if args.policy not in POLICIES:
-        known = f"must be one of {', '.join(POLICIES)}"
-        raise ValueError(f"--policy {shown(args.policy)}: {known}{near(args.policy, POLICIES)}")
-    policy = POLICIES[args.policy]
-    scenario = policy.adapt(scenario_of(args))
+    if args.policy == BOUND:
+        raise ValueError(f"--policy {BOUND}: a bound does not act, so there is nothing to see")
+    policy, scenario = policy_named(policy_of(args.policy)), scenario_of(args)
+    if hasattr(policy, "adapt"):
+        scenario = policy.adapt(scenario)
     most = min(scenario.horizon, MOST_FRAMES)
     if not 1 <= args.slots <= most:
         raise ValueError(f"--slots {shown(args.slots)}: must be in [1, {most}]")
@@ -234,15 +234,15 @@ def _render(args: argparse.Namespace) -> None:
         from PIL import Image
     except ImportError:
         raise ImportError("an animated GIF needs pillow: pip install 'irs-marl-env[render]'") from None
-    env = MdlbiParallelEnv(scenario, render_mode="rgb_array")
+    env = MdlbiVectorEnv(scenario, 1, render_mode="rgb_array", autoreset=False)
     observations, _ = env.reset(seed=args.seed)
-    act = policy.bind(env, args.seed)
+    act = policy.bind(env, args.seed) if hasattr(policy, "bind") else policy
     pictures = [env.render()]
     for _ in range(args.slots):
         observations, *_ = env.step(act(observations))
         pictures.append(env.render())
     env.close()
-    frames = [Image.fromarray(picture) for picture in pictures if picture is not None]
+    frames = [Image.fromarray(picture[0]) for picture in pictures if picture is not None]
     milliseconds = round(1000 / args.fps)
     animation: dict[str, Any] = {"append_images": frames[1:], "duration": milliseconds, "loop": 0, "optimize": True}
     with named(args.out):

@@ -115,7 +115,7 @@ def policy_of(name: str) -> Any:
     if not colon and not name.endswith(".py"):
         return name
     if not attribute or module[:1] in ("", ".") or module.endswith(".py"):
-        allowed = "a policy's name, MODULE:NAME (examples.own_policy:Greedy), or FILE.safetensors"
+        allowed = "a policy's name, MODULE:NAME (examples.own_policy:NearestUsers), or FILE.safetensors"
         raise ValueError(f"--policy {shown(name)}: must be {allowed}")
     try:
         found = getattr(importlib.import_module(module), attribute, None)

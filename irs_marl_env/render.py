@@ -111,7 +111,8 @@ class Viewer:
         ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
         ax.set_xlabel(f"{self._plan.axes[0]} [m]", labelpad=1)
         ax.set_ylabel(f"{self._plan.axes[1]} [m]", labelpad=1)
-        ax.imshow(self._shading(), extent=self._plan.extent_m, origin="lower", interpolation="nearest", zorder=0)
+        if self._scenario.cell_rule == "nearest" and self._scenario.channels is None:  # else cells are no areas
+            ax.imshow(self._shading(), extent=self._plan.extent_m, origin="lower", interpolation="nearest", zorder=0)
         crowd = math.sqrt(max(1.0, self._scenario.num_users / 20, self._scenario.num_irs / 8))  # smaller markers
         trails = LineCollection([], linewidths=1.2 / crowd, zorder=2)
         links = LineCollection([], linewidths=1.6 / crowd, zorder=3)

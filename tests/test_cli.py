@@ -93,7 +93,8 @@ def test_scenario_from_a_file(capsys, tmp_path):
         (("render", "--out", "film.mp4"), "must end in .gif"),
         (("render", "--out", "/no/such/folder/x.gif"), "no such folder"),
         (("render", "--out", "film.gif", "--fps", "0"), "must be in [0.01, 50]"),
-        (("render", "--out", "film.gif", "--policy", "nope"), "must be one of random"),
+        (("render", "--out", "film.gif", "--policy", "nope"), "policy 'nope' is not known; allowed: random"),
+        (("render", "--out", "film.gif", "--policy", "upper-bound"), "a bound does not act"),
         (("render", "--out", "film.gif", "--slots", "801"), "must be in [1, 800]"),
     ],
 )
@@ -136,6 +137,26 @@ def test_render_writes_an_animation(capsys, tmp_path):
         assert film.n_frames == 4
         assert film.info["duration"] == 200
     assert "4 frames of local-gain-ao" in capsys.readouterr().out
+
+
+def test_render_takes_a_policy_of_ones_own(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    image = pytest.importorskip("PIL.Image")
+    out = tmp_path / "episode.gif"
+    arguments = [
+        "--scenario",
+        "mdlbi-small-v0",
+        "--set=horizon=3",
+        "--set=action=structured",
+        "--slots",
+        "3",
+        "--out",
+        str(out),
+    ]
+    assert main(["render", *arguments, "--policy", "examples.own_policy:NearestUsers"]) == 0
+    with image.open(out) as film:
+        assert film.n_frames == 4  # the last one is the end of the episode, not the beginning of the next
+    assert "of examples.own_policy:NearestUsers" in capsys.readouterr().out
 
 
 def test_as_a_module():
