@@ -100,6 +100,8 @@ def is_mapped(array: np.ndarray) -> bool:
 
 @contextmanager
 def _opened(path: str, allowed: str) -> Iterator[IO[bytes]]:
+    if not path:
+        raise ValueError(f"an empty path; must be that of {allowed}")
     if Path(path).is_dir():
         raise ValueError(f"is a folder; must be {allowed} file")
     if not Path(path).is_file():

@@ -21,6 +21,7 @@ Array = Any  # a numpy array or a torch tensor
 LARGEST = float(np.finfo(np.float32).max)
 Method = TypeVar("Method", bound=Callable[..., Any])
 BACKENDS = ("numpy", "torch")
+REAL = ("real floating", "integral", "bool")  # kinds of numbers that become float32 without a loss of meaning
 
 
 def backend(name: str, device: Any) -> tuple[Any, Any]:
@@ -120,6 +121,32 @@ def is_numpy(xp: Any) -> bool:
 def namespace(x: Array) -> Any:
     """Array namespace of ``x``: numpy itself (2.x follows the standard), or array-api-compat's for the others."""
     return np if type(x) is np.ndarray else array_namespace(x)
+
+
+def is_array_of(x: Any, like: Array, shape: tuple[int, ...], kinds: tuple[str, ...]) -> bool:
+    """Whether something is an array of the kind and device of ``like``, of this shape, with numbers of these kinds.
+
+    Args:
+        x: what somebody else's function returned, whatever that is.
+        like: an array of the environment's.
+        shape: that it must have.
+        kinds: as :func:`numpy.isdtype` knows them, ``"integral"`` say.
+    """
+    try:
+        xp = namespace(x)
+    except TypeError:
+        return False
+    alike = xp is namespace(like) and x.device == like.device
+    return alike and tuple(x.shape) == shape and bool(xp.isdtype(x.dtype, kinds))
+
+
+def described(x: Any, like: Array) -> str:
+    """Shape and type of something in a message, and its kind where that is not the one of ``like``."""
+    if not hasattr(x, "shape") or not hasattr(x, "dtype"):
+        return f"{type(x).__name__} of no type"
+    kind = "" if type(x) is type(like) else f" ({type(x).__module__}.{type(x).__name__})"
+    device = f" on {x.device}" if not kind and x.device != like.device else ""
+    return f"{tuple(x.shape)} of {x.dtype}{kind}{device}"
 
 
 def on_host(x: Array) -> bool:

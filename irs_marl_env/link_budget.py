@@ -46,11 +46,15 @@ def greatest_amplitudes(scenario: Any, sigmas: float = 0.0) -> dict[str, float]:
 def greatest_snr_db(scenario: Any) -> float:
     """No signal of one antenna at the greatest Pmax can be stronger, but for fading: all paths coherent, users next to
     the sites."""
-    amplitude = greatest_amplitudes(scenario, SHADOWING_SIGMAS)
-    total = amplitude["direct"] + sum(scenario.elements) * amplitude["bs_irs"] * amplitude["irs_user"]
+    return strongest_snr_db(scenario, *greatest_amplitudes(scenario, SHADOWING_SIGMAS).values())
+
+
+def strongest_snr_db(scenario: Any, direct: float, bs_irs: float, irs_user: float) -> float:
+    """The same for the greatest amplitudes of the three links [dB]; it cannot be below -6000."""
+    total = direct + sum(scenario.elements) * bs_irs * irs_user
     power_dbm = scenario.tx_power_dbm
     greatest = max(power_dbm) if isinstance(power_dbm, tuple) else power_dbm
-    return greatest - scenario.noise_power_dbm + 20.0 * math.log10(total)
+    return greatest - scenario.noise_power_dbm + 20.0 * math.log10(max(total, 1e-300))
 
 
 def check_link_budget(scenario: Any) -> None:

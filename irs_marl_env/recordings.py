@@ -27,7 +27,7 @@ import numpy as np
 from irs_marl_env import checks
 from irs_marl_env.array_files import is_mapped, load_arrays, path_of
 from irs_marl_env.arrays import from_outside, read_only
-from irs_marl_env.link_budget import LEAST_GAIN_DB, LINKS, MOST_GAIN_DB, MOST_SNR_DB
+from irs_marl_env.link_budget import LEAST_GAIN_DB, LINKS, MOST_GAIN_DB, MOST_SNR_DB, strongest_snr_db
 
 AXES: dict[str, tuple[str, ...]] = {
     "H": ("slots", "M", "K", "Nb"),
@@ -40,6 +40,7 @@ CHANNELS = ("H", "G", "h")
 SYMBOLS = {"M": "num_bs", "K": "num_users", "L": "num_irs", "Nb": "num_antennas", "N": "num_elements"}
 _COUNTED = {"M": "BSs", "K": "users", "L": "IRSs", "Nb": "antennas", "N": "elements", "slots": "slots"}
 _KINDS = {"positions": ("fiu", "real numbers"), "cell": ("iu", "integers")}
+_KEPT = {"positions": np.float64, "cell": np.int64}  # types in memory; complex64 for channels
 _COMPLEX = ("c", "complex numbers (complex64 or complex128)")
 _BLOCK = 2**20  # numbers that are looked at at once
 ALLOWED = "None, the path of an .npz file, or arrays by name: H, G, h and, if you like, positions and cell"
@@ -115,9 +116,11 @@ class Recording:
         return {link: self.power[key].most if key in self.power else 0.0 for link, key in pairs}
 
     def in_memory(self) -> Recording:
-        """The same in memory of its own, which nobody else can write into; channels in single precision."""
-        kinds = {key: np.complex64 if key in CHANNELS else array.dtype for key, array in self.arrays.items()}
-        copies = {key: np.array(array, kinds[key], order="C") for key, array in self.arrays.items()}
+        """The same in memory of its own, which nobody else can write into; types do not depend on those given."""
+        copies = {}
+        for key, array in self.arrays.items():
+            copies[key] = np.array(array, _KEPT.get(key, np.complex64), order="C")
+            copies[key] += 0  # -0.0 becomes 0.0, which is equal but would be hashed as another
         return Recording(copies, self.name)
 
     def at(self, key: str, episode: np.ndarray, slot: np.ndarray) -> np.ndarray:
@@ -157,6 +160,13 @@ class Recording:
                 if symbol == "2":
                     raise ValueError(f"{self._called(key, array)}: must be {_in_words(key)}, x and y in m")
                 one = first[symbol]
+                if symbol == "episodes":
+                    fewer, more = sorted((key, one), key=lambda k: len(self.arrays[k]))
+                    few = f"has {min(size, wanted)} episodes" if fewer in self._several else "has no axis of episodes"
+                    raise ValueError(
+                        f"{self._called(fewer, self.arrays[fewer])}: {few}, but {more} {self._shape(more)} has "
+                        f"{max(size, wanted)}; must agree, with an axis of episodes in front or without one"
+                    )
                 raise ValueError(
                     f"{self._called(key, array)}: {size} {_COUNTED.get(symbol, symbol)} on axis "
                     f"{axis - (key not in self._several)}, but {one} {self._shape(one)} has {wanted}; must agree, as "
@@ -293,9 +303,7 @@ class Recording:
             if not LEAST_GAIN_DB <= gain_db <= MOST_GAIN_DB:
                 allowed = f"[{LEAST_GAIN_DB:g}, {MOST_GAIN_DB:g}] dB, which single precision holds"
                 raise ValueError(f"{self.name}: {key} has a mean power of {gain_db:.4g} dB: must be in {allowed}")
-        most = self.greatest_amplitudes
-        total = most["direct"] + (sum(s.elements) * most["bs_irs"] * most["irs_user"] if s.num_irs else 0.0)
-        snr_db = np.max(s.tx_power_dbm) - s.noise_power_dbm + 20.0 * math.log10(max(total, 1e-300))
+        snr_db = strongest_snr_db(s, *self.greatest_amplitudes.values())
         if snr_db > MOST_SNR_DB:
             raise ValueError(
                 f"{self.name}: with tx_power_dbm={s.tx_power_dbm} and noise_power_dbm={s.noise_power_dbm:g} the "
@@ -354,6 +362,9 @@ def check_channels(name: str, value: Any) -> str | Recording | None:
     if not isinstance(value, Mapping):
         raise checks.refusal(name, value, ALLOWED)
     _check_names(name, value)
+    for key, x in value.items():
+        if np.ma.is_masked(x):
+            raise ValueError(f"{name}: {key} has {np.ma.count_masked(x)} masked entries: must have none")
     given = {key: from_outside(f"{name}: {key}", x) for key, x in value.items()}
     return Recording(given, name).in_memory()
 

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from irs_marl_env.arrays import namespace, read_only
+import numpy as np
+
+from irs_marl_env.arrays import REAL, described, is_array_of, namespace, read_only
+from irs_marl_env.checks import shown
 from irs_marl_env.scenario import Scenario
 
 Array = Any
@@ -125,13 +128,17 @@ def reward_function(scenario: Scenario) -> Reward:
 def _checked(reward: Reward, outcome: Any, state: Any) -> Array:
     """The reward of somebody else's function, which must be one number for each BS of each environment."""
     paid, expected = reward(read_only(outcome), read_only(state)), tuple(outcome.sum_rate.shape)
-    if tuple(getattr(paid, "shape", ())) != expected:
-        found = getattr(paid, "shape", type(paid).__name__)
-        raise ValueError(f"the reward {reward!r} returned {found}: must be an array of shape {expected}, (E, M)")
+    if not is_array_of(paid, outcome.sum_rate, expected, REAL):
+        found = described(paid, outcome.sum_rate)
+        raise ValueError(
+            f"the reward {reward!r} returned {found}: must be an array of shape {expected}, (E, M), of real numbers"
+        )
     xp = namespace(paid)
-    if not xp.all(xp.isfinite(paid)):
-        raise ValueError(f"the reward {reward!r} returned numbers that are not finite: {paid}")
-    return xp.astype(paid, outcome.sum_rate.dtype)
+    with np.errstate(over="ignore"):  # infinite in single precision is refused, too
+        single = xp.astype(paid, outcome.sum_rate.dtype)
+    if not xp.all(xp.isfinite(single)):
+        raise ValueError(f"the reward {reward!r} returned numbers that are not finite: {shown(paid)}")
+    return single
 
 
 def _less_bids(reward: Reward, bid_cost: float, outcome: Any, state: Any) -> Array:

@@ -16,7 +16,7 @@ def table(rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
         markdown: with bars, so that Markdown makes a table of it.
     """
     if markdown:
-        escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+        escaped = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
         lines = ["| " + " | ".join(row) + " |" for row in escaped]
         return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

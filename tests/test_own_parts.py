@@ -292,7 +292,7 @@ def test_a_new_entry_of_a_dict_is_a_choice(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_reward_of_the_wrong_shape_is_named() -> None:
     env = make_env(Scenario(**SMALL, reward=lambda outcome, state: outcome.rates))
     env.reset(seed=0)
-    with pytest.raises(ValueError, match=r"the reward .* returned \(1, 4\): must be an array of shape \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"the reward .* returned \(1, 4\) of .*: must be an array of shape \(1, 2\)"):
         env.step({agent: env.action_space(agent).sample() for agent in env.agents})
 
 
@@ -304,7 +304,7 @@ class Short(OwnersAlone):
 
 
 def test_an_observation_of_the_wrong_shape_is_named() -> None:
-    with pytest.raises(ValueError, match=r"Short.* returned \(1, 2, 2\): must be an array of shape \(1, 2, 6\)"):
+    with pytest.raises(ValueError, match=r"Short.* returned \(1, 2, 2\) of .*: must be an array of shape \(1, 2, 6\)"):
         make_env(Scenario(**SMALL, observation=Short)).reset(seed=0)
 
 
@@ -365,7 +365,7 @@ class Astray(East):
 WRONG: list[tuple[str, Any, str]] = [
     ("mobility", Astray([90.0, 10.0]), r"outside the area: must be inside \[0, 80\] x \[0, 80\] m"),
     ("mobility", Astray([math.nan, 10.0]), "outside the area"),
-    ("mobility", Astray(None), r"positions of shape None: must be a dict, 'position' \(1, 4, 2\)"),
+    ("mobility", Astray(None), r"positions NoneType of no type: must be a dict with 'position' \(1, 4, 2\)"),
     ("contention", lambda bids, tie: bids.argmax(-2) + 7, r"owners that are none: must be in \[-1, 1\]"),
     ("contention", lambda bids, tie: bids.max(-2), r"must be integers of shape \(1, 3\)"),
     ("contention", lambda bids, tie: bids.argmax(-1), r"of int64: must be integers of shape \(1, 3\)"),
@@ -539,6 +539,7 @@ WRONG_CHANNELS: list[tuple[Any, str]] = [
     ({"channels": [ONES[0][:, :1], *ONES[1:]]}, r"H of shape \(1, 1, 4, 2\): must be H \(1, 2, 4, 2\)"),
     ({"channels": [*ONES[:2], ONES[2] * math.nan]}, "h with entries that are not finite"),
     ({"channels": [*ONES[:2], ONES[2] * 1e300]}, "h with entries that are not finite"),
+    ({"channels": [ONES[0] * 1e30, *ONES[1:]]}, "strongest signal could be .* dB above the noise: must be at most 180"),
     ({"channels": [ONES[0], np.ones(ONES[1].shape, int), ONES[2]]}, "G of int64: must be complex numbers"),
     ({"channels": [ONES[0].tolist(), *ONES[1:]]}, "H of shape list"),
     ({"gains": [np.ones((1, 2, 4)), np.ones((1, 3, 2)), np.ones((1, 3, 4))]}, r"bs_irs of shape \(1, 3, 2\)"),

@@ -400,7 +400,15 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "wrong L": ({"H": H, "G": G[:, :, :1], "h": h[:, :, :1]}, r"G=.*: 1 IRSs on axis 2, must be num_irs=2"),
     "wrong N": ({"H": H, "G": G[..., :3, :], "h": h[..., :3]}, r"G=.*: 3 elements on axis 3, must be num_elements=4"),
     "wrong Nb": ({"H": H[..., :1], "G": G[..., :1], "h": h}, r"H=.*: 1 antennas on axis 4, must be num_antennas=2"),
-    "other episodes": (changed(h=h[:2]), r"h=<array of shape \(2, 7, 2, 5, 4\)>: 2 episodes on axis 0, but H .* has 3"),
+    "other episodes": (changed(h=h[:2]), r"h=<array of shape \(2, 7, 2, 5, 4\)>: has 2 episodes, but H .* has 3"),
+    "no axis of episodes": (
+        changed(h=h[0]),
+        r"h=<array of shape \(7, 2, 5, 4\)>: has no axis of episodes, but H \(3, 7, 3, 5, 2\) has 3; must agree",
+    ),
+    "no axis of episodes in the first": (
+        changed(H=H[0]),
+        r"H=<array of shape \(7, 3, 5, 2\)>: has no axis of episodes, but h \(3, 7, 2, 5, 4\) has 3; must agree",
+    ),
     "no axis of slots": (
         changed(H=H[0, 0]),
         r"H=<array of shape \(3, 5, 2\)>: must be \(slots, M, K, Nb\), or with an axis",
@@ -438,6 +446,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a number": (7, r"^channels=7: must be None, the path of an \.npz file, or arrays by name"),
     "a list": ([H, G, h], "^channels=.*: must be None, the path"),
     "no file": ("nowhere.npz", r"nowhere\.npz: no such file"),
+    "an empty path": ("", "an empty path; must be that of an .npz"),
 }
 
 
@@ -496,6 +505,30 @@ def test_arrays_are_a_value_of_their_own() -> None:
             ScenarioError, match=r"channels=<.*arrays go into no JSON: .*numpy\.savez and give the path"
         ):
             write()
+
+
+def test_equal_numbers_are_an_equal_scenario_whatever_their_types() -> None:
+    data = recording(cell=True, positions=True)
+    data["positions"] = np.round(data["positions"])
+    wider = {
+        **{key: np.asfortranarray(data[key].astype(">c16")) for key in "HGh"},
+        "cell": data["cell"].astype(np.uint8),
+        "positions": data["positions"].astype(np.int16),
+    }
+    zero = data["H"][0, 0, 0, 0]
+    zero[:] = 0
+    wider["H"][0, 0, 0, 0] = -zero
+    one, other = SCENARIO.replace(channels=data), SCENARIO.replace(channels=wider)
+    assert (one, hash(one), one.digest) == (other, hash(other), other.digest)
+
+
+def test_masked_entries_are_no_numbers() -> None:
+    data = recording()
+    masked = {**data, "h": np.ma.masked_array(data["h"], mask=abs(data["h"]) < 1e-3)}
+    with pytest.raises(ScenarioError, match=r"channels: h has \d+ masked entries: must have none"):
+        SCENARIO.replace(channels=masked)
+    unmasked = {**data, "h": np.ma.masked_array(data["h"])}
+    assert SCENARIO.replace(channels=unmasked) == SCENARIO.replace(channels=data)
 
 
 def test_a_path_is_kept_as_text(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env import checks
-from irs_marl_env.arrays import constant, limit, namespace, on_host, read_only
+from irs_marl_env.arrays import REAL, constant, described, is_array_of, limit, namespace, on_host, read_only
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import association
 from irs_marl_env.physics.channel import Channels
@@ -93,9 +93,17 @@ def _codec(scenario: Scenario) -> Any:
         raise checks.refusal("observation", make, f"{allowed}; it made {checks.shown(codec)}")
     for name in ("low", "high"):
         bound: Any = getattr(codec, name, None)
-        if np.shape(bound) != (size,):
-            raise checks.refusal(f"{name} of observation", bound, f"an array of shape ({size},)")
+        if np.shape(bound) != (size,) or not _are_finite(bound):
+            raise checks.refusal(f"{name} of observation", bound, f"an array of shape ({size},) of finite numbers")
+    if not np.all(np.asarray(codec.low) <= np.asarray(codec.high)):
+        raise checks.refusal("low of observation", codec.low, "nowhere above high")
     return codec
+
+
+def _are_finite(bound: Any) -> bool:
+    array = np.asarray(bound)
+    with np.errstate(over="ignore"):
+        return array.dtype.kind in "fiub" and bool(np.isfinite(array.astype(np.float32)).all())
 
 
 class Observer:
@@ -132,11 +140,17 @@ class Observer:
     def _inside(self, observation: Array, state: State) -> Array:
         """An observation of somebody else's class, checked and clipped to its bounds."""
         expected = (*state.own_user.shape[:2], self.codec.size)
-        if tuple(getattr(observation, "shape", ())) != expected:
-            found = getattr(observation, "shape", type(observation).__name__)
-            raise ValueError(f"observation {self.codec!r} returned {found}: must be an array of shape {expected}")
+        if not is_array_of(observation, state.own_user, expected, REAL):
+            found = described(observation, state.own_user)
+            raise ValueError(
+                f"observation {self.codec!r} returned {found}: must be an array of shape {expected}, of real numbers"
+            )
+        with np.errstate(over="ignore"):  # infinite is beyond the bounds, and clipped
+            single = self.xp.astype(observation, self.xp.float32)
+        if self.xp.any(self.xp.isnan(single)):
+            raise ValueError(f"observation {self.codec!r} returned NaN: must be numbers, clipped to its bounds")
         assert self._bounds is not None
-        return limit(self.xp.astype(observation, self.xp.float32), *self._bounds)
+        return limit(single, *self._bounds)
 
     def empty(self, shape: tuple[int, ...]) -> Array:
         """A float32 array that may hold anything."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from irs_marl_env.arrays import index_grid, namespace, on_host, read_only
+from irs_marl_env.arrays import described, index_grid, is_array_of, namespace, on_host, read_only
 
 Array = Any
 TieBreak = Callable[[Array], Array]
@@ -76,9 +76,8 @@ def assign(bids: Array, contention: str | Contention, tie_break: TieBreak) -> Ar
         return CONTENTION[contention](bids, tie_break)
     owner = contention(read_only(bids), tie_break)
     xp, (*lead, num_bs, num_irs) = namespace(bids), bids.shape
-    found = getattr(owner, "shape", type(owner).__name__)
-    if found != (*lead, num_irs) or not xp.isdtype(owner.dtype, "signed integer"):
-        found = f"{found} of {getattr(owner, 'dtype', 'no type')}"
+    if not is_array_of(owner, bids, (*lead, num_irs), ("signed integer",)):
+        found = described(owner, bids)
         raise ValueError(f"contention {contention!r} returned {found}: must be integers of shape {(*lead, num_irs)}")
     if not xp.all((owner >= IDLE) & (owner < num_bs)):
         raise ValueError(f"contention {contention!r} returned owners that are none: must be in [-1, {num_bs - 1}]")

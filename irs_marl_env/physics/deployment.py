@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irs_marl_env.arrays import namespace
+from irs_marl_env.arrays import described, is_array_of, namespace
 from irs_marl_env.scenario import Scenario
 
 Array = Any
@@ -70,6 +70,7 @@ def irs_axes(scenario: Scenario) -> np.ndarray | None:
     if scenario.irs_facing is None:
         return None
     normal = np.array(scenario.irs_facing).reshape(-1, 3)[: scenario.num_irs]
+    normal = np.ldexp(normal, -np.frexp(abs(normal).max(-1, keepdims=True))[1])  # squares of short ones would be zero
     normal = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
     columns = np.cross([0.0, 0.0, 1.0], normal)
     level = np.linalg.norm(columns, axis=-1, keepdims=True)
@@ -124,9 +125,8 @@ def serving(rule: str | CellRule, links: Links) -> Array:
         return CELL_RULES[rule](links)
     cell = rule(links)
     xp, (num_envs, num_bs, num_users) = namespace(links.direct_gain), links.direct_gain.shape
-    found = getattr(cell, "shape", type(cell).__name__)
-    if found != (num_envs, num_users) or not xp.isdtype(cell.dtype, "integral"):
-        found = f"{found} of {getattr(cell, 'dtype', 'no type')}"
+    if not is_array_of(cell, links.direct_gain, (num_envs, num_users), ("integral",)):
+        found = described(cell, links.direct_gain)
         raise ValueError(f"cell_rule {rule!r} returned {found}: must be integers of shape {(num_envs, num_users)}")
     if not xp.all((cell >= 0) & (cell < num_bs)):
         raise ValueError(f"cell_rule {rule!r} returned cells that are none: must be in [0, {num_bs - 1}]")

@@ -243,14 +243,18 @@ def mobility_model(scenario: Scenario) -> Mobility:
 def _checked(model: Any, motion: Motion, constants: MobilityConstants, num_envs: int) -> Motion:
     """The motion that somebody else's model made, if it is one."""
     position = motion.get("position") if isinstance(motion, dict) else None
-    shape, found = (num_envs, constants.scenario.num_users, 2), getattr(position, "shape", None)
-    if position is None or found is None or tuple(found) != shape:
-        raise ValueError(f"mobility {model!r} returned positions of shape {found}: must be a dict, 'position' {shape}")
+    shape, like = (num_envs, constants.scenario.num_users, 2), constants.area
+    if not arrays.is_array_of(position, like, shape, ("real floating", "integral")):
+        found = arrays.described(position, like)
+        allowed = f"a dict with 'position' {shape}, real numbers"
+        raise ValueError(f"mobility {model!r} returned positions {found}: must be {allowed}")
     away = abs(position - constants.origin - constants.area / 2)  # from the middle; 1e-9: rounding along the border
     if not namespace(position).all(away <= (0.5 + 1e-9) * constants.area):  # NaN is nowhere
         x_min, y_min, x_max, y_max = constants.scenario.bounds_m
         sides = f"[{x_min:g}, {x_max:g}] x [{y_min:g}, {y_max:g}]"
         raise ValueError(f"mobility {model!r} put users outside the area: must be inside {sides} m")
+    xp = namespace(position)
+    motion = {**motion, "position": xp.astype(position, xp.float64, copy=False)}
     return {name: arrays.of_ones_own(x) if hasattr(x, "shape") else x for name, x in motion.items()}
 
 

@@ -17,12 +17,14 @@ more:
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from irs_marl_env import arrays, checks
 from irs_marl_env.arrays import namespace
+from irs_marl_env.link_budget import MOST_SNR_DB, strongest_snr_db
 from irs_marl_env.physics.channel import ChannelModel, Channels, Gains, Memory, Motion
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.streams import Streams
@@ -82,6 +84,7 @@ class OwnChannelModel(ChannelModel):
         shown = (arrays.read_only(x) for x in (gains, memory, motion))
         shapes = [(streams.num_envs, *shape) for shape in self._shape.values()]
         own = self._checked("channels", self._own(*shown, streams), shapes, "complex")
+        self._check_strongest(own)
         return Channels(*(self._without_padding(link, x) for link, x in zip(self._shape, own, strict=True)))
 
     def _checked(self, what: str, found: Any, shapes: list[tuple[int, ...]], kind: str) -> list[Array]:
@@ -94,12 +97,10 @@ class OwnChannelModel(ChannelModel):
         kept = []
         for name, x, shape in zip(names, found, shapes, strict=True):
             x = np.asarray(x) if isinstance(x, np.ndarray) else x
-            if tuple(getattr(x, "shape", ())) != shape or _namespace_or_none(x) is not self._xp:
-                size = getattr(x, "shape", type(x).__name__)
-                raise ValueError(
-                    f"{got} {name} of shape {size}: must be {allowed}, as arrays of the environment's kind"
-                )
-            xp = self._xp
+            xp, size = self._xp, getattr(x, "shape", type(x).__name__)
+            if not arrays.is_array_of(x, self._tx_power_w, shape, ("numeric", "bool")):
+                kind_of_array = f"as arrays of the environment's kind, {type(self._tx_power_w).__name__}"
+                raise ValueError(f"{got} {name} of shape {size}: must be {allowed}, {kind_of_array}")
             if not xp.isdtype(x.dtype, ("complex floating", "real floating") if kind == "complex" else "real floating"):
                 raise ValueError(f"{got} {name} of {x.dtype}: must be {kind} numbers")
             with np.errstate(over="ignore", invalid="ignore"):  # infinite in single precision is refused below
@@ -108,6 +109,17 @@ class OwnChannelModel(ChannelModel):
                 raise ValueError(f"{got} {name} with entries that are not finite: must be finite in single precision")
             kept.append(arrays.contiguous(arrays.of_ones_own(single)))
         return kept
+
+    def _check_strongest(self, channels: list[Array]) -> None:
+        """Refuse channels over which a signal would be stronger than single precision holds."""
+        with np.errstate(over="ignore"):
+            most = [float(self._xp.max(abs(arrays.detached(x)))) if math.prod(x.shape) else 0.0 for x in channels]
+        snr_db = strongest_snr_db(self.scenario, *most)
+        if snr_db > MOST_SNR_DB:
+            raise ValueError(
+                f"channel_model {self._own!r} returned channels over which the strongest signal could be {snr_db:.4g} "
+                f"dB above the noise: must be at most {MOST_SNR_DB:g} dB, which single precision holds"
+            )
 
     def _remembered(self, method: str, memory: Any, num_envs: int) -> Memory:
         """A memory, if it is one."""
@@ -124,14 +136,6 @@ class OwnChannelModel(ChannelModel):
 
 def _shape(x: Any) -> Any:
     return getattr(x, "shape", type(x).__name__)
-
-
-def _namespace_or_none(x: Any) -> Any:
-    """The array namespace of ``x``, ``None`` where it is no array."""
-    try:
-        return namespace(x)
-    except TypeError:
-        return None
 
 
 def _made(scenario: Scenario) -> Any:

@@ -193,6 +193,15 @@ def test_axes_of_arrays_follow_the_facing() -> None:
     assert irs_axes(Scenario()) is None
 
 
+@pytest.mark.parametrize("length", [5e-324, 1e-200, 1.0, 4e5])
+def test_facings_have_any_length(length: float) -> None:
+    directions = np.array([(2, 0, 0), (0, -1, 1), (1, -1, 2)])
+    axes, unit = (irs_axes(Scenario(num_irs=3, irs_facing=scale * directions)) for scale in (length, 1.0))
+    assert axes is not None
+    assert unit is not None
+    np.testing.assert_allclose(axes, unit, rtol=1e-12, atol=1e-12)
+
+
 @each_way
 def test_facing_x_is_the_street_but_for_what_is_behind(fast: bool | None) -> None:
     rician = {"bs_irs_rician_k_db": 100.0, "irs_user_rician_k_db": 100.0, "num_irs": 2, "num_users": 8}
