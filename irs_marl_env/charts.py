@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from irs_marl_env import tables
 from irs_marl_env.checks import shown
 from irs_marl_env.estimate import Estimate
 from irs_marl_env.render import BS_COLOURS, DPI
@@ -29,6 +30,8 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "legend.frameon": False,
 }
+_LONGEST_TICK = 24  # characters of a value on an axis
+_CHARACTERS = 60  # of all values, that fit beside one another
 _LOGARITHMIC = 20.0  # the ratio of values from which their axis is logarithmic
 
 
@@ -71,14 +74,14 @@ def bars(
     with rc_context(_STYLE):
         figure = Figure(figsize=(8.0, (0.9 + 0.3 * len(labels)) * len(panels) + 0.3), layout="constrained")
         axes = figure.subplots(len(panels), 2, squeeze=False, sharey=True, width_ratios=(3, 2))
-        places = np.arange(len(labels))
+        places, short = np.arange(len(labels)), tables.labels(labels)
         for (label, estimates, differences), (left, right) in zip(panels, axes, strict=True):
             colours = [BS_COLOURS[0] if i == baseline else BS_COLOURS[5] for i in places]
             means = [estimate.mean for estimate in estimates]
             left.barh(places, means, color=colours, height=0.7)
             left.errorbar(means, places, xerr=_halves(estimates), fmt="none", ecolor="black", capsize=3, linewidth=1)
             left.axvline(0.0, color="black", linewidth=0.8)
-            left.set_yticks(places, labels)
+            left.set_yticks(places, short)
             left.set_xlabel(label)
             right.axvline(0.0, color="black", linewidth=0.8)
             for place, difference in enumerate(differences):
@@ -90,7 +93,7 @@ def bars(
                     right.annotate(
                         "not paired", (0.5, place), xycoords=("axes fraction", "data"), ha="center", va="center"
                     )
-            right.set_xlabel(f"minus {labels[baseline]}, paired")
+            right.set_xlabel(f"minus {short[baseline]}, paired")
             right.grid(axis="x", linewidth=0.4)
         axes[0, 0].invert_yaxis()
         axes[0, 0].set_title("mean and 95 % interval over episodes", loc="left", fontsize=9.0)
@@ -122,7 +125,7 @@ def lines(
         if logarithmic:
             axis.set_xscale("log")
         beside = _beside(places, len(series), logarithmic)
-        for i, (name, estimates) in enumerate(series.items()):
+        for i, (name, estimates) in enumerate(zip(tables.labels(list(series)), series.values(), strict=True)):
             look: dict[str, Any] = {
                 "color": BS_COLOURS[i % len(BS_COLOURS)],
                 "marker": MARKERS[i % len(MARKERS)],
@@ -131,7 +134,12 @@ def lines(
             means, half = [estimate.mean for estimate in estimates], _halves(estimates)
             bars: dict[str, Any] = {"capsize": 3, "markersize": 5, "linewidth": 1.4}
             axis.errorbar(beside[i], means, yerr=half, label=name, **bars, **look)
-        axis.set_xticks(places, [f"{v:g}" if numeric else str(v) for v in values])
+        ticks = [f"{v:g}" for v in values] if numeric else tables.labels(list(map(str, values)), _LONGEST_TICK)
+        beside_one_another = sum(map(len, ticks)) <= _CHARACTERS
+        turned: dict[str, Any] = (
+            {} if beside_one_another else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        )
+        axis.set_xticks(places, ticks, **turned)
         axis.minorticks_off()
         axis.set_xlabel(with_unit(field))
         axis.set_ylabel(label)

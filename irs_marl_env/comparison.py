@@ -11,7 +11,7 @@ from typing import Any
 from irs_marl_env import charts, tables
 from irs_marl_env.checks import near, shown
 from irs_marl_env.estimate import Estimate
-from irs_marl_env.evaluation import BOUND, evaluate, policy_named
+from irs_marl_env.evaluation import BOUND, evaluate, rehearse
 from irs_marl_env.json_text import parse_object, read_text
 from irs_marl_env.metrics import Function, Metric, metric_named
 from irs_marl_env.result import Result, dump, loaded
@@ -187,8 +187,8 @@ class Sweep:
         """
         measure, estimates = self.metric if metric is None else metric_named(metric), self.estimates(metric)
         rows = [[charts.with_unit(self.field), *estimates]]
-        for i, value in enumerate(self.values):
-            rows.append([str(value), *(tables.with_interval(of_policy[i]) for of_policy in estimates.values())])
+        for i, value in enumerate(tables.labels(list(map(str, self.values)))):
+            rows.append([value, *(tables.with_interval(of_policy[i]) for of_policy in estimates.values())])
         count = len(next(iter(self.results.values()))[0].rates)
         note = f"{measure.label}: {_NOTE.format(f'{count} episodes')}"
         return tables.table(rows, markdown) + ("\n\n" if markdown else "\n") + note
@@ -307,14 +307,13 @@ def sweep(
         scenarios.append(base.replace(**from_plain({field: value}, True)))
         if scenarios[-1] in scenarios[:-1]:
             raise ValueError(f"values: {field}={shown(value)} stands twice")
+    rest = {name: value for name, value in arguments.items() if name not in overrides}
+    for value, varied in zip(chosen, scenarios, strict=True):
         for label, policy in named.items():
             try:
-                found = policy_named(policy)
-                if hasattr(found, "adapt"):
-                    found.adapt(scenarios[-1])
+                rehearse(policy, varied, name=label, **rest)
             except ValueError as error:
                 raise ValueError(f"{label} at {field}={shown(value)}: {error}") from None
-    rest = {name: value for name, value in arguments.items() if name not in overrides}
     results = {label: tuple(evaluate(p, s, name=label, **rest) for s in scenarios) for label, p in named.items()}
     plain = tuple(_as_json(s, field) for s in scenarios)
     return Sweep(field, plain, results, measure)

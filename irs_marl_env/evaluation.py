@@ -31,7 +31,7 @@ BATCH = 16  # episodes stepped together
 INTERFACES = ("arrays", "dicts")
 MOST_PROCESSES = 1024
 
-__all__ = ["BOUND", "Estimate", "Result", "evaluate", "policy_named"]
+__all__ = ["BOUND", "Estimate", "Result", "evaluate", "rehearse"]
 
 Policy = Any  # a name, an object with ``bind(env, seed)``, or a callable observations -> actions
 
@@ -85,10 +85,63 @@ def evaluate(
         TypeError: the policy is none of the above.
         ChildProcessError: a process died.
     """
+    progress = Flag(optional=True)("progress", progress)
+    plan = _planned(policy, scenario, episodes, seed, slots, every, first, processes, interface, name, overrides)
+    jobs, (chosen, run_on, label) = plan.jobs, (plan.jobs[0].policy, plan.jobs[0].scenario, plan.jobs[0].label)
+    _check_repeats(run_on, plan.episodes)
+    for neglect in getattr(chosen, "neglects", lambda scenario: [])(run_on):
+        warn(f"policy {label!r} neglects {neglect}")
+    with _Bar(progress, total=plan.episodes * jobs[0].slots, label=label) as advance:
+        measured = [np.concatenate(parts) for parts in zip(*_run(jobs, plan.processes, advance), strict=True)]
+    rates, *by_user = measured
+    if by_user:
+        users, cell, power = by_user
+        by_user = [users.round(DECIMALS), cell, rounded_power(power)]
+    return Result(label, run_on, jobs[0].seed, rates.round(DECIMALS), jobs[0].every, jobs[0].first, *by_user)
+
+
+def rehearse(policy: Policy, scenario: str | Scenario, **arguments: Any) -> None:
+    """Refuse now what :func:`evaluate` would refuse with these arguments, files and parts of one's own included.
+
+    The environment of the first episode is made and reset, and the policy is bound to it; nothing is measured.
+
+    Raises:
+        ValueError, TypeError: as :func:`evaluate`.
+    """
+    given = {"episodes": 20, "seed": 0, "slots": None, "every": 1, "first": 0, "processes": 1, "interface": "arrays"}
+    given |= {"name": None, "progress": None}
+    overrides = {name: value for name, value in arguments.items() if name not in given}
+    given |= {name: value for name, value in arguments.items() if name in given}
+    Flag(optional=True)("progress", given.pop("progress"))
+    plan = _planned(policy, scenario, overrides=overrides, **given)
+    _begun(plan.jobs[0]._replace(episodes=1))
+
+
+class _Plan(NamedTuple):
+    """An evaluation that has been checked."""
+
+    jobs: list[_Job]  # at least one
+    episodes: int
+    processes: int
+
+
+def _planned(
+    policy: Policy,
+    scenario: str | Scenario,
+    episodes: Any,
+    seed: Any,
+    slots: Any,
+    every: Any,
+    first: Any,
+    processes: Any,
+    interface: Any,
+    name: Any,
+    overrides: dict[str, Any],
+) -> _Plan:
+    """What :func:`evaluate` has to do, by its own arguments."""
     episodes = check_whole("episodes", episodes, 1)
     seed = check_whole("seed", seed, 0, LARGEST_SEED)
     processes = check_whole("processes", processes, 1, MOST_PROCESSES)
-    progress = Flag(optional=True)("progress", progress)
     interface = Choice(INTERFACES)("interface", interface)
     name = None if name is None else check_text("name", name)
     policy, label = _resolve(policy)
@@ -107,24 +160,14 @@ def evaluate(
     slots = fitting if slots is None else check_whole("slots", slots, 1, fitting)
     check_rates(episodes, slots, run_on.num_bs, 0 if label == BOUND else run_on.num_users)
     size = 1 if interface == "dicts" else BATCH
-    shown_as = name or label
     jobs = [
-        _Job(policy, run_on, slots, every, first, seed + start, min(size, episodes - start), interface, shown_as)
+        _Job(policy, run_on, slots, every, first, seed + start, min(size, episodes - start), interface, name or label)
         for start in range(0, episodes, size)
     ]
-    _check_repeats(run_on, episodes)
-    for neglect in getattr(policy, "neglects", lambda scenario: [])(run_on):
-        warn(f"policy {shown_as!r} neglects {neglect}")
     if processes > 1:
         workers.check_pickles("scenario", run_on)
         workers.check_pickles("policy", policy)
-    with _Bar(progress, total=episodes * slots, label=shown_as) as advance:
-        measured = [np.concatenate(parts) for parts in zip(*_run(jobs, processes, advance), strict=True)]
-    rates, *by_user = measured
-    if by_user:
-        users, cell, power = by_user
-        by_user = [users.round(DECIMALS), cell, rounded_power(power)]
-    return Result(shown_as, run_on, seed, rates.round(DECIMALS), every, first, *by_user)
+    return _Plan(jobs, episodes, processes)
 
 
 def _check_repeats(scenario: Scenario, episodes: int) -> None:
@@ -149,18 +192,13 @@ class _Job(NamedTuple):
     label: str
 
 
-def policy_named(policy: Policy) -> Any:
-    """The policy that a name stands for, or the object that was given.
+def _resolve(policy: Policy) -> tuple[Any, str]:
+    """The policy itself and its name.
 
     Raises:
         ValueError: an unknown name.
         TypeError: something that is no policy.
     """
-    return _resolve(policy)[0]
-
-
-def _resolve(policy: Policy) -> tuple[Any, str]:
-    """The policy itself and its name."""
     if isinstance(policy, str):
         policy = plain_text(policy)
         if policy == BOUND:
@@ -183,14 +221,14 @@ def _run(jobs: list[_Job], processes: int, advance: Callable[[int], None]) -> li
     """What each job measured."""
     if min(processes, len(jobs)) == 1:
         return [_episodes(job, advance) for job in jobs]
-    return workers.run_all(_episodes, jobs, processes, lambda job: advance(job.episodes * job.slots))
+    return workers.run_all(
+        _episodes, jobs, processes, lambda job: advance(job.episodes * job.slots), shared=jobs[0].scenario
+    )
 
 
 def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> tuple[np.ndarray, ...]:
     """Rates ``(episodes, slots, M)`` of a job and, if it is not the bound, ``user_rates``, ``cell`` and ``power_w``."""
-    env = MdlbiVectorEnv(job.scenario, job.episodes, autoreset=False)
-    observations, _ = env.reset(seed=job.seed)
-    act = _actor(job, env)
+    env, observations, act = _begun(job)
     idle = np.zeros((job.episodes, job.scenario.num_bs, env.action_size), np.float32)
     column = {job.first + i * job.every: i for i in range(job.slots)}  # by slot, of the measured ones
     in_all_slots = getattr(job.policy, "remembers", False)
@@ -206,6 +244,13 @@ def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> tuple[
         if measured and advance is not None:
             advance(job.episodes)
     return tuple(kept.values())
+
+
+def _begun(job: _Job) -> tuple[MdlbiVectorEnv, np.ndarray, Callable[[Any], np.ndarray]]:
+    """A job before its first slot: the environment, its observations, and what acts on them."""
+    env = MdlbiVectorEnv(job.scenario, job.episodes, autoreset=False)
+    observations, _ = env.reset(seed=job.seed)
+    return env, observations, _actor(job, env)
 
 
 def _kept(job: _Job) -> dict[str, np.ndarray]:

@@ -43,6 +43,21 @@ def with_interval(estimate: Estimate, sign: str = "") -> str:
     return f"{number(estimate.mean, sign)} [{ends}]"
 
 
+def labels(texts: Sequence[str], longest: int = 40) -> list[str]:
+    """Texts on one line each, short enough for a picture or a column; the beginning of a long one, with its number.
+
+    Example:
+        >>> labels(["26.0", "a very long text of many words"], 16)
+        ['26.0', 'a very lon... #2']
+    """
+    found = [" ".join(text.split()) for text in texts]
+    for i, text in enumerate(found):
+        if len(text) > longest:
+            ending = f"... #{i + 1}"
+            found[i] = text[: longest - len(ending)] + ending
+    return found
+
+
 def number(value: float, sign: str = "") -> str:
     """Three decimals, or three digits of what three decimals would hide."""
     return f"{value:{sign}.3f}" if abs(value) >= 0.01 or abs(value) < 1e-12 else f"{value:{sign}.3g}"

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import lru_cache
 from multiprocessing import active_children, connection, current_process, get_context, parent_process
 from types import FunctionType
 from typing import Any
@@ -25,7 +26,11 @@ MOST = 61 if sys.platform == "win32" else 10_000  # Windows waits for no more
 
 
 def run_all(
-    function: Callable[[Any], Any], jobs: Sequence[Any], processes: int, done: Callable[[Any], None]
+    function: Callable[[Any], Any],
+    jobs: Sequence[Any],
+    processes: int,
+    done: Callable[[Any], None],
+    shared: Any = None,
 ) -> list[Any]:
     """``[function(job) for job in jobs]``, shared out over processes.
 
@@ -34,6 +39,7 @@ def run_all(
         jobs: at least one.
         processes: how many; no more are started than there are jobs.
         done: called with each job that is done.
+        shared: an object that jobs hold and nobody changes; it may be large, and goes to every process once.
 
     Raises:
         ValueError: a job cannot be handed to another process.
@@ -43,7 +49,7 @@ def run_all(
     if getattr(current_process(), "_inheriting", False):
         os._exit(1)  # a worker that runs a script without a guard; the process that started it says so
     with _main_that_can_be_read():
-        return _run_all(function, [_packed(job) for job in jobs], jobs, processes, done)
+        return _run_all(function, [_packed(job, shared) for job in jobs], jobs, processes, done, _packed(shared))
 
 
 def _run_all(
@@ -52,12 +58,13 @@ def _run_all(
     jobs: Sequence[Any],
     processes: int,
     done: Callable[[Any], None],
+    shared: bytes,
 ) -> list[Any]:
     context = get_context("spawn")  # the same everywhere; a fork would copy locks of threads
     gone, here = context.Pipe(duplex=False)
     workers = min(processes, len(jobs), MOST)
     results: list[Any] = [None] * len(jobs)
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(gone,))
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(gone, shared))
     before, started = set(active_children()), set()
     try:
         with _signals_wait():  # a worker is deaf to Ctrl-C from its first moment: what it does is decided here
@@ -85,8 +92,13 @@ def _run_all(
 # --- in a worker -----------------------------------------------------------------------------------------------------
 
 
-def _begin(gone: Any) -> None:
+_received = b""  # the shared object as it travelled; made again when the first job asks for it
+
+
+def _begin(gone: Any, shared: bytes) -> None:
     """What a worker does first."""
+    global _received
+    _received = shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_with_the_parent, args=(gone,), daemon=True).start()
 
@@ -99,12 +111,17 @@ def _leave_with_the_parent(gone: Any) -> None:
 
 def _unpacked(function: Callable[[Any], Any], text: bytes) -> Any:
     try:
-        job = pickle.loads(text)
+        job = _Unpickler(io.BytesIO(text)).load()
     except Exception as error:  # would end the worker and all others with it if the pool unpickled the job
         raise ValueError(
             f"processes: another process cannot find a part of the job there ({error}); {_ADVICE}"
         ) from None
     return function(job)
+
+
+@lru_cache(maxsize=1)
+def _shared() -> Any:
+    return pickle.loads(_received)
 
 
 # --- what travels ----------------------------------------------------------------------------------------------------
@@ -113,12 +130,26 @@ _ADVICE = "define its functions and classes at the top level of a module"
 
 
 class _Pickler(pickle.Pickler):
-    """Refuses what stands in a script that other processes cannot read again."""
+    """Refuses what stands in a script that other processes cannot read again, and leaves out the shared object."""
+
+    def __init__(self, file: Any, shared: Any) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self._shared = shared
+
+    def persistent_id(self, value: Any) -> Any:
+        return "shared" if self._shared is not None and value is self._shared else None
 
     def reducer_override(self, value: Any) -> Any:
         if isinstance(value, (type, FunctionType)) and value.__module__ == "__main__" and not _main_is_a_file():
             raise pickle.PicklingError(f"{value.__qualname__} was typed in, and no other process can read it")
         return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    """Puts the shared object back."""
+
+    def persistent_load(self, name: Any) -> Any:
+        return _shared()
 
 
 def check_pickles(name: str, part: Any) -> None:
@@ -133,9 +164,9 @@ def check_pickles(name: str, part: Any) -> None:
         raise ValueError(f"processes: the {name} cannot be handed to other processes ({error}); {_ADVICE}") from None
 
 
-def _packed(part: Any) -> bytes:
+def _packed(part: Any, shared: Any = None) -> bytes:
     text = io.BytesIO()
-    _Pickler(text, pickle.HIGHEST_PROTOCOL).dump(part)
+    _Pickler(text, shared).dump(part)
     return text.getvalue()
 
 

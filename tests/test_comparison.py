@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irs_marl_env import Result, Sweep, charts, compare, evaluate, get_scenario, sweep
+from irs_marl_env import Result, Scenario, Sweep, charts, compare, evaluate, get_scenario, layouts, sweep
 from irs_marl_env.cli import main
 from irs_marl_env.result import dump, load, read
 
@@ -242,6 +242,47 @@ def test_sweeps_are_refused_before_they_begin(arguments: Any, message: str, monk
         sweep(*arguments, episodes=1)
 
 
+def refuses(scenario: Scenario) -> Any:
+    """An observation that cannot be made."""
+    raise ValueError("no such view")
+
+
+class Picky:
+    """A policy that takes two users."""
+
+    name = "picky"
+
+    def bind(self, env: Any, seed: int) -> Any:
+        if env.scenario.num_users != 2:
+            raise ValueError("must be two users")
+        return lambda observations: np.zeros((env.num_envs, env.scenario.num_bs, env.action_size), np.float32)
+
+
+LATE: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "slots": (("random", SMALL, "horizon", [6, 5, 1]), {"slots": 2}, r"random at horizon=1: slots=2: .*\[1, 1\]"),
+    "a bound": (("upper-bound", SMALL, "sinr", ["physical", "paper"]), {}, "upper-bound at sinr='paper': .*physical"),
+    "no file": (("random", SMALL, "channels", [None, "no.npz"]), {}, r"channels='no\.npz': .*no such file"),
+    "no trace": (("random", SMALL, "mobility", ["static", "trace"]), {}, "random at mobility='trace': .*needs pos"),
+    "a part": (("random", SMALL, "observation", ["csi", refuses]), {}, "at observation=.*: no such view"),
+    "another's policy": ((Picky(), SMALL, "num_users", [2, 3]), {}, "picky at num_users=3: must be two users"),
+    "processes": (
+        ("random", SMALL, "reward", ["local", lambda *x: 0]),
+        {"processes": 2},
+        "at reward=.*: processes: the",
+    ),
+    "a field": (("random", SMALL, "num_users", [2, 3]), {"num_usres": 3}, "'num_usres' is not a scenario field"),
+}
+
+
+@pytest.mark.parametrize("kind", LATE)
+def test_what_a_late_value_cannot_do_is_said_before_the_first(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for hours to be told that the last file is missing."""
+    monkeypatch.setattr("irs_marl_env.comparison.evaluate", lambda *a, **k: pytest.fail("it began"))
+    arguments, options, message = LATE[kind]
+    with pytest.raises(ValueError, match=message):
+        sweep(*arguments, **{"episodes": 17, **options})
+
+
 def test_a_field_is_either_swept_or_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("irs_marl_env.comparison.evaluate", lambda *a, **k: pytest.fail("it began"))
     with pytest.raises(ValueError, match="is swept, and given as 3 too"):
@@ -277,6 +318,24 @@ def test_values_that_are_no_numbers_stand_side_by_side(tmp_path: Path, monkeypat
     many = sweep("random-mrt", SMALL, "num_elements", [1, 4, 64], episodes=1, slots=1)
     many.plot(tmp_path / "y.png")  # a single episode has no interval
     assert figures[1].axes[0].get_xscale() == "log"
+
+
+def test_long_values_and_names_are_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions of many sites fill neither a table nor a picture; pytest fails on the warning of a full one."""
+    pytest.importorskip("matplotlib")
+    figures = drawn(monkeypatch)
+    places = [layouts.hexagonal(1, 100.0), layouts.hexagonal(1, 150.0), None]
+    found = sweep({"random": "random", "x" * 300: "no-irs-mrt"}, SMALL, "bs_positions_m", places, episodes=1, slots=1)
+    found.plot(tmp_path / "sweep.png")
+    compare({"x" * 300: found.results["random"][0], "several\nlines": found.results["random"][1]}).plot(
+        tmp_path / "bars.png"
+    )
+    ticks = [t.get_text() for t in figures[0].axes[0].get_xticklabels()]
+    assert ticks == ["[[0.0, 0.0, 25.0],... #1", "[[0.0, 0.0, 25.0],... #2", "None"]
+    assert [t.get_text()[-6:] for t in figures[1].axes[0].get_yticklabels()] == ["... #1", " lines"]
+    assert [len(line.split("  ")[0]) for line in found.table().splitlines()[2:5]] == [40, 40, 4]
+    many = compare({"several\nlines": found.results["random"][0]}).table(markdown=True).splitlines()
+    assert many[2].startswith("| several lines |")
 
 
 def test_pictures_name_the_extra(results: list[Result], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cmath
 import math
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irs_marl_env import Scenario, make_env, make_vec_env
+from irs_marl_env import Scenario, evaluate, make_env, make_vec_env
+from irs_marl_env.arrays import namespace
 
 M, K, L, T, EPISODES = 3, 8, 5, 6, 3
 ANTENNAS, ELEMENTS, POWERS_DBM, NOISE_DBM = (4, 2, 3), (6, 3, 1, 4, 2), (30.0, 21.0, 26.0), -95.0
@@ -222,3 +224,96 @@ def test_rates_from_channels_of_the_built_in_model(way: dict[str, Any], reading:
             np.testing.assert_allclose(np.asarray(infos["power_w"])[row], power, rtol=1e-6)
             served |= set(cell[row].tolist())
     assert served == {0, 1, 2}
+
+
+# --- in other processes ----------------------------------------------------------------------------------------------
+
+
+class East:
+    """Users walk east, 5 m in a slot, up to the border."""
+
+    def start(self, constants: Any, streams: Any, position: Any) -> dict[str, Any]:
+        if position is None:
+            position = constants.origin + streams.uniform("layout", constants.scenario.num_users, 2) * constants.area
+        return {"position": position}
+
+    def advance(self, constants: Any, motion: dict[str, Any], streams: Any) -> dict[str, Any]:
+        position, xp = motion["position"], namespace(motion["position"])
+        x = xp.clip(position[..., :1] + 5.0, None, constants.scenario.bounds_m[2])
+        return {"position": xp.concat([x, position[..., 1:]], axis=-1)}
+
+
+class HeldAlone:
+    """Each BS sees which IRSs it holds."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.size = scenario.num_irs
+        self.low, self.high = np.zeros(self.size, np.float32), np.ones(self.size, np.float32)
+
+    def observe(self, known: Any) -> Any:
+        return known.held
+
+
+def rayleigh(gains: Any, memory: Any, motion: Any, streams: Any) -> list[Any]:
+    """Independent fading of every link around its gain."""
+    found = []
+    for name, gain, axes in zip(("direct", "bs_irs", "irs_user"), gains, ((NB,), (N, NB), (N,)), strict=True):
+        fading = streams.complex_normal(f"{name}_fading", *gain.shape[1:], *axes)
+        found.append(gain.reshape(*gain.shape, *(1,) * len(axes)) * fading)
+    return found
+
+
+def lowest_bid(bids: Any, tie_break: Any) -> Any:
+    return bids.argmin(-2)
+
+
+def worst_user(outcome: Any, state: Any) -> Any:
+    return namespace(outcome.rates).min(outcome.rates, axis=-1, keepdims=True) + 0 * outcome.sum_rate
+
+
+def by_turns(links: Any) -> Any:
+    """The first users of BS 0, the next of BS 1, wherever they are."""
+    return namespace(links.direct_gain).zeros_like(links.distance_m.argmin(-2)) + np.arange(K) % M
+
+
+def without_a_name() -> Any:
+    return lambda *given: None
+
+
+OBJECTS: dict[str, Any] = {
+    "mobility": East,
+    "contention": lowest_bid,
+    "reward": worst_user,
+    "observation": HeldAlone,
+    "channel_model": rayleigh,
+    "cell_rule": by_turns,
+}
+
+
+@pytest.mark.parametrize("source", ["objects", "arrays", "file"])
+def test_evaluations_do_not_depend_on_the_number_of_processes(source: str, tmp_path: Path) -> None:
+    """All objects at once, and channels of a dict and of a path; three batches, so that three processes have work."""
+    scenario = SCENARIO.replace(**OBJECTS)
+    if source != "objects":
+        np.savez(tmp_path / "measured.npz", **recording())
+        channels = recording() if source == "arrays" else tmp_path / "measured.npz"
+        others = {name: OBJECTS[name] for name in ("contention", "reward", "observation", "cell_rule")}
+        scenario = SCENARIO.replace(channels=channels, **others)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "episodes=33, but channels hold 3 episodes")
+        one, three = (evaluate("random", scenario, 33, slots=2, processes=n) for n in (1, 3))
+    for name in ("rates", "user_rates", "cell", "power_w"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(three, name))
+    if source == "objects":
+        np.testing.assert_array_equal(one.cell, np.broadcast_to(np.arange(K) % M, one.cell.shape))
+    assert one.mean > 0
+    assert three.scenario == scenario
+
+
+@pytest.mark.parametrize("field", OBJECTS)
+def test_what_has_no_name_is_refused_before_other_processes_start(field: str) -> None:
+    nameless: Any = without_a_name()
+    if field == "mobility":
+        nameless = type("Nameless", (East,), {})()
+    with pytest.raises(ValueError, match=r"^processes: the scenario cannot be handed .*top level of a module"):
+        evaluate("random", SCENARIO.replace(**{field: nameless}), 2, slots=1, processes=2)

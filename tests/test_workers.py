@@ -119,6 +119,29 @@ def test_a_job_that_another_process_cannot_find_does_not_end_the_worker():
         workers._unpacked(len, b"cno_such_module\nthing\n.")
 
 
+class Heavy:
+    """Tells how often it travelled."""
+
+    def __init__(self) -> None:
+        self.packed = 0
+
+    def __reduce__(self):
+        self.packed += 1
+        return Heavy, ()
+
+
+def test_what_all_jobs_share_travels_once():
+    heavy = Heavy()
+    jobs = [(heavy, i) for i in range(5)]
+    result = workers.run_all(_second, jobs, 2, lambda job: None, shared=heavy)
+    assert result == [(True, i) for i in range(5)]
+    assert heavy.packed == 1
+
+
+def _second(job):
+    return isinstance(job[0], Heavy), job[1]
+
+
 def test_no_more_processes_than_jobs(monkeypatch):
     started = []
 
