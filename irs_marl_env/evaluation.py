@@ -31,7 +31,7 @@ BATCH = 16  # episodes stepped together
 INTERFACES = ("arrays", "dicts")
 MOST_PROCESSES = 1024
 
-__all__ = ["BOUND", "Estimate", "Result", "evaluate", "rehearse"]
+__all__ = ["BOUND", "Estimate", "Result", "evaluate", "policy_named", "rehearse"]
 
 Policy = Any  # a name, an object with ``bind(env, seed)``, or a callable observations -> actions
 
@@ -192,13 +192,18 @@ class _Job(NamedTuple):
     label: str
 
 
-def _resolve(policy: Policy) -> tuple[Any, str]:
-    """The policy itself and its name.
+def policy_named(policy: Policy) -> Any:
+    """The policy that a name stands for, or the object that was given.
 
     Raises:
         ValueError: an unknown name.
         TypeError: something that is no policy.
     """
+    return _resolve(policy)[0]
+
+
+def _resolve(policy: Policy) -> tuple[Any, str]:
+    """The policy itself and its name."""
     if isinstance(policy, str):
         policy = plain_text(policy)
         if policy == BOUND:
