@@ -182,6 +182,8 @@ class Streams:
             self.index[cause] += count * chosen
             return (values * chosen[:, None]).reshape(self.num_envs, *shape)
         index = np.flatnonzero(np.asarray(chosen))
+        if len(index) == self.num_envs:  # much cheaper than for some: a single environment with a tie comes here
+            return self.uniform(cause, *shape)
         values = np.zeros((self.num_envs, *shape))
         if len(index):
             some = self.rows(index)

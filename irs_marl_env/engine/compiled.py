@@ -63,14 +63,13 @@ class Slot(slot.Slot):
         return kernels.finite(action)
 
     def auction(self, action: Array, streams: streams.Streams) -> tuple[Array, Array]:
-        if not self.whole_slot:
+        if not self._by_auction:
             return super().auction(action, streams)
         s = self.scenario
         bids = np.empty((len(action), s.num_bs, s.num_irs), np.float32)
         owner = np.empty((len(action), s.num_irs), np.int64)
-        tied = kernels.auction(action, self.action_codec.layout.slices["bids"].start, bids, owner)
-        if tied or not self._by_auction:
-            owner = self._decide(bids, streams)
+        stream = streams.keys["association"], streams.index["association"]
+        kernels.auction(action, self.action_codec.layout.slices["bids"].start, *stream, bids, owner)
         return bids, owner
 
     def owned_gains(self, gains: Gains, own_user: Array, owner: Array, cell: Array) -> Gains:

@@ -116,31 +116,38 @@ def test_owned_gains_are_the_plain_ones(size: tuple[int, ...]) -> None:
         np.testing.assert_array_equal(mine, its)
 
 
-def test_auction_reports_ties_and_leaves_them_to_the_plain_one() -> None:
-    s = scenario((3, 2, 2, 1, 1), group_radius_m=1.0)
+@pytest.mark.parametrize("fields", [{}, {"phase_bits": 2}, {"action": "structured"}, {"csi_error_variance": 0.1}])
+def test_auction_is_the_plain_one_where_bids_are_equal(fields: dict[str, Any]) -> None:
+    """Owners and where the streams stand: few values of bids make many ties, of the highest bids and of others."""
+    s = scenario((3, 4, 2, 1, 1), group_radius_m=1.0, **fields)
     cores = [Core(s, fast=fast) for fast in (True, False)]
-    action = np.zeros((4, 3, cores[0].action_codec.size), np.float32)
-    action[..., -2:] = np.random.default_rng(0).uniform(-1, 1, (4, 3, 2))
-    for tie in (False, True):
-        if tie:
-            action[2, :, -1] = 3.0  # all at the limit
-        results = []
-        for core in cores:
-            streams = core.streams(7, 4)
-            bids, owner = core.slot.auction(action, streams)
-            results.append((bids, owner, streams.get_state()["association"]))
-        np.testing.assert_array_equal(results[0][0], results[1][0])
-        np.testing.assert_array_equal(results[0][1], results[1][1])
-        assert results[0][2] == results[1][2]
-        assert (results[0][2][2]["words"] > 0) == tie
+    each = [core.streams(7, 6) for core in cores]
+    rng, tied_rows = np.random.default_rng(0), set()
+    for levels in (1, 2, 3, 3, 3, 5, 9, 1, 2, 10_000, 10_000):
+        action = np.zeros((6, 3, cores[0].action_codec.size), np.float32)
+        at = cores[0].action_codec.layout.slices["bids"]
+        action[..., at] = rng.integers(0, levels, (6, 3, s.num_irs)) / levels * 2 - 0.9  # some beyond the limit
+        before = [row["words"] for row in each[0].get_state()["association"]]
+        (bids, owner), (plain_bids, plain_owner) = (
+            core.slot.auction(action, streams) for core, streams in zip(cores, each, strict=True)
+        )
+        np.testing.assert_array_equal(bids, plain_bids)
+        np.testing.assert_array_equal(owner, plain_owner)
+        assert each[0].get_state() == each[1].get_state()
+        after = [row["words"] for row in each[0].get_state()["association"]]
+        tied_rows.add(sum(x > y for x, y in zip(after, before, strict=True)))
+    assert {0, 6} < tied_rows  # none, all, and some
 
 
-def test_a_tie_is_reported_without_other_bids_around() -> None:
-    bids, owner = np.empty((1, 2, 1), np.float32), np.empty((1, 1), np.int64)
+def test_a_tie_of_low_bids_is_none() -> None:
+    key, index = np.zeros((1, 2), np.uint64), np.zeros(1, np.uint64)
+    bids, owner = np.empty((1, 3, 1), np.float32), np.empty((1, 1), np.int64)
+    kernels.auction(np.array([[[0.25], [0.25], [0.5]]], np.float32), 0, key, index, bids, owner)
+    assert owner[0, 0] == 2
+    assert index[0] == 0
     for equal in (-1.0, 0.0, 0.5, 7.0):
-        assert kernels.auction(np.full((1, 2, 1), equal, np.float32), 0, bids, owner)
-    assert not kernels.auction(np.array([[[0.25], [0.5]]], np.float32), 0, bids, owner)
-    assert owner[0, 0] == 1
+        kernels.auction(np.full((1, 3, 1), equal, np.float32), 0, key, index, bids, owner)
+    assert index[0] == 4 * 3
 
 
 def test_actions_may_lie_in_memory_as_they_like() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 
 from irs_marl_env.engine.compilation import kernel
-from irs_marl_env.engine.kernels.random_numbers import cosine_sine
-from irs_marl_env.engine.kernels.types import C64, F32, I64, Float, Int
+from irs_marl_env.engine.kernels.random_numbers import bits_at, cosine_sine
+from irs_marl_env.engine.kernels.types import C64, F32, I64, U64, Bits, Float, Int
 
 _NONE = np.float32(0.0)
 _PER_BIT = np.float32(1.0 / math.log(2.0))
@@ -38,32 +38,63 @@ def finite(x: F32) -> bool:
 
 
 @kernel()
-def auction(action: F32, start: Int, bids: F32, owner: I64) -> bool:
-    """Bids of actions, limited, and ``association.assign`` where no auction is tied.
+def auction(action: F32, start: Int, keys: U64, index: U64, bids: F32, owner: I64) -> None:
+    """Bids of actions, limited, and ``association.assign`` by auction.
+
+    Only environments with a tie draw, as with ``Streams.uniform_where``.
 
     Args:
         action: ``(E, M, D_a)`` float32.
         start: where the bids stand in an action.
+        keys: ``(E, 2)`` Philox keys of the stream that decides ties.
+        index: ``(E,)`` of its next number; moved on by M L where an auction is tied.
         bids: ``(E, M, L)`` float32, overwritten.
         owner: ``(E, L)`` int64, overwritten.
-
-    Returns:
-        Whether some auction is tied, whose owner is then any of the highest bidders.
     """
     num_envs, num_bs, num_irs = bids.shape
-    tied = False
     for e in range(num_envs):
+        tied = False
         for irs in range(num_irs):
-            best = np.float32(-2.0)
+            best, equal = np.float32(-2.0), False
             for m in range(num_bs):
                 bid = _limited(action[e, m, start + irs])
                 bids[e, m, irs] = bid
                 if bid > best:
-                    best, owner[e, irs] = bid, m
+                    best, owner[e, irs], equal = bid, m, False
                 elif bid == best:
-                    # a tie between low bids that a higher one then beats is reported too: the caller looks closer
-                    tied = True
-    return tied
+                    equal = True
+            tied = tied or equal
+        if tied:
+            _break_ties(index[e], keys[e, 0], keys[e, 1], bids[e], owner[e])
+            index[e] += np.uint64(num_bs * num_irs)
+
+
+@njit(inline="always")
+def _break_ties(first: Bits, key0: Bits, key1: Bits, bids: F32, owner: I64) -> None:
+    """Of the highest bidders for an IRS the one with the largest number of a stream becomes the owner.
+
+    Args:
+        first: index of the number of BS 0 and IRS 0; that of BS m and IRS l comes m L + l later.
+        key0, key1: of the stream.
+        bids: ``(M, L)``.
+        owner: ``(L,)``: the first of the highest bidders; overwritten.
+    """
+    num_bs, num_irs = bids.shape
+    for irs in range(num_irs):
+        leader = owner[irs]
+        best = bids[leader, irs]
+        largest = _number(first, leader * num_irs + irs, key0, key1)
+        for m in range(leader + 1, num_bs):
+            if bids[m, irs] == best:
+                number = _number(first, m * num_irs + irs, key0, key1)
+                if number > largest:
+                    largest, owner[irs] = number, m
+
+
+@njit(inline="always")
+def _number(first: Bits, offset: Int, key0: Bits, key1: Bits) -> Bits:
+    """``2^53 philox.to_uniform`` of the random bits ``offset`` after the first."""
+    return bits_at(first + np.uint64(offset), key0, key1) >> np.uint64(11)
 
 
 @njit(forceinline=True, fastmath={"contract"})
