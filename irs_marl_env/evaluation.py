@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irs_marl_env import workers
+from irs_marl_env import ray_tasks, workers
 from irs_marl_env.arrays import one_or_each
-from irs_marl_env.checks import Choice, Flag, check_text, check_whole, near, plain_text, shown, warn
+from irs_marl_env.checks import Choice, Flag, check_text, check_whole, near, plain_text, refusal, shown, warn
 from irs_marl_env.estimate import Estimate
 from irs_marl_env.policies import POLICIES
 from irs_marl_env.result import Result
@@ -46,6 +46,7 @@ def evaluate(
     first: int = 0,
     *,
     processes: int = 1,
+    ray: bool = False,
     progress: bool | None = None,
     interface: str = "arrays",
     name: str | None = None,
@@ -70,6 +71,8 @@ def evaluate(
         processes: episodes are shared out over so many; the result is the same. The policy must pickle, and a script
             needs its ``if __name__ == "__main__":``, as always with Python's ``spawn``; what was typed in (a notebook,
             standard input) evaluates policies of modules. The processes end with this one, however it ends.
+        ray: every 16 episodes are a task of Ray (extra ``ray``; docs/many-machines.md), on all machines of its cluster;
+            the result is the same.
         progress: show a bar (needs tqdm); ``None``: on a terminal.
         interface: what a callable takes and returns. ``"arrays"``: ``(E, M, D_o)`` float32, several episodes in a
             batch, to ``(E, M, D_a)``; ``"dicts"``: PettingZoo's dicts by agent, one episode at a time.
@@ -77,7 +80,7 @@ def evaluate(
         **overrides: scenario fields.
 
     Returns:
-        The :class:`Result`; the same, bit for bit, for any number of processes.
+        The :class:`Result`; the same, bit for bit, for any number of processes, and over Ray.
 
     Raises:
         ValueError: unknown policy, scenario or field, or impossible numbers.
@@ -86,13 +89,13 @@ def evaluate(
         ChildProcessError: a process died.
     """
     progress = Flag(optional=True)("progress", progress)
-    plan = _planned(policy, scenario, episodes, seed, slots, every, first, processes, interface, name, overrides)
+    plan = _planned(policy, scenario, episodes, seed, slots, every, first, processes, ray, interface, name, overrides)
     jobs, (chosen, run_on, label) = plan.jobs, (plan.jobs[0].policy, plan.jobs[0].scenario, plan.jobs[0].label)
     _check_repeats(run_on, plan.episodes)
     for neglect in getattr(chosen, "neglects", lambda scenario: [])(run_on):
         warn(f"policy {label!r} neglects {neglect}")
     with _Bar(progress, total=plan.episodes * jobs[0].slots, label=label) as advance:
-        measured = [np.concatenate(parts) for parts in zip(*_run(jobs, plan.processes, advance), strict=True)]
+        measured = [np.concatenate(parts) for parts in zip(*_run(jobs, plan.processes, plan.ray, advance), strict=True)]
     rates, *by_user = measured
     if by_user:
         users, cell, power = by_user
@@ -109,7 +112,7 @@ def rehearse(policy: Policy, scenario: str | Scenario, **arguments: Any) -> None
         ValueError, TypeError: as :func:`evaluate`.
     """
     given = {"episodes": 20, "seed": 0, "slots": None, "every": 1, "first": 0, "processes": 1, "interface": "arrays"}
-    given |= {"name": None, "progress": None}
+    given |= {"name": None, "progress": None, "ray": False}
     overrides = {name: value for name, value in arguments.items() if name not in given}
     given |= {name: value for name, value in arguments.items() if name in given}
     Flag(optional=True)("progress", given.pop("progress"))
@@ -123,6 +126,7 @@ class _Plan(NamedTuple):
     jobs: list[_Job]  # at least one
     episodes: int
     processes: int
+    ray: bool
 
 
 def _planned(
@@ -134,6 +138,7 @@ def _planned(
     every: Any,
     first: Any,
     processes: Any,
+    ray: Any,
     interface: Any,
     name: Any,
     overrides: dict[str, Any],
@@ -142,6 +147,9 @@ def _planned(
     episodes = check_whole("episodes", episodes, 1)
     seed = check_whole("seed", seed, 0, LARGEST_SEED)
     processes = check_whole("processes", processes, 1, MOST_PROCESSES)
+    ray = Flag()("ray", ray)
+    if ray and processes > 1:
+        raise refusal("processes", processes, "1 with ray=True, where the cluster decides")
     interface = Choice(INTERFACES)("interface", interface)
     name = None if name is None else check_text("name", name)
     policy, label = _resolve(policy)
@@ -167,7 +175,7 @@ def _planned(
     if processes > 1:
         workers.check_pickles("scenario", run_on)
         workers.check_pickles("policy", policy)
-    return _Plan(jobs, episodes, processes)
+    return _Plan(jobs, episodes, processes, ray)
 
 
 def _check_repeats(scenario: Scenario, episodes: int) -> None:
@@ -222,13 +230,17 @@ def _resolve(policy: Policy) -> tuple[Any, str]:
     return policy, str(getattr(policy, "name", getattr(policy, "__name__", type(policy).__name__)))
 
 
-def _run(jobs: list[_Job], processes: int, advance: Callable[[int], None]) -> list[tuple[np.ndarray, ...]]:
+def _run(jobs: list[_Job], processes: int, ray: bool, advance: Callable[[int], None]) -> list[tuple[np.ndarray, ...]]:
     """What each job measured."""
+
+    def done(job: _Job) -> None:
+        advance(job.episodes * job.slots)
+
+    if ray:
+        return ray_tasks.run_all(_episodes, jobs, done)
     if min(processes, len(jobs)) == 1:
         return [_episodes(job, advance) for job in jobs]
-    return workers.run_all(
-        _episodes, jobs, processes, lambda job: advance(job.episodes * job.slots), shared=jobs[0].scenario
-    )
+    return workers.run_all(_episodes, jobs, processes, done, shared=jobs[0].scenario)
 
 
 def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> tuple[np.ndarray, ...]:
