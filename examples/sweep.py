@@ -203,7 +203,10 @@ def by_ray(runs: list[Training], args: Args, note: Callable[[Training, str, Exce
                 sys.path.insert(0, root)
             from examples import sweep
 
-            return sweep.train(folder, argv)
+            try:
+                return sweep.train(folder, argv)
+            except KeyboardInterrupt:  # the machine is to end: a checkpoint is written, and Ray begins the run elsewhere
+                os._exit(143)  # an error would be taken for one of the run
 
         pending = {task.remote(run.folder, run.argv): run for run in runs}
         while pending:

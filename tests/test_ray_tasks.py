@@ -52,7 +52,7 @@ if __name__ == "__main__":
     ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     same("local-gain-ao", "mdlbi-small-v0")
     same(Remembers(), "mdlbi-small-v0", action="structured")
-    same(lambda observations: np.full((len(observations), 2, 52), observations.mean(), np.float32), "mdlbi-small-v0")
+    same(lambda observations: np.full((len(observations), 2, 66), observations.mean(), np.float32), "mdlbi-small-v0")
     # channels of one's own: a file of them travels with the scenario
     same("local-gain-ao", "mdlbi-small-v0", 20, channels=sys.argv[1], horizon=20)
     def wrong(observations):
