@@ -205,7 +205,7 @@ def by_ray(runs: list[Training], args: Args, note: Callable[[Training, str, Exce
 
             try:
                 return sweep.train(folder, argv)
-            except KeyboardInterrupt:  # the machine is to end: a checkpoint is written, and Ray begins the run elsewhere
+            except KeyboardInterrupt:  # to end, with a checkpoint: Ray begins the run again elsewhere
                 os._exit(143)  # an error would be taken for one of the run
 
         pending = {task.remote(run.folder, run.argv): run for run in runs}
