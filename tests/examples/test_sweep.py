@@ -22,7 +22,7 @@ from irs_marl_env.training.folder import ARGS, CHECKPOINT, RESULT, held  # noqa:
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 FLAGS = "--width 8 --num-envs 2 --batch 4 --buffer 60 --critic-warmup 2 --eval-episodes 2 --eval-slots 2"
-FLAGS = [*FLAGS.split(), "--updates", "12", "--eval-every", "6"]
+FLAGS = [*FLAGS.split(), "--updates", "12", "--eval-every", "6", "--set", "horizon=8"]
 TINY = ["--algos", "mdlbi", "ddpg", "--scenarios", "mdlbi-small-v0", "--seeds", "1", "2", "--checkpoint-every", "4"]
 
 
