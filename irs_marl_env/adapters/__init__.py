@@ -3,3 +3,23 @@
 All of them say of the end of an episode what it is, a time limit: nothing terminates, a learner bootstraps from the
 last observation. docs/libraries.md has what was measured with each.
 """
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+METRICS = ("rates", "cell", "owner", "sum_rate", "power_w")  # of a step, by the names of the batch
+
+
+def per_agent(action: Any, shape: tuple[int, ...], num_envs: int, num_agents: int) -> np.ndarray:
+    """An action of the shape a library has, as ``(E, M, D_a)``; the batch checks the rest.
+
+    Raises:
+        ValueError: the action has another shape.
+    """
+    action = np.asarray(action)
+    if action.shape != shape:
+        raise ValueError(f"action has shape {action.shape}: must be {shape}")
+    return action.reshape(num_envs, num_agents, -1)

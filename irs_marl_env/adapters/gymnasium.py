@@ -7,13 +7,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from irs_marl_env import checks
+from irs_marl_env.adapters import METRICS, per_agent
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.vector_env import MdlbiVectorEnv
-
-_METRICS = ("rates", "cell", "owner", "sum_rate", "power_w")
 
 
 def _spaces(batch: MdlbiVectorEnv) -> tuple[spaces.Box, spaces.Box]:
@@ -44,7 +44,7 @@ class CentralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012  (Gymnasium's own form)
 
     def __init__(self, scenario: str | Scenario = "mdlbi-v0", render_mode: str | None = None, **options: Any) -> None:
-        self.batch = MdlbiVectorEnv(scenario, 1, **{**options, "autoreset": False, "render_mode": render_mode})
+        self.batch = MdlbiVectorEnv(scenario, 1, autoreset=False, render_mode=render_mode, **options)
         self.render_mode = render_mode
         self.observation_space, self.action_space = _spaces(self.batch)
 
@@ -58,9 +58,11 @@ class CentralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """One slot."""
-        one = np.asarray(action).reshape(1, len(self.batch.agents), -1)
+        one = per_agent(action, self.action_space.shape or (), 1, len(self.batch.agents))
         observations, rewards, _, truncations, metrics = self.batch.step(one)
-        info = {name: metrics[name][0] for name in _METRICS}
+        info: dict[str, Any] = {name: metrics[name][0] for name in METRICS}
+        if truncations[0, 0]:
+            info["TimeLimit.truncated"] = True
         return observations.reshape(-1), float(rewards.sum()), False, bool(truncations[0, 0]), info
 
     def render(self) -> np.ndarray | None:
@@ -74,15 +76,21 @@ class CentralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
 
 
 class GymnasiumVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
-    """``num_envs`` of :class:`CentralEnv` in one step, with ``AutoresetMode.SAME_STEP``.
+    """``num_envs`` of :class:`CentralEnv` in one step.
 
-    The step that ends an episode hands out the first observation of the next one; the last one is in
+    As it comes, the step that ends an episode hands out the first observation of the next one; the last one is in
     ``infos["final_obs"]``, where the mask ``infos["_final_obs"]`` is true, and its metrics in ``infos["final_info"]``.
 
     Args:
         scenario: preset name or scenario.
         num_envs: E.
+        autoreset_mode: Gymnasium's, or its text. ``SAME_STEP``: as above. ``NEXT_STEP``: the step after the end begins
+            the next episode, whatever its action, with a reward of 0 and no metrics; some wrappers,
+            ``NormalizeObservation`` among them, take nothing else. ``DISABLED``: :meth:`reset` begins it.
         **options: of :func:`irs_marl_env.make_vec_env` (``stagger``, ``fast``, ``render_mode``), and scenario fields.
+
+    Raises:
+        ValueError: an impossible value; ``stagger`` with another mode than ``SAME_STEP``.
 
     Example:
         >>> vec = GymnasiumVectorEnv("mdlbi-small-v0", 3, fast=False)
@@ -90,31 +98,59 @@ class GymnasiumVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         (3, 1092)
     """
 
-    def __init__(self, scenario: str | Scenario = "mdlbi-v0", num_envs: int = 1, **options: Any) -> None:
-        self.batch = MdlbiVectorEnv(scenario, num_envs, **{**options, "backend": "numpy", "autoreset": True})
-        self.num_envs, self.metadata, self.render_mode = num_envs, self.batch.metadata, self.batch.render_mode
+    def __init__(
+        self,
+        scenario: str | Scenario = "mdlbi-v0",
+        num_envs: int = 1,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.SAME_STEP,
+        **options: Any,
+    ) -> None:
+        names = checks.Choice(tuple(mode.value for mode in AutoresetMode))
+        mode = AutoresetMode(names("autoreset_mode", getattr(autoreset_mode, "value", autoreset_mode)))
+        same_step = mode is AutoresetMode.SAME_STEP
+        self.batch = MdlbiVectorEnv(scenario, num_envs, autoreset=same_step, **options)
+        self.num_envs, self.render_mode = num_envs, self.batch.render_mode
+        self.metadata = {**self.batch.metadata, "autoreset_mode": mode}
         self.single_observation_space, self.single_action_space = _spaces(self.batch)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        self._begins = False  # NEXT_STEP: the coming step begins an episode
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
-        """Begin an episode in every environment, or where ``options["reset_mask"]`` is true."""
+        """Begin an episode in every environment, or where ``options["reset_mask"]`` is true.
+
+        Raises:
+            ValueError: an impossible seed or option; with ``NEXT_STEP`` a mask that leaves rows out, since there all
+                rows end at the same step.
+        """
+        mask = (options or {}).get("reset_mask", True)
+        if self.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP and not np.all(mask):
+            raise checks.refusal("options['reset_mask']", mask, "True for all rows with AutoresetMode.NEXT_STEP")
+        observations, _ = self.batch.reset(seed=seed, options=options)
         if isinstance(seed, int):
             super().reset(seed=seed)
-        observations, _ = self.batch.reset(seed=seed, options=options)
+        self._begins = False
         return observations.reshape(self.num_envs, -1), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """One slot in every environment."""
-        action = np.asarray(actions).reshape(self.num_envs, len(self.batch.agents), -1)
-        observations, rewards, terminations, truncations, infos = self.batch.step(action)
-        for name in _METRICS:
-            infos[f"_{name}"] = np.ones(self.num_envs, bool)
-        for name in ("final_obs", "final_observation"):
-            if name in infos:
-                infos[name] = infos[name].reshape(self.num_envs, -1)
-        flat = observations.reshape(self.num_envs, -1)
-        return flat, rewards.sum(-1), terminations[:, 0], truncations[:, 0], infos
+        no = np.zeros(self.num_envs, bool)
+        if self._begins:
+            return self.reset()[0], np.zeros(self.num_envs), no, no.copy(), {}
+        action = per_agent(actions, self.action_space.shape or (), self.num_envs, len(self.batch.agents))
+        observations, rewards, _, truncations, metrics = self.batch.step(action)
+        infos: dict[str, Any] = {name: metrics[name] for name in METRICS}
+        infos |= {f"_{name}": np.ones(self.num_envs, bool) for name in METRICS}
+        over, flat = truncations[:, 0].copy(), observations.reshape(self.num_envs, -1)
+        if over.any() and self.batch.autoreset:
+            infos["final_obs"] = last = np.full(self.num_envs, None)  # an array of objects, as Gymnasium's own
+            for row in np.flatnonzero(over):
+                last[row] = metrics["final_obs"][row].ravel()
+            infos |= {name: metrics[name] for name in ("final_info", "_final_obs", "_final_info")}
+        elif over.any():
+            infos |= {"TimeLimit.truncated": over.copy(), "_TimeLimit.truncated": over.copy()}
+            self._begins = self.metadata["autoreset_mode"] is AutoresetMode.NEXT_STEP
+        return flat, rewards.sum(-1), no, over, infos
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """A picture of every environment."""

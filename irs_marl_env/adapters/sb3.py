@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from irs_marl_env.adapters import per_agent
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
@@ -59,7 +60,8 @@ class Sb3VecEnv(VecEnv):
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Observations, rewards, dones and infos of all rows."""
-        action = np.asarray(self._action).reshape(self.batch.num_envs, len(self.batch.agents), -1)
+        shape = (self.num_envs, *(self.action_space.shape or ()))
+        action = per_agent(self._action, shape, self.batch.num_envs, len(self.batch.agents))
         observations, rewards, _, truncations, metrics = self.batch.step(action)
         return self._rows(observations), self._rows(rewards), self._rows(truncations), self._infos(metrics)
 
