@@ -85,7 +85,8 @@ CANNOT_BE |= dict.fromkeys(("learning_rate", "ent_coef"), (None, -1e-9, 101))
 
 @pytest.mark.parametrize("name", CANNOT_BE)
 def test_impossible_numbers_are_refused_by_name(name, monkeypatch):
-    monkeypatch.setattr(sb3_ppo, "share_parameters", None)  # refused before anything is made
+    for maker in ("Sb3VecEnv", "share_parameters"):  # refused before anything is made
+        monkeypatch.setattr(sb3_ppo, maker, None)
     for value in CANNOT_BE[name] + NOT_NUMBERS:
         with pytest.raises(ValueError, match=rf"^{name}=.*: must be an? (integer|finite number) in [\[(]"):
             sb3_ppo.train(replace(sb3_ppo.Args(), **{name: value}))
@@ -112,7 +113,8 @@ def test_every_setting_has_a_limit():
 )
 def test_impossible_flags_are_refused_by_name(flags, message, monkeypatch):
     monkeypatch.setattr(sys, "argv", [sb3_ppo.__file__, *flags])
-    monkeypatch.setattr(sb3_ppo, "share_parameters", None)
+    for maker in ("Sb3VecEnv", "share_parameters"):
+        monkeypatch.setattr(sb3_ppo, maker, None)
     with pytest.raises(ValueError, match=message):
         sb3_ppo.main()
 
@@ -129,6 +131,15 @@ def test_same_seed_same_result():
     np.testing.assert_array_equal(first["trained"].rates, second["trained"].rates)
     args.seed = 2
     assert (sb3_ppo.train(args)["trained"].rates != first["trained"].rates).any()
+
+
+def test_supersuit_trains_the_same_policy():
+    """Two ways to the same rows: what is learned is the same, bit for bit."""
+    args = sb3_ppo.Args(total_timesteps=64, num_envs=2, n_steps=16, batch_size=32, eval_episodes=2, eval_slots=3)
+    args.set = ("horizon=5",)
+    first, second = sb3_ppo.train(args), sb3_ppo.train(replace(args, supersuit=True))
+    np.testing.assert_array_equal(first["trained"].rates, second["trained"].rates)
+    assert (first["trained"].rates != first["before training"].rates).any()
 
 
 def test_every_copy_has_its_own_seed():

@@ -1,0 +1,52 @@
+"""skrl over its own wrapper of PettingZoo: what its MAPPO learns of a value that is known, and how fast steps are.
+
+    python -m experiments.probe_skrl
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from skrl.envs.wrappers.torch import wrap_env
+from skrl.trainers.torch import SequentialTrainer
+from skrl.utils import set_seed
+
+from examples.skrl_mappo import learner
+from experiments.probing import GAMMA, TASK, TIMED, report, steps_per_s
+from irs_marl_env import make_env
+
+
+def value(slots: int = 8000, **settings: bool) -> float:
+    """Mean value of the first states, after training."""
+    set_seed(0)
+    env = wrap_env(make_env(TASK, fast=False), wrapper="pettingzoo")
+    sizes = {"rollouts": 80, "mini_batches": 1, "learning_epochs": 10, "learning_rate": 2e-3, "value_clip": 0.0}
+    mappo = learner(env, discount_factor=GAMMA, **sizes, **settings)
+    trainer = {"timesteps": slots, "headless": True, "disable_progressbar": True, "close_environment_at_exit": False}
+    SequentialTrainer(cfg=trainer, env=env, agents=mappo).train()
+    states = []
+    for seed in range(20):
+        env._env.reset(seed=seed)
+        states.append(env._env.state())
+    with torch.no_grad():
+        return float(np.mean([net.net(torch.as_tensor(np.stack(states))).mean() for net in mappo.values.values()]))
+
+
+def main() -> None:
+    """Print the line of the table."""
+    torch.set_num_threads(1)
+    learned = value()
+    env = wrap_env(make_env(TIMED), wrapper="pettingzoo")
+    env.reset()
+    actions = {agent: torch.zeros(1, *env.action_space(agent).shape) for agent in env.possible_agents}
+
+    def step() -> None:
+        env.step(actions)
+        if not env.agents:
+            env.reset()
+
+    report("skrl", learned, steps_per_s(step, rows=1))
+
+
+if __name__ == "__main__":
+    main()
