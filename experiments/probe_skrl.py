@@ -1,6 +1,6 @@
 """skrl over its own wrapper of PettingZoo: what its MAPPO learns of a value that is known, and how fast steps are.
 
-    python -m experiments.probe_skrl
+python -m experiments.probe_skrl
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from skrl.trainers.torch import SequentialTrainer
 from skrl.utils import set_seed
 
 from examples.skrl_mappo import learner
-from experiments.probing import GAMMA, TASK, TIMED, report, steps_per_s
+from experiments.probing import DISCOUNT, SPEED, VALUE, report, steps_per_s
 from irs_marl_env import make_env
 
 
 def value(slots: int = 8000, **settings: bool) -> float:
     """Mean value of the first states, after training."""
     set_seed(0)
-    env = wrap_env(make_env(TASK, fast=False), wrapper="pettingzoo")
+    env = wrap_env(make_env(fast=False, **VALUE), wrapper="pettingzoo")
     sizes = {"rollouts": 80, "mini_batches": 1, "learning_epochs": 10, "learning_rate": 2e-3, "value_clip": 0.0}
-    mappo = learner(env, discount_factor=GAMMA, **sizes, **settings)
+    mappo = learner(env, discount_factor=DISCOUNT, **sizes, **settings)
     trainer = {"timesteps": slots, "headless": True, "disable_progressbar": True, "close_environment_at_exit": False}
     SequentialTrainer(cfg=trainer, env=env, agents=mappo).train()
     states = []
@@ -36,16 +36,17 @@ def main() -> None:
     """Print the line of the table."""
     torch.set_num_threads(1)
     learned = value()
-    env = wrap_env(make_env(TIMED), wrapper="pettingzoo")
+    env = wrap_env(make_env(**SPEED), wrapper="pettingzoo")
     env.reset()
     actions = {agent: torch.zeros(1, *env.action_space(agent).shape) for agent in env.possible_agents}
 
-    def step() -> None:
-        env.step(actions)
-        if not env.agents:
-            env.reset()
+    def run(slots: int = 500) -> None:
+        for _ in range(slots):
+            env.step(actions)
+            if not env.agents:
+                env.reset()
 
-    report("skrl", learned, steps_per_s(step, rows=1))
+    report("skrl", learned, steps_per_s(run, 500))
 
 
 if __name__ == "__main__":

@@ -1,63 +1,58 @@
-"""What the probes of libraries (``probe_NAME.py``) share: a task with a known value, step rates, a line of results.
+"""What the probes of libraries share: a task whose value is known, our own speed, and the line that each prints.
 
-The task pays 1 in every slot, and episodes of 5 slots end by time alone. With discount .9 every state is worth 10. A
-learner that takes such an end for the end of the world learns 2.6 on average over an episode.
+``experiments/probe_NAME.py`` trains a critic of the library NAME where the reward is 1, the discount .9 and an episode is
+truncated after 5 slots. The value is 10 if the end of an episode is taken for what it is, a time limit; it is 2.7, the
+mean over the slots, for a learner that takes it for the end of the world.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
-import resource
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-from irs_marl_env import get_scenario, make_vec_env
+from irs_marl_env import make_vec_env
 
-GAMMA = 0.9
-ROWS = 16  # environments whose steps are timed
-STRUCTURED: dict[str, Any] = {"action": "structured", "observation": "large_scale"}
+ROWS = 16
+DISCOUNT = 0.9
+SPEED_FIELDS = {"action": "structured", "observation": "large_scale", "reward": "team"}
+SPEED: dict[str, Any] = {"scenario": "mdlbi-blocked-small-v0", **SPEED_FIELDS}  # what is timed
 
 
 def one(outcome: Any, state: Any) -> Any:
-    """A reward of 1 for every base station."""
+    """A reward of 1."""
     return outcome.sum_rate * 0 + 1
 
 
-TASK = get_scenario(
-    "mdlbi-small-v0", horizon=5, reward=one, num_elements=2, num_antennas=1, sweeps=0, **STRUCTURED
-)
-TIMED = get_scenario("mdlbi-blocked-small-v0", reward="team", **STRUCTURED)
+VALUE_FIELDS = {"num_elements": 2, "num_antennas": 1, "sweeps": 0, "horizon": 5, "reward": one}
+VALUE: dict[str, Any] = {"scenario": "mdlbi-small-v0", **SPEED_FIELDS, **VALUE_FIELDS}  # whose value is 10
 
 
-def cpu_seconds() -> float:
-    """CPU time of this process and of its children that have ended."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
+def steps_per_s(run: Callable[[], object], steps: int, repeats: int = 5) -> float:
+    """Environment steps in a second of a core: the best of some calls of ``run``, each of so many steps."""
+    run()
+    seconds = []
+    for _ in range(repeats):
+        before = time.process_time()
+        run()
+        seconds.append(time.process_time() - before)
+    return steps / min(seconds)
 
 
-def steps_per_s(step: Callable[[], Any], rows: int = ROWS, seconds: float = 2.0) -> float:
-    """Slots of single environments for each second of a core, of a step of ``rows`` environments."""
-    step()  # whatever is compiled or made at the first call
-    begin, calls = time.process_time(), 0
-    while time.process_time() - begin < seconds:
-        step()
-        calls += 1
-    return rows * calls / (time.process_time() - begin)
+def own_steps_per_s(slots: int = 200) -> float:
+    """Of ``make_vec_env`` with 16 rows: what the others are compared with."""
+    vec = make_vec_env(num_envs=ROWS, **SPEED)
+    vec.reset(seed=0)
+    shape = (ROWS, len(vec.agents), vec.action_size)
+    action = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    return steps_per_s(lambda: [vec.step(action) for _ in range(slots)], slots * ROWS)
 
 
-def own_steps_per_s(rows: int = ROWS) -> float:
-    """The same of our own batch."""
-    batch = make_vec_env(TIMED, rows)
-    batch.reset(seed=0)
-    action = np.zeros((rows, len(batch.agents), batch.action_size), np.float32)
-    return steps_per_s(lambda: batch.step(action), rows)
-
-
-def report(library: str, value: float, rate: float) -> None:
-    """Print the line of a library: version, learned value, and step rates."""
-    line = {"library": library, "version": version(library), "value": round(value, 2), "steps_per_s": round(rate)}
-    print(json.dumps(line | {"own_steps_per_s": round(own_steps_per_s())}))
+def report(library: str, value: float, speed: float) -> None:
+    """Print the line of a library: its version, the value learned, environment steps in a second, and our own."""
+    row: dict[str, Any] = {"library": library, "version": importlib.metadata.version(library), "value": round(value, 2)}
+    print(json.dumps({**row, "steps_per_s": round(speed), "own_steps_per_s": round(own_steps_per_s())}))

@@ -9,6 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
+
+from irs_marl_env.vector_env import MdlbiVectorEnv
 
 METRICS = ("rates", "cell", "owner", "sum_rate", "power_w")  # of a step, by the names of the batch
 
@@ -23,3 +26,9 @@ def per_agent(action: Any, shape: tuple[int, ...], num_envs: int, num_agents: in
     if action.shape != shape:
         raise ValueError(f"action has shape {action.shape}: must be {shape}")
     return action.reshape(num_envs, num_agents, -1)
+
+
+def spaces_of_one(batch: MdlbiVectorEnv) -> tuple[spaces.Box, spaces.Box]:
+    """Observations ``(D_o,)`` and actions ``(D_a,)`` of a base station, which are those of all."""
+    observations, actions = batch.single_observation_space, batch.single_action_space
+    return spaces.Box(observations.low[0], observations.high[0]), spaces.Box(actions.low[0], actions.high[0])

@@ -43,9 +43,7 @@ class RLlibEnv(MultiAgentEnv):
 
     def step(
         self, action_dict: dict[str, Any]
-    ) -> tuple[
-        dict[str, np.ndarray], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]
-    ]:
+    ) -> tuple[dict[str, np.ndarray], dict[str, float], dict[str, bool], dict[str, bool], dict[str, dict[str, Any]]]:
         """One slot."""
         observations, rewards, _, truncations, infos = self.env.step(action_dict)
         over = {"__all__": all(truncations.values())}

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
-from irs_marl_env.adapters import per_agent
+from irs_marl_env.adapters import per_agent, spaces_of_one
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
@@ -37,10 +36,8 @@ class Sb3VecEnv(VecEnv):
         self, scenario: str | Scenario = "mdlbi-v0", num_envs: int = 1, seed: int | None = None, **options: Any
     ) -> None:
         self.batch = batch = MdlbiVectorEnv(scenario, num_envs, **{**options, "backend": "numpy", "autoreset": True})
-        observations, actions = batch.single_observation_space, batch.single_action_space
-        one = spaces.Box(observations.low[0], observations.high[0]), spaces.Box(actions.low[0], actions.high[0])
         self.render_mode = batch.render_mode
-        super().__init__(num_envs * batch.scenario.num_bs, *one)
+        super().__init__(num_envs * batch.scenario.num_bs, *spaces_of_one(batch))
         self._seed, self._action = seed, np.zeros(0)
 
     def seed(self, seed: int | None = None) -> list[int | None]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from irs_marl_env.adapters import METRICS, per_agent
+from irs_marl_env.adapters import METRICS, per_agent, spaces_of_one
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
@@ -41,11 +41,11 @@ class ShareEnv:
     ) -> None:
         self.batch = batch = MdlbiVectorEnv(scenario, num_envs, autoreset=True, **options)
         self.num_envs, self.n_agents = num_envs, len(batch.agents)
-        observations, actions = batch.single_observation_space, batch.single_action_space
+        observations, actions = spaces_of_one(batch)
         state = spaces.Box(batch.state_encoder.low, batch.state_encoder.high)
-        self.observation_space = [spaces.Box(observations.low[0], observations.high[0]) for _ in batch.agents]
+        self.observation_space = [observations for _ in batch.agents]
         self.share_observation_space = [state for _ in batch.agents]
-        self.action_space = [spaces.Box(actions.low[0], actions.high[0]) for _ in batch.agents]
+        self.action_space = [actions for _ in batch.agents]
         self._seed, self._actions = seed, np.zeros(0)
 
     def seed(self, seed: int | None) -> None:
