@@ -1,4 +1,4 @@
-"""What a step costs through AgileRL's own vector of processes and through ``AgileVecEnv``, in one environment with both.
+"""What a step costs through AgileRL's own vector of processes, and through ``AgileVecEnv``.
 
     python benchmarks/adapters_more.py
 

@@ -1,10 +1,10 @@
 """MATD3 of AgileRL over ``AgileVecEnv``: 2 minutes of learning beside the baselines.
 
-    pip install -e '.[fast]' 'torch<2.14' agilerl==2.58.0 'pettingzoo<1.27' tensordict==0.13.0 peft    # its own environment
+    pip install -e '.[fast]' torch agilerl==2.58.0 'pettingzoo<1.27' tensordict==0.13.0 peft  # in its own environment
     python examples/agilerl_matd3.py
 
-AgileRL gives agents whose names differ in their number alone one network; so all base stations share an actor. Its own
-training loop would store the first observation of the next episode as what follows the last; this one stores the last.
+AgileRL gives all base stations one actor, since their names differ in a number alone. Its own training loop would store
+the first observation of the next episode as what follows the last slot of one; the loop here stores the true last one.
 """
 
 from __future__ import annotations
@@ -21,34 +21,29 @@ from irs_marl_env import compare, evaluate, get_scenario
 from irs_marl_env.adapters.agilerl import AgileVecEnv
 
 SCENARIO = get_scenario("mdlbi-blocked-small-v0", action="structured", observation="large_scale", reward="team")
-HIDDEN = {"hidden_size": [64]}
-NETWORKS = {"latent_dim": 64, "encoder_config": HIDDEN, "head_config": HIDDEN | {"output_layernorm": True}}
+NETWORKS = {"encoder_config": {"hidden_size": [64]}, "head_config": {"hidden_size": [64], "output_layernorm": True}}
 
 
 def make(vec: AgileVecEnv, **settings: Any) -> MATD3:
-    """The learner for a vector of environments."""
+    """The learner; a normalised output of its networks keeps bids off the bounds, where tanh has no slope."""
     spaces = [[of(agent) for agent in vec.agents] for of in (vec.single_observation_space, vec.single_action_space)]
     return MATD3(*spaces, agent_ids=vec.agents, vect_noise_dim=vec.num_envs, O_U_noise=False, **settings)
 
 
-def learn(matd3: MATD3, vec: AgileVecEnv, steps: int, updates: int = 1, warmup: int = 500) -> None:
-    """So many steps of all environments, with so many updates after each once ``warmup`` are done."""
-    memory = ReplayBuffer(max_size=200_000)
-    observations, infos = vec.reset(seed=1)
-    matd3.set_training_mode(True)
+def learn(matd3: MATD3, vec: AgileVecEnv, steps: int, warmup: int = 500) -> None:
+    """So many steps of all environments, with an update after each once ``warmup`` are done."""
+    memory, rng, (observations, infos) = ReplayBuffer(200_000), np.random.default_rng(1), vec.reset(seed=1)
     for step in range(steps):
         actions, raw = matd3.get_action(obs=observations, infos=infos)
         if step < warmup:
-            raw = actions = {agent: np.random.uniform(-1, 1, x.shape).astype(np.float32) for agent, x in raw.items()}
+            raw = actions = {agent: rng.uniform(-1, 1, x.shape).astype(np.float32) for agent, x in raw.items()}
         following, rewards, terminations, _, infos = vec.step(actions)
-        last = {agent: infos[agent].get("terminal_observation", following[agent]) for agent in vec.agents}
-        over = infos[vec.agents[0]].get("TimeLimit.truncated", np.zeros(vec.num_envs, bool))[:, None]
-        last = {agent: np.where(over, last[agent], following[agent]) for agent in vec.agents}
+        over = infos["bs_0"].get("TimeLimit.truncated", np.zeros(1, bool))[:, None]
+        last = {a: np.where(over, infos[a].get("terminal_observation", x), x) for a, x in following.items()}
         row = transition_to_tensordict(MultiAgentTransition(observations, raw, rewards, last, terminations))
-        row.batch_size = [vec.num_envs]
+        row.batch_size, observations = [vec.num_envs], following
         memory.add(row)
-        observations = following
-        for _ in range(updates if step >= warmup else 0):
+        if step >= warmup:
             matd3.learn(memory.sample(matd3.batch_size))
     matd3.set_training_mode(False)
 
@@ -57,10 +52,8 @@ def main(steps: int = 4500, episodes: int = 50) -> None:
     """Train for so many steps of 16 environments, and print a table on the same draws."""
     torch.set_num_threads(1)  # small networks: more threads only wait for one another
     torch.manual_seed(1)
-    np.random.seed(1)
     vec = AgileVecEnv(SCENARIO, 16)
-    settings = {"batch_size": 256, "lr_actor": 1e-3, "lr_critic": 1e-3, "expl_noise": 0.4, "net_config": NETWORKS}
-    matd3 = make(vec, gamma=0.0, **settings)
+    matd3 = make(vec, gamma=0.0, batch_size=256, lr_critic=1e-3, expl_noise=0.4, net_config=NETWORKS)
     learn(matd3, vec, steps)
 
     def policy(observations: np.ndarray) -> np.ndarray:  # (E, M, D_o) to (E, M, D_a)

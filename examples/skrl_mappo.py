@@ -15,61 +15,36 @@ import numpy as np
 import torch
 from skrl.envs.wrappers.torch import wrap_env
 from skrl.memories.torch import RandomMemory
-from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
 from skrl.multi_agents.torch.mappo import MAPPO, MAPPO_CFG
 from skrl.trainers.torch import SequentialTrainer
 from skrl.utils import set_seed
-from torch import nn
+from skrl.utils.model_instantiators.torch import deterministic_model, gaussian_model
 
 from irs_marl_env import compare, evaluate, get_scenario, make_env
 
 SCENARIO = get_scenario("mdlbi-blocked-small-v0", action="structured", observation="large_scale", reward="team")
 PER_AGENT = ("learning_rate_scheduler", "observation_preprocessor", "state_preprocessor", "value_preprocessor")
+SPACES = ("observation_space", "state_space", "action_space")
+HIDDEN = {"name": "net", "layers": [64, 64], "activations": "tanh"}
+ACTOR = {"network": [HIDDEN | {"input": "OBSERVATIONS"}], "output": "ACTIONS", "initial_log_std": -1.0}
+CRITIC = {"network": [HIDDEN | {"input": "STATES"}], "output": "ONE"}
 
 
-def network(size: int, outputs: int) -> nn.Sequential:
-    """Two hidden layers."""
-    return nn.Sequential(nn.Linear(size, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, outputs))
-
-
-class Policy(GaussianMixin, Model):  # type: ignore[misc]
-    """Mean and deviation of an action, from the observation of the base station."""
-
-    def __init__(self, **spaces: Any) -> None:
-        Model.__init__(self, **spaces)
-        GaussianMixin.__init__(self)
-        self.net = network(self.num_observations, self.num_actions)
-        self.log_std = nn.Parameter(torch.full((self.num_actions,), -1.0))
-
-    def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
-        """As skrl asks for it."""
-        return self.net(inputs["observations"]), {"log_std": self.log_std}
-
-
-class Value(DeterministicMixin, Model):  # type: ignore[misc]
-    """Value of the global state."""
-
-    def __init__(self, **spaces: Any) -> None:
-        Model.__init__(self, **spaces)
-        DeterministicMixin.__init__(self)
-        self.net = network(self.num_states, 1)
-
-    def compute(self, inputs: dict[str, Any], role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
-        """As skrl asks for it."""
-        return self.net(inputs["states"]), {}
-
-
-def learner(env: Any, **settings: Any) -> MAPPO:
-    """MAPPO for a wrapped environment, every base station with networks of its own."""
-    agents, kinds = env.possible_agents, ("observation_spaces", "state_spaces", "action_spaces")
-    spaces = {kind: getattr(env, kind) for kind in kinds}
-    of_agent = {a: {kind[:-1]: spaces[kind][a] for kind in kinds} for a in agents}
-    settings |= {f"{name}_kwargs": {a: {} for a in agents} for name in PER_AGENT}
+def train(env: Any, slots: int, **settings: Any) -> MAPPO:
+    """MAPPO over a wrapped environment; every base station has networks of its own, and its critic sees the state."""
+    agents, models = env.possible_agents, {}
+    settings |= {f"{name}_kwargs": {agent: {} for agent in agents} for name in PER_AGENT}
     cfg = MAPPO_CFG(time_limit_bootstrap=True, **settings)
     cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0  # nothing on the disk
-    models = {a: {"policy": Policy(**of_agent[a]), "value": Value(**of_agent[a])} for a in agents}
-    memories = {a: RandomMemory(memory_size=cfg.rollouts) for a in agents}
-    return MAPPO(possible_agents=agents, models=models, memories=memories, cfg=cfg, **spaces)
+    for agent in agents:
+        spaces = {name: getattr(env, name)(agent) for name in SPACES}
+        models[agent] = {"policy": gaussian_model(**spaces, **ACTOR), "value": deterministic_model(**spaces, **CRITIC)}
+    memories = {agent: RandomMemory(memory_size=cfg.rollouts) for agent in agents}
+    of_agents = {f"{name}s": getattr(env, f"{name}s") for name in SPACES}
+    mappo = MAPPO(possible_agents=agents, models=models, memories=memories, cfg=cfg, **of_agents)
+    silent = {"headless": True, "disable_progressbar": True, "close_environment_at_exit": False}
+    SequentialTrainer(cfg={"timesteps": slots, **silent}, env=env, agents=mappo).train()
+    return mappo
 
 
 def main(slots: int = 24_000, episodes: int = 50) -> None:
@@ -77,18 +52,15 @@ def main(slots: int = 24_000, episodes: int = 50) -> None:
     torch.set_num_threads(1)  # small networks: more threads only wait for one another
     set_seed(1)
     env = wrap_env(make_env(SCENARIO), wrapper="pettingzoo")
-    settings = {"rollouts": 400, "mini_batches": 4, "learning_epochs": 10, "learning_rate": 1e-3}
-    mappo = learner(env, discount_factor=0.0, **settings)
-    trainer = {"timesteps": slots, "headless": True, "disable_progressbar": True, "close_environment_at_exit": False}
-    SequentialTrainer(cfg=trainer, env=env, agents=mappo).train()
+    mappo = train(env, slots, discount_factor=0.0, rollouts=400, mini_batches=4, learning_epochs=10)
 
     def policy(observations: np.ndarray) -> np.ndarray:  # (E, M, D_o) to (E, M, D_a), a network for each base station
-        rows = torch.as_tensor(observations)
-        nets = [mappo.policies[agent].net for agent in env.possible_agents]
+        rows = {agent: {"observations": torch.as_tensor(observations[:, m])} for m, agent in enumerate(mappo.policies)}
         with torch.no_grad():
-            return torch.stack([net(rows[:, m]) for m, net in enumerate(nets)], dim=1).clamp(-1, 1).numpy()
+            means = [net.act(rows[agent])[1]["mean_actions"] for agent, net in mappo.policies.items()]
+        return torch.stack(means, dim=1).clamp(-1, 1).numpy()
 
-    bank = {"episodes": episodes, "seed": 10_000, "slots": 20, "every": 5}
+    bank: dict[str, Any] = {"episodes": episodes, "seed": 10_000, "slots": 20, "every": 5}
     results = [evaluate(name, SCENARIO, **bank) for name in ("random", "structured-local-gain")]
     results.append(evaluate(policy, SCENARIO, name="MAPPO", **bank))
     print(compare(results, ["sum_rate", "jain"], baseline="structured-local-gain").table())

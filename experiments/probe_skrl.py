@@ -5,31 +5,37 @@ python -m experiments.probe_skrl
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from skrl.envs.wrappers.torch import wrap_env
-from skrl.trainers.torch import SequentialTrainer
 from skrl.utils import set_seed
 
-from examples.skrl_mappo import learner
+from examples.skrl_mappo import train
 from experiments.probing import DISCOUNT, SPEED, VALUE, report, steps_per_s
 from irs_marl_env import make_env
 
 
-def value(slots: int = 8000, **settings: bool) -> float:
+def value(slots: int = 8000) -> float:
     """Mean value of the first states, after training."""
     set_seed(0)
     env = wrap_env(make_env(fast=False, **VALUE), wrapper="pettingzoo")
-    sizes = {"rollouts": 80, "mini_batches": 1, "learning_epochs": 10, "learning_rate": 2e-3, "value_clip": 0.0}
-    mappo = learner(env, discount_factor=DISCOUNT, **sizes, **settings)
-    trainer = {"timesteps": slots, "headless": True, "disable_progressbar": True, "close_environment_at_exit": False}
-    SequentialTrainer(cfg=trainer, env=env, agents=mappo).train()
+    sizes: dict[str, Any] = {
+        "rollouts": 80,
+        "mini_batches": 1,
+        "learning_epochs": 10,
+        "learning_rate": 2e-3,
+        "value_clip": 0.0,
+    }
+    mappo = train(env, slots, discount_factor=DISCOUNT, **sizes)
     states = []
     for seed in range(20):
         env._env.reset(seed=seed)
         states.append(env._env.state())
+    rows = {"states": torch.as_tensor(np.stack(states))}
     with torch.no_grad():
-        return float(np.mean([net.net(torch.as_tensor(np.stack(states))).mean() for net in mappo.values.values()]))
+        return float(np.mean([net.act(rows)[0].mean().item() for net in mappo.values.values()]))
 
 
 def main() -> None:
