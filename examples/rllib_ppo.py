@@ -7,6 +7,7 @@ python examples/rllib_ppo.py
 from __future__ import annotations
 
 import os
+from typing import Any
 
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning of Ray on machines without GPU
 
@@ -47,7 +48,7 @@ def main(iterations: int = 24, episodes: int = 50, slots: int = 2000) -> None:
 
     for _ in range(iterations):
         algorithm.train()
-    bank = {"episodes": episodes, "seed": 10_000, "slots": 20, "every": 5}
+    bank: dict[str, Any] = {"episodes": episodes, "seed": 10_000, "slots": 20, "every": 5}
     results = [evaluate(name, SCENARIO, **bank) for name in ("random", "structured-local-gain")]
     results.append(evaluate(ppo, SCENARIO, name="PPO", **bank))
     print(compare(results, ["sum_rate", "jain"], baseline="structured-local-gain").table())

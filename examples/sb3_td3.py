@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3 import TD3
 from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNoise
 from stable_baselines3.td3.policies import Actor, TD3Policy
@@ -29,7 +30,7 @@ class BoundedPolicy(TD3Policy):
     def make_actor(self, features_extractor: Any = None) -> Actor:
         """The actor, with a layer more before its last, which is tanh."""
         actor = super().make_actor(features_extractor)
-        actor.mu.insert(len(actor.mu) - 1, torch.nn.LayerNorm(self.action_space.shape[0]))
+        actor.mu.insert(len(actor.mu) - 1, torch.nn.LayerNorm(spaces.flatdim(self.action_space)))
         return actor
 
 
@@ -37,7 +38,7 @@ def main(steps: int = 96_000, episodes: int = 50) -> None:
     """Train on so many samples, and print a table on the same draws."""
     torch.set_num_threads(1)  # small networks: more threads only wait for one another
     env = Sb3VecEnv(SCENARIO, 16)
-    size = env.action_space.shape[0]
+    size = env.batch.action_size
     model = TD3(
         BoundedPolicy,
         env,

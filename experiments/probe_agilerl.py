@@ -13,7 +13,7 @@ from experiments.probing import DISCOUNT, ROWS, SPEED, VALUE, report, steps_per_
 from irs_marl_env.adapters.agilerl import AgileVecEnv
 
 
-def value(steps: int = 1500) -> float:
+def value(steps: int = 4000) -> float:
     """Mean of the first critics at the first observations and the actors' actions, after training."""
     torch.manual_seed(0)
     vec, hidden = AgileVecEnv(num_envs=8, fast=False, **VALUE), {"hidden_size": [32]}

@@ -5,6 +5,8 @@ python -m experiments.probe_sb3
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from stable_baselines3 import PPO, TD3
@@ -12,7 +14,7 @@ from stable_baselines3 import PPO, TD3
 from experiments.probing import DISCOUNT, ROWS, SPEED, VALUE, report, steps_per_s
 from irs_marl_env.adapters.sb3 import Sb3VecEnv
 
-SMALL = {"policy_kwargs": {"net_arch": [32]}, "seed": 0, "gamma": DISCOUNT, "device": "cpu"}
+SMALL: dict[str, Any] = {"policy_kwargs": {"net_arch": [32]}, "seed": 0, "gamma": DISCOUNT, "device": "cpu"}
 
 
 def value_of_ppo() -> float:
@@ -41,7 +43,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = Sb3VecEnv(num_envs=ROWS, seed=0, **SPEED)
     rows.reset()
-    action = np.zeros((rows.num_envs, *rows.action_space.shape), np.float32)
+    action = np.zeros((rows.num_envs, rows.batch.action_size), np.float32)
     speed = steps_per_s(lambda: [rows.step(action) for _ in range(200)], 200 * ROWS)
     learned = {"PPO": value_of_ppo(), "TD3": value_of_td3()}
     print(learned)
