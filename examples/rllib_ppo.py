@@ -1,4 +1,4 @@
-"""PPO of RLlib (new API stack), one policy for all base stations: 2 minutes of learning beside the baselines.
+"""PPO of RLlib (new API stack), one policy for all base stations: 3 minutes of learning beside the baselines.
 
 pip install -e '.[fast]' 'ray[rllib]==2.60.0' gymnasium==1.2.2 torch     # an environment of its own
 python examples/rllib_ppo.py
@@ -24,7 +24,7 @@ from irs_marl_env.adapters.rllib import RLlibEnv
 SCENARIO = get_scenario("mdlbi-blocked-small-v0", action="structured", observation="large_scale", reward="team")
 
 
-def main(iterations: int = 24, episodes: int = 50, slots: int = 2000) -> None:
+def main(iterations: int = 40, episodes: int = 50, slots: int = 2000) -> None:
     """Train for so many iterations of so many slots, and print a table on the same draws."""
     torch.set_num_threads(1)  # small networks: more threads only wait for one another
     config = (

@@ -13,12 +13,12 @@ from experiments.probing import DISCOUNT, ROWS, SPEED, VALUE, report, steps_per_
 from irs_marl_env.adapters.agilerl import AgileVecEnv
 
 
-def value(steps: int = 4000) -> float:
+def value(steps: int = 3000) -> float:
     """Mean of the first critics at the first observations and the actors' actions, after training."""
     torch.manual_seed(0)
     vec, hidden = AgileVecEnv(num_envs=8, fast=False, **VALUE), {"hidden_size": [32]}
     nets = {"latent_dim": 32, "encoder_config": hidden, "head_config": hidden}
-    settings = {"batch_size": 80, "lr_actor": 1e-3, "lr_critic": 2e-3, "tau": 0.02, "net_config": nets}
+    settings = {"batch_size": 80, "lr_actor": 1e-3, "lr_critic": 2e-3, "tau": 0.05, "net_config": nets}
     matd3 = make(vec, gamma=DISCOUNT, **settings)
     learn(matd3, vec, steps, warmup=50)
     observations, infos = vec.reset(seed=0)

@@ -30,8 +30,8 @@ def value_of_ppo() -> float:
 def value_of_td3() -> float:
     """Mean of the first critic at the first observations and the actor's actions, after training."""
     rows = Sb3VecEnv(num_envs=8, fast=False, **VALUE)
-    td3 = TD3("MlpPolicy", rows, learning_rate=2e-3, learning_starts=160, gradient_steps=2, tau=0.02, **SMALL)
-    td3.learn(1000 * rows.num_envs)
+    td3 = TD3("MlpPolicy", rows, learning_rate=2e-3, learning_starts=160, gradient_steps=2, tau=0.05, **SMALL)
+    td3.learn(2000 * rows.num_envs)
     rows.seed(0)
     observations = torch.as_tensor(rows.reset())
     with torch.no_grad():

@@ -1,8 +1,8 @@
 """What the probes of libraries share: a task whose value is known, our own speed, and the line that each prints.
 
 ``experiments/probe_NAME.py`` trains a critic of the library NAME where the reward is 1, the discount .9 and an episode
-is truncated after 5 slots. The value is 10 if the end of an episode is taken for what it is, a time limit; it is 2.7, the
-mean over the slots, for a learner that takes it for the end of the world.
+is truncated after 5 slots. The value is 10 if the end of an episode is taken for what it is, a time limit; it is 2.7,
+the mean over the slots, for a learner that takes it for the end of the world.
 """
 
 from __future__ import annotations
