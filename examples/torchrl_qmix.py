@@ -18,11 +18,11 @@ from torchrl.modules import EGreedyModule, MultiAgentMLP, QMixer, QValueModule
 from torchrl.objectives import SoftUpdate, ValueEstimators
 from torchrl.objectives.multiagent import QMixerLoss
 
-from irs_marl_env import Scenario, compare, evaluate, get_scenario
+from irs_marl_env import compare, evaluate, get_scenario
 from irs_marl_env.adapters.torchrl import TorchRLEnv
 
 FIELDS = {"action": "structured", "observation": "large_scale", "reward": "team"}
-SCENARIO: Scenario = get_scenario("mdlbi-blocked-small-v0", **FIELDS)
+SCENARIO = get_scenario("mdlbi-blocked-small-v0", **FIELDS)
 
 
 def main(updates: int = 2_000, episodes: int = 50) -> None:
@@ -36,9 +36,9 @@ def main(updates: int = 2_000, episodes: int = 50) -> None:
     values = TensorDictModule(net, [("bs", "observation")], [("bs", "action_value")])
     keys = [("bs", "action"), ("bs", "action_value"), ("bs", "chosen_action_value")]
     spec = env.full_action_spec_unbatched
-    greedy = TensorDictSequential(values, QValueModule(("bs", "action_value"), out_keys=keys, spec=spec))
+    greedy = TensorDictSequential(values, QValueModule(action_value_key=keys[1], out_keys=keys, spec=spec))
     explore = EGreedyModule(spec, eps_init=1.0, eps_end=0.05, annealing_num_steps=updates * 8, action_key=keys[0])
-    mixer = QMixer(env.batch.state_size, 32, agents, torch.device("cpu"))
+    mixer = QMixer((env.batch.state_size,), 32, agents, torch.device("cpu"))
     mixed = TensorDictModule(mixer, [("bs", "chosen_action_value"), "state"], ["chosen_action_value"])
     loss = QMixerLoss(greedy, mixed, action_space="categorical", delay_value=True)
     loss.set_keys(action=keys[0], action_value=keys[1], local_value=keys[2], global_value="chosen_action_value")
@@ -51,8 +51,8 @@ def main(updates: int = 2_000, episodes: int = 50) -> None:
         with torch.no_grad():
             return bids.actions(net(torch.as_tensor(observations)).argmax(-1).numpy())
 
-    results = [evaluate(name, SCENARIO, episodes, 10_000, 20, 5) for name in ("random", "structured-local-gain")]
-    results.append(evaluate(policy, SCENARIO, episodes, 10_000, 20, 5, name="before training"))
+    rules = [evaluate(name, SCENARIO, episodes, 10_000, 20, 5) for name in ("random", "structured-local-gain")]
+    before = evaluate(policy, SCENARIO, episodes, 10_000, 20, 5, name="before training")
     counts = {"frames_per_batch": 16, "total_frames": updates * 16}
     for data in Collector(env, TensorDictSequential(greedy, explore), **counts, auto_register_policy_transforms=False):
         data["next", "reward"] = data["next", "bs", "reward"].mean(-2)  # of the network: QMIX has one value
@@ -62,8 +62,8 @@ def main(updates: int = 2_000, episodes: int = 50) -> None:
         optimizer.step()
         optimizer.zero_grad()
         target.step()
-    results.append(evaluate(policy, SCENARIO, episodes, 10_000, 20, 5, name="QMIX"))
-    print(compare(results, ["sum_rate", "jain"], baseline="structured-local-gain").table())
+    after = evaluate(policy, SCENARIO, episodes, 10_000, 20, 5, name="QMIX")
+    print(compare([*rules, before, after], ["sum_rate", "jain"], baseline="structured-local-gain").table())
 
 
 if __name__ == "__main__":

@@ -45,7 +45,9 @@ class BidLevels:
         self._layout, self._bids = StructuredActionCodec(scenario).layout, np.linspace(-1.0, 1.0, levels)
         self.joint = levels**self.num_irs <= MOST
         if self.joint:
-            self._bids = np.stack(np.meshgrid(*[self._bids] * self.num_irs, indexing="ij"), -1).reshape(-1, self.num_irs)
+            self._bids = np.stack(np.meshgrid(*[self._bids] * self.num_irs, indexing="ij"), -1).reshape(
+                -1, self.num_irs
+            )
         self.count = len(self._bids)
 
     def actions(self, choices: np.ndarray) -> np.ndarray:
@@ -89,7 +91,7 @@ class DiscreteBids(BaseParallelWrapper):
 
     def __init__(self, env: ParallelEnv, levels: int, action_mask: bool = True) -> None:
         super().__init__(env)
-        self.levels = BidLevels(env.scenario, levels)  # type: ignore[attr-defined]
+        self.levels = BidLevels(env.scenario, levels)
         self.action_mask = checks.Flag()("action_mask", action_mask)
         count, each = self.levels.count, self.levels.num_irs
         self._mask = np.ones(count if self.levels.joint else each * count, np.int8)

@@ -23,10 +23,12 @@ class TorchRLEnv(EnvBase):
 
     | key | shape |
     |---|---|
-    | ``("bs", "observation")``, ``("bs", "action")``, ``("bs", "reward")`` | ``(E, M, D_o)``, ``(E, M, D_a)``, ``(E, M, 1)`` |
-    | ``("bs", "done")`` and at the root ``"done"``, with ``terminated`` and ``truncated`` | ``(E, M, 1)``, ``(E, 1)`` |
+    | ``("bs", "observation")``, ``("bs", "action")`` | ``(E, M, D_o)``, ``(E, M, D_a)`` |
+    | ``("bs", "reward")``, ``("bs", "done")``, ``("bs", "terminated")``, ``("bs", "truncated")`` | ``(E, M, 1)`` |
+    | ``"done"``, ``"terminated"``, ``"truncated"`` | ``(E, 1)`` |
     | ``"state"``, with ``return_state`` | ``(E, D_s)`` |
-    | ``("bs", "info", ...)``, with ``metrics``: ``rates`` of own users, ``cell``; ``owner``; ``sum_rate``, ``power_w`` | ``(E, M, K)``, ``(E, M, L)``, ``(E, M, 1)`` |
+    | ``("bs", "info", ...)``, with ``metrics``: ``rates`` of own users and ``cell`` | ``(E, M, K)`` |
+    | ``owner``; ``sum_rate`` and ``power_w`` | ``(E, M, L)``; ``(E, M, 1)`` |
 
     The end of an episode is truncated, never terminated. The numbers are those of ``make_vec_env``, bit for bit, whose
     row i is seeded with ``seed + i`` and goes on with its streams from episode to episode.

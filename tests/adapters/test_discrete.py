@@ -30,10 +30,10 @@ def make(num_irs: int, levels: int, **options: Any) -> DiscreteBids:
 def test_spaces() -> None:
     assert make(2, 3).action_space("bs_0") == spaces.Discrete(9)
     assert make(6, 4).action_space("bs_0") == spaces.Discrete(4096)
-    env = make(7, 4)
-    assert isinstance(env.action_space("bs_1"), spaces.MultiDiscrete)
-    assert env.action_space("bs_1").nvec.tolist() == [4] * 7
-    for env in (make(2, 3), env):
+    several = make(7, 4).action_space("bs_1")
+    assert isinstance(several, spaces.MultiDiscrete)
+    assert several.nvec.tolist() == [4] * 7
+    for env in (make(2, 3), make(7, 4)):
         assert env.action_space("bs_0") is env.action_space("bs_0")
         assert env.action_spaces["bs_1"] is env.action_space("bs_1")
         assert env.observation_spaces["bs_1"] is env.observation_space("bs_1")
@@ -53,7 +53,10 @@ def test_what_a_number_means() -> None:
 @pytest.mark.parametrize(("num_irs", "levels"), SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("masks", [True, False])
 def test_it_is_the_environment_with_those_bids(num_irs: int, levels: int, masks: bool) -> None:
-    env, plain = make(num_irs, levels, action_mask=masks), make_env("mdlbi-small-v0", num_irs=num_irs, fast=False, **FIELDS)
+    env, plain = (
+        make(num_irs, levels, action_mask=masks),
+        make_env("mdlbi-small-v0", num_irs=num_irs, fast=False, **FIELDS),
+    )
     rng, values = np.random.default_rng(0), np.linspace(-1, 1, levels)
     for seed in (3, 4):
         seen, infos = env.reset(seed=seed)
@@ -104,7 +107,8 @@ def test_a_mask_of_many_choices_holds() -> None:
 def test_pettingzoo(num_irs: int, levels: int, masks: bool) -> None:
     parallel_api_test(make(num_irs, levels, action_mask=masks), num_cycles=12)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*probably should be gymnasium.spaces.*")  # Dict and MultiDiscrete are meant
+        for text in (".*probably should be gymnasium.spaces.*", "Observation is not a NumPy array"):
+            warnings.filterwarnings("ignore", text)  # Dict and MultiDiscrete are meant
         api_test(parallel_to_aec(make(num_irs, levels, action_mask=masks)), num_cycles=12)
     seed_test(lambda: parallel_to_aec(make(num_irs, levels, action_mask=masks)), num_cycles=12)
 
@@ -113,7 +117,7 @@ def test_pickles_go_on() -> None:
     env = make(2, 3)
     env.reset(seed=0)
     copied = pickle.loads(pickle.dumps(env))
-    chosen = {agent: 4 for agent in env.agents}
+    chosen = dict.fromkeys(env.agents, 4)
     assert env.step(chosen)[1] == copied.step(chosen)[1]
     assert env.action_space("bs_0") == copied.action_space("bs_0")
 

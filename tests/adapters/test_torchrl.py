@@ -19,7 +19,7 @@ with warnings.catch_warnings():  # of TorchRL about its own dependencies
     from irs_marl_env.adapters.discrete import BidLevels
     from irs_marl_env.adapters.torchrl import TorchRLEnv
 
-from irs_marl_env import make_env, make_vec_env
+from irs_marl_env import make_env, make_vec_env  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*auto_register_policy_transforms.*:FutureWarning")  # what 0.15 will do
 HORIZON, ENVS = 5, 3
