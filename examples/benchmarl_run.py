@@ -24,7 +24,7 @@ from irs_marl_env import compare, evaluate
 from irs_marl_env.adapters.benchmarl import MdlbiTask
 
 NAME = "mdlbi-blocked-small-v0"
-FIELDS = {"action": "structured", "observation": "large_scale", "reward": "team"}
+FIELDS: dict[str, Any] = {"action": "structured", "observation": "large_scale", "reward": "team"}
 TASK = MdlbiTask(NAME, {**FIELDS, "stagger": True})
 
 

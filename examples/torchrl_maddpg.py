@@ -21,8 +21,7 @@ from torchrl.objectives import DDPGLoss, SoftUpdate, ValueEstimators
 from irs_marl_env import compare, evaluate, get_scenario
 from irs_marl_env.adapters.torchrl import TorchRLEnv
 
-FIELDS = {"action": "structured", "observation": "large_scale", "reward": "team"}
-SCENARIO = get_scenario("mdlbi-blocked-small-v0", **FIELDS)
+SCENARIO = get_scenario("mdlbi-blocked-small-v0", action="structured", observation="large_scale", reward="team")
 LAYERS = {"activation_class": torch.nn.ReLU, "norm_class": torch.nn.LayerNorm, "norm_kwargs": {"normalized_shape": 64}}
 
 
@@ -37,8 +36,7 @@ def main(updates: int = 2_000, episodes: int = 50) -> None:
     actor = TensorDictModule(net, [("bs", "observation")], [env.action_key])
     slots, spec = updates * 16, env.full_action_spec_unbatched
     noise = AdditiveGaussianModule(spec, 0.4, 0.05, slots, action_key=env.action_key)
-    inputs = [("bs", "observation"), env.action_key]
-    both = TensorDictModule(lambda *x: torch.cat(x, -1), inputs, [("bs", "both")])
+    both = TensorDictModule(lambda *x: torch.cat(x, -1), [("bs", "observation"), env.action_key], [("bs", "both")])
     critic = TensorDictModule(mlp(seen + size, 1, centralized=True), [("bs", "both")], [("bs", "state_action_value")])
     value = TensorDictSequential(both, critic)
     loss = DDPGLoss(actor, value, delay_value=True)

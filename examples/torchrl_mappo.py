@@ -21,8 +21,7 @@ from torchrl.objectives import ClipPPOLoss, ValueEstimators
 from irs_marl_env import compare, evaluate, get_scenario
 from irs_marl_env.adapters.torchrl import TorchRLEnv
 
-FIELDS = {"action": "structured", "observation": "large_scale", "reward": "team"}
-SCENARIO = get_scenario("mdlbi-blocked-small-v0", **FIELDS)
+SCENARIO = get_scenario("mdlbi-blocked-small-v0", action="structured", observation="large_scale", reward="team")
 
 
 def main(updates: int = 128, episodes: int = 50) -> None:
@@ -34,20 +33,15 @@ def main(updates: int = 128, episodes: int = 50) -> None:
     mlp = partial(MultiAgentMLP, n_agents=agents, share_params=True, depth=2, num_cells=64)
     net = torch.nn.Sequential(mlp(seen, 2 * size, centralized=False), NormalParamExtractor())
     parameters = [("bs", "loc"), ("bs", "scale")]
-    actor = ProbabilisticActor(
-        TensorDictModule(net, [("bs", "observation")], parameters),
-        spec=env.full_action_spec_unbatched,
-        in_keys=parameters,
-        out_keys=[env.action_key],
-        distribution_class=TanhNormal,
-        return_log_prob=True,
-        log_prob_key=("bs", "sample_log_prob"),
-    )
+    sampled = {"distribution_class": TanhNormal, "return_log_prob": True, "log_prob_key": ("bs", "sample_log_prob")}
+    module = TensorDictModule(net, [("bs", "observation")], parameters)
+    actor = ProbabilisticActor(module, parameters, [env.action_key], spec=env.full_action_spec_unbatched, **sampled)
     critic = TensorDictModule(mlp(seen, 1, centralized=True), [("bs", "observation")], [("bs", "state_value")])
     loss = ClipPPOLoss(actor, critic, entropy_coeff=1e-4)
     names = ("action", "reward", "done", "terminated", "sample_log_prob")
     loss.set_keys(**{name: ("bs", name) for name in names}, value=("bs", "state_value"))
     loss.make_value_estimator(ValueEstimators.GAE, gamma=0.0, lmbda=0.95)  # an action changes its own slot alone
+    networks = {"params": loss.critic_network_params, "target_params": loss.target_critic_network_params}
     optimizer = torch.optim.Adam(loss.parameters(), 1e-3)
 
     def policy(observations: np.ndarray) -> np.ndarray:  # (E, M, D_o) to (E, M, D_a)
@@ -59,8 +53,8 @@ def main(updates: int = 128, episodes: int = 50) -> None:
     counts = {"frames_per_batch": 256, "total_frames": updates * 256}
     for data in Collector(env, actor, **counts, auto_register_policy_transforms=False):
         with torch.no_grad():
-            loss.value_estimator(data, loss.critic_network_params, loss.target_critic_network_params)
-            data["bs", "advantage"] /= data["bs", "advantage"].std()
+            loss.value_estimator(data, **networks)
+            data["advantage"] /= data["advantage"].std()
         for _ in range(10):
             for batch in data.reshape(-1)[torch.randperm(data.numel())].split(128):
                 losses = loss(batch)

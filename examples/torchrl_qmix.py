@@ -21,8 +21,7 @@ from torchrl.objectives.multiagent import QMixerLoss
 from irs_marl_env import compare, evaluate, get_scenario
 from irs_marl_env.adapters.torchrl import TorchRLEnv
 
-FIELDS = {"action": "structured", "observation": "large_scale", "reward": "team"}
-SCENARIO = get_scenario("mdlbi-blocked-small-v0", **FIELDS)
+SCENARIO = get_scenario("mdlbi-blocked-small-v0", action="structured", observation="large_scale", reward="team")
 
 
 def main(updates: int = 2_000, episodes: int = 50) -> None:

@@ -1,6 +1,6 @@
 """Which libraries know a time limit, and how fast they are: an environment for each, and the table of docs/libraries.md.
 
-    python experiments/probes.py                        # all, in environments under .probes, which are kept
+    python experiments/probes.py                        # all, in environments under build/probes, which are kept
     python experiments/probes.py torchrl benchmarl      # some
     python experiments/probes.py torchrl --here         # in the environment that is active
     python experiments/probes.py --write                # also puts the table into docs/libraries.md
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(PACKAGES)}; none: all")
     parser.add_argument("--here", action="store_true", help="run in the active environment; install nothing")
-    parser.add_argument("--folder", type=Path, default=ROOT / ".probes", help="of the environments")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "probes", help="of the environments")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in PACKAGES]
