@@ -1,10 +1,9 @@
 """MAPPO and IDDPG of BenchMARL over ``MdlbiTask``; any of its algorithms will do, those on discrete actions on bids.
 
-    python -m venv benchmarl && . benchmarl/bin/activate   # its own: it needs TorchRL below 0.12
-    pip install -e '.[benchmarl,fast]'
+    pip install -e '.[benchmarl,fast]'    # in an environment of its own: it needs TorchRL below 0.12
     python examples/benchmarl_run.py
 
-Written for BenchMARL 1.5; two minutes of one core. The table compares them with rules on the same draws.
+Written for BenchMARL 1.5; three minutes of one core. The table compares them with rules on the same draws.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which libraries know a time limit, and how fast they are: an environment for each, the table of docs/libraries.md.
+"""Which libraries know a time limit, and how fast they are: the table of docs/libraries.md.
 
     python experiments/probes.py                        # all, in environments under build/probes, which are kept
     python experiments/probes.py torchrl benchmarl      # some
@@ -50,8 +50,8 @@ def probe(name: str, python: Path) -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """In Markdown."""
-    head = "| library | version | value (10 is right) | steps/s of a core, 16 rows | share of our own batch |\n"
-    head += "|---|---|---|---|---|\n"
+    names = ("library", "version", "value (10 is right)", "steps/s of a core, 16 rows", "share of our own batch")
+    head = f"| {' | '.join(names)} |\n{'|---' * len(names)}|\n"
     lines = [
         f"| {row['library']} | {row['version']} | {row['value']:.2f} | {row['steps_per_s']:,} "
         f"| {row['steps_per_s'] / row['own_steps_per_s']:.2f} |\n"
