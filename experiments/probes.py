@@ -25,6 +25,10 @@ BEGIN, END = "<!-- probes -->", "<!-- /probes -->"
 PACKAGES = {  # what a probe needs beside this package
     "torchrl": ["torchrl>=0.14"],
     "benchmarl": ["benchmarl==1.5.2"],
+    "sb3": ["stable-baselines3>=2.9"],
+    "rllib": ["ray[rllib]==2.60.0"],
+    "agilerl": ["agilerl==2.58.0", "peft", "pettingzoo<1.27", "tensordict==0.13.0"],
+    "skrl": ["skrl==2.1.1"],
 }
 
 

@@ -1,6 +1,6 @@
 """What a step costs through AgileRL's own vector of processes, and through ``AgileVecEnv``.
 
-    python benchmarks/adapters_more.py
+    python benchmarks/adapters_agilerl.py
 
 CPU time of this process and of the processes of the vector, 16 rows (and 256 of ours), zero actions, no learner.
 """
