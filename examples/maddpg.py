@@ -32,6 +32,7 @@ if __name__ == "__main__":  # the imports take seconds: until command() listens,
     check_installed("train")
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from torch import nn
 from irs_marl_env import load_policy
 from irs_marl_env.training.bank import on_bank
 from irs_marl_env.training.command import command
+from irs_marl_env.training.flat import Flat, FlatAdam
 from irs_marl_env.training.folder import POLICY, folder_of, go_on, opened
 from irs_marl_env.training.loop import Diverged, Run, training_device, training_env
 from irs_marl_env.training.networks import Actor, Critic, Sizes
@@ -75,10 +77,8 @@ class Learner:
         self.nets = nn.ModuleDict({"actor": self.actor, "critic": self.critic})
         self.targets = copy.deepcopy(self.nets).requires_grad_(False)
         self.rates = {"actor": args.actor_lr, "critic": args.critic_lr}
-        self.optimisers = {
-            name: torch.optim.Adam(self.nets[name].parameters(), lr=rate, foreach=True)
-            for name, rate in self.rates.items()
-        }
+        self.optimisers = {name: FlatAdam(Flat(self.nets[name]), rate) for name, rate in self.rates.items()}
+        self.followers = {name: Flat(self.targets[name]) for name in self.rates}
         self.updates = 0
 
     def act(self, observations: np.ndarray) -> np.ndarray:
@@ -99,25 +99,24 @@ class Learner:
             Diverged: a loss is not finite; its networks are as they were.
         """
         obs, action = batch["obs"].transpose(0, 1), batch["action"].transpose(0, 1)
+        losses = {}
 
         # critics: the square of Q(o, a) - target, over the batch; the agents' losses are summed
         q = self.value(self.critic, obs, action, batch.get("state"))
         critic_loss = (q - self.target(batch)).square().mean(1).sum()
-        self.descend("critic", critic_loss)
-        losses = {"critic_loss": critic_loss.item(), "q": q.mean().item() / self.args.reward_scale}
+        losses["critic_loss"], q_mean = self.descend("critic", critic_loss, q.mean())
+        losses["q"] = q_mean / self.args.reward_scale
 
         # actors: up the gradient of Q(o, mu(o)), with a penalty on outputs that would saturate tanh
         if self.updates >= self.args.critic_warmup:
-            self.critic.requires_grad_(False)
             own, raw = self.actor(obs)
             value = self.value(self.critic, obs, own, batch.get("state"), replayed=action)
-            penalty = self.args.pretanh_penalty * raw.square().mean((1, 2))
-            actor_loss = (penalty - value.mean(1)).sum()
-            self.descend("actor", actor_loss)
-            self.critic.requires_grad_(True)
-            losses |= {"actor_loss": actor_loss.item(), "pretanh": raw.detach().square().mean().item()}
+            squares = raw.square().mean((1, 2))
+            actor_loss = (self.args.pretanh_penalty * squares - value.mean(1)).sum()
+            losses["actor_loss"], losses["pretanh"] = self.descend("actor", actor_loss, squares.mean())
 
-        polyak(self.targets, self.nets, self.args.tau)
+        for name, target in self.followers.items():  # theta' <- (1 - tau) theta' + tau theta (Eqs. 11, 12)
+            target.follow(self.optimisers[name].weights, self.args.tau)
         self.updates += 1
         return losses
 
@@ -158,27 +157,21 @@ class Learner:
             joint = torch.where(own, action[:, :, None], joint)
         return critic(state[None].expand(M, -1, -1), joint)
 
-    def descend(self, name: str, loss: torch.Tensor) -> None:
-        """A step of Adam down the gradient of a loss."""
-        if not torch.isfinite(loss):
-            raise Diverged(f"the {name} loss is {loss.item()} in update {self.updates}")
+    def descend(self, name: str, loss: torch.Tensor, watched: torch.Tensor) -> list[float]:
+        """A step of Adam down the gradient of a loss; returns the loss and what is watched beside it."""
+        numbers: list[float] = torch.stack([loss, watched]).tolist()  # one wait for a GPU, not two
+        if not math.isfinite(numbers[0]):
+            raise Diverged(f"the {name} loss is {numbers[0]} in update {self.updates}")
         optimiser = self.optimisers[name]
         if self.args.lr_decay:
             done = min(1.0, self.updates / self.args.updates)
             optimiser.param_groups[0]["lr"] = self.rates[name] * (1 - 0.9 * done)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        optimiser.descend(loss)
+        return numbers
 
     def finite(self) -> bool:
         """Whether all weights are finite."""
         return all(bool(torch.isfinite(p).all()) for p in self.nets.parameters())
-
-
-def polyak(targets: nn.Module, nets: nn.Module, tau: float) -> None:
-    """``theta' <- (1 - tau) theta' + tau theta`` (Eqs. 11, 12)."""
-    with torch.no_grad():
-        torch._foreach_lerp_(list(targets.parameters()), list(nets.parameters()), tau)
 
 
 # --- the loop --------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from irs_marl_env.training.settings import Args
 
 
 class StackedLinear(nn.Module):
-    """A linear layer per agent: ``(A, ..., fan_in) -> (A, ..., fan_out)``."""
+    """A linear layer per agent: ``(A, R, fan_in) -> (A, R, fan_out)`` for R rows."""
 
     def __init__(self, stack: int, fan_in: int, fan_out: int, generator: torch.Generator, scale: float = 1.0) -> None:
         super().__init__()
@@ -29,9 +29,7 @@ class StackedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(stack, 1, fan_out))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        stack, _, fan_out = self.bias.shape
-        flat = x.reshape(stack, math.prod(x.shape[1:-1]), x.shape[-1])
-        return torch.baddbmm(self.bias, flat, self.weight).reshape(*x.shape[:-1], fan_out)
+        return torch.baddbmm(self.bias, x, self.weight)
 
 
 class Block(nn.Module):
@@ -46,9 +44,12 @@ class Block(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.linear(x)
         if self.gain is not None and self.shift is not None:
-            flat = F.layer_norm(y, y.shape[-1:]).reshape(y.shape[0], math.prod(y.shape[1:-1]), y.shape[-1])
-            y = torch.addcmul(self.shift, flat, self.gain).reshape(y.shape)
-        return F.relu(y)
+            width = y.shape[-1:]
+            if len(y) == 1:  # torch has one kernel for gain and shift too, if they are those of all rows
+                y = F.layer_norm(y, width, self.gain.view(width), self.shift.view(width))
+            else:
+                y = torch.addcmul(self.shift, F.layer_norm(y, width), self.gain)
+        return F.relu_(y)
 
 
 def mlp(stack: int, fan_in: int, args: Args, generator: torch.Generator) -> nn.Sequential:
@@ -60,6 +61,8 @@ def mlp(stack: int, fan_in: int, args: Args, generator: torch.Generator) -> nn.S
 
 class SetTrunk(nn.Module):
     """DeepSets over pairs of IRS and user: features of pairs, of IRSs and of the whole, equivariant in both.
+
+    The batch stands behind IRSs and users, so that sums over these add up long pieces of memory.
 
     Args:
         stack: number of networks, A.
@@ -80,12 +83,13 @@ class SetTrunk(nn.Module):
         self.irs = Block(stack, 2 * width, args.width, args.layer_norm, generator)
 
     def forward(self, pairs: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """``(A, B, L, K, F)``, ``(A, B, K)`` 0/1 to ``(A, B, L, K, W / 2)``, ``(A, B, L, W)``, ``(A, B, W / 2)``."""
-        pair = self.pair(pairs) * present[..., None, :, None]
-        users = self.pool * pair.mean(-2)
-        whole = users.mean(-2)
-        irs = self.irs(torch.cat([users, whole[..., None, :].expand_as(users)], -1))
-        return pair, irs, whole
+        """``(A, F, L, K, B)``, ``(A, K, B)`` 0/1 to ``(A, L, K, B, W / 2)``, ``(A, L, B, W)``, ``(A, B, W / 2)``."""
+        A, _, L, K, B = pairs.shape
+        pair = self.pair(pairs.flatten(2).mT).view(A, L, K, B, -1) * present[:, None, :, :, None]
+        users = pair.sum(2) * (self.pool / K)
+        whole = users.mean(1)
+        irs = self.irs(torch.cat([users, whole[:, None].expand_as(users)], -1).flatten(1, 2))
+        return pair, irs.view(A, L, B, -1), whole
 
 
 @dataclass(frozen=True)
@@ -108,38 +112,53 @@ class Sizes:
             seen = Layout({"observation": (env.observation_codec.size,)})
         return cls(s.num_bs, s.num_users, s.num_irs, seen, env.action_codec.layout, env.state_encoder.layout)
 
-    def own_pairs(self, obs: torch.Tensor) -> list[torch.Tensor]:
-        """Features ``(A, B, L, K, .)`` of an agent's pairs of IRS and user, from observations ``(A, B, D_o)``."""
-        own, direct, over_irs, held, rho = (
-            self.observation.take(obs, name) for name in ("own_user", "direct_gain", "irs_gain", "held", "rho")
+    def own_pairs(self) -> torch.Tensor:
+        """Where the 6 features of an agent's pairs stand in what :meth:`own_view` gives: ``(6, L, K)``."""
+        size, K, L = self.observation.size, self.num_users, self.num_irs
+        own, direct, over_irs, held = (_rows(self.observation, n) for n in ("own_user", "direct_gain", "irs_gain", "held"))
+        means, rivals = size + torch.arange(K), size + K + torch.arange(L)
+        return torch.stack(
+            [over_irs, *(users.expand(L, K) for users in (own, direct, means)), *(irs[:, None].expand(L, K) for irs in (held, rivals))]
         )
-        rivals = rho.amax(-2) if self.num_bs > 1 else torch.zeros_like(held)
-        users = torch.stack([own, direct, over_irs.mean(-2)], -1)
-        irs = torch.stack([held, rivals], -1)
-        return [over_irs[..., None], self.each_irs(users), self.each_user(irs)]
 
-    def action_pairs(self, action: torch.Tensor) -> list[torch.Tensor]:
-        """Features of pairs, as in :meth:`own_pairs`, from structured actions ``(A, B, D_a)``."""
-        bids, focus, powers = (self.action.take(action, name) for name in ("bids", "focus", "powers"))
-        return [focus[..., None], self.each_irs(powers[..., None]), self.each_user(bids[..., None])]
+    def own_view(self, obs: torch.Tensor) -> torch.Tensor:
+        """Observations ``(A, D_o, B)``, means over IRSs of the users' gains, and whether a rival holds an IRS."""
+        over_irs, rho = (obs[:, self.observation.slices[name]] for name in ("irs_gain", "rho"))
+        means = over_irs.unflatten(1, (self.num_irs, self.num_users)).mean(1)
+        if self.num_bs == 1:
+            rivals = torch.zeros_like(obs[:, : self.num_irs])
+        else:
+            rivals = rho.unflatten(1, (-1, self.num_irs)).amax(1)
+        return torch.cat([obs, means, rivals], 1)
 
-    def state_pairs(self, state: torch.Tensor) -> list[torch.Tensor]:
-        """Features of pairs, as in :meth:`own_pairs`, from global states ``(A, B, D_s)``."""
-        named = {name: self.state.take(state, name) for name in self.state.shapes}
-        users = torch.cat([named["direct_gain"], named["cell"], named["position"].transpose(-1, -2)], -2)
-        return [
-            named["irs_gain"].movedim(-3, -1),
-            self.each_irs(users.transpose(-1, -2)),
-            self.each_user(named["owner"].transpose(-1, -2)),
-        ]
+    def action_pairs(self) -> torch.Tensor:
+        """Where the 3 features of pairs stand in a structured action: ``(3, L, K)``."""
+        bids, focus, powers = (_rows(self.action, name) for name in ("bids", "focus", "powers"))
+        return torch.stack([focus, powers.expand_as(focus), bids[:, None].expand_as(focus)])
 
-    def each_irs(self, users: torch.Tensor) -> torch.Tensor:
-        """Features ``(..., K, F)`` of users, repeated for every IRS: ``(..., L, K, F)``."""
-        return users[..., None, :, :].expand(*users.shape[:-2], self.num_irs, self.num_users, users.shape[-1])
+    def state_pairs(self) -> torch.Tensor:
+        """Where the features of pairs stand in a global state: ``(4 M + 2, L, K)``."""
+        named = {name: _rows(self.state, name) for name in self.state.shapes}
+        over_irs = named["irs_gain"]  # (M, L, K)
+        users = torch.cat([named["direct_gain"], named["cell"], named["position"].T])
+        irs = named["owner"]
+        shape = over_irs.shape[1:]
+        return torch.cat([over_irs, users[:, None].expand(-1, *shape), irs[:, :, None].expand(-1, *shape)])
 
-    def each_user(self, irs: torch.Tensor) -> torch.Tensor:
-        """Features ``(..., L, F)`` of IRSs, repeated for every user: ``(..., L, K, F)``."""
-        return irs[..., None, :].expand(*irs.shape[:-2], self.num_irs, self.num_users, irs.shape[-1])
+
+def _rows(layout: Layout, name: str) -> torch.Tensor:
+    """Where the entries of a block stand, in the block's shape."""
+    return layout.take(torch.arange(layout.size), name)
+
+
+def columns(x: torch.Tensor, stack: int) -> torch.Tensor:
+    """``(M, B, D)`` to ``(A, D, R)``: a column for each of the ``A R = M B`` inputs of A networks."""
+    return x.unflatten(0, (stack, -1)).permute(0, 3, 1, 2).flatten(2)
+
+
+def uncolumns(y: torch.Tensor, num_bs: int) -> torch.Tensor:
+    """The inverse of :func:`columns`."""
+    return y.unflatten(2, (num_bs // len(y), -1)).permute(0, 2, 3, 1).flatten(0, 1)
 
 
 class Actor(nn.Module):
@@ -168,12 +187,13 @@ class Actor(nn.Module):
                 {"action": head(width if args.depth else sizes.observation.size, sizes.action.size)}
             )
         else:
+            self.register_buffer("pairs", sizes.own_pairs(), persistent=False)
             self.trunk = SetTrunk(self.stack, 6, sizes.num_bs, args, generator)
             heads = {"bids": width, "focus": width + width // 2, "powers": 2 * (width // 2), "regularizer": width // 2}
             self.heads = nn.ModuleDict({name: head(fan_in, 1) for name, fan_in in heads.items()})
 
     def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        raw = self._raw(obs.reshape(self.stack, -1, obs.shape[-1])).reshape(*obs.shape[:-1], -1)
+        raw = uncolumns(self._raw(columns(obs, self.stack)), len(obs))
         return torch.tanh(raw) * self.span, raw
 
     def act(self, observations: np.ndarray) -> np.ndarray:
@@ -183,18 +203,30 @@ class Actor(nn.Module):
         return action.transpose(0, 1).cpu().numpy()
 
     def _raw(self, obs: torch.Tensor) -> torch.Tensor:
+        """``(A, D_o, R)`` to ``(A, D_a, R)``."""
         if not isinstance(self.trunk, SetTrunk):
-            return self.heads["action"](self.trunk(obs))
-        own = self.sizes.observation.take(obs, "own_user")
-        pair, irs, whole = self.trunk(torch.cat(self.sizes.own_pairs(obs), -1), own)
-        users = pair.mean(-3)
+            return self.heads["action"](self.trunk(obs.mT)).mT
+        own = obs[:, self.sizes.observation.slices["own_user"]]
+        pair, irs, whole = self.trunk(gathered(self.sizes.own_view(obs), self.pairs), own)
+        users = pair.mean(1)
+        A, L, K, R, _ = pair.shape
+        irs = irs.flatten(1, 2)
+        focus = self.heads["focus"]
+        near, far = focus.weight.split([pair.shape[-1], irs.shape[-1]], 1)  # what it knows of pairs and of their IRSs
+        logits = torch.bmm(pair.flatten(1, 3), near).view(A, L, K, R)
+        logits = logits + torch.baddbmm(focus.bias, irs, far).view(A, L, 1, R)
         named = {
-            "bids": self.heads["bids"](irs),
-            "focus": self.heads["focus"](torch.cat([pair, self.sizes.each_user(irs)], -1)),
-            "powers": self.heads["powers"](torch.cat([users, whole[..., None, :].expand_as(users)], -1)),
-            "regularizer": self.heads["regularizer"](whole),
+            "bids": self.heads["bids"](irs).view(A, L, R),
+            "focus": logits.flatten(1, 2),
+            "powers": self.heads["powers"](torch.cat([users, whole[:, None].expand_as(users)], -1).flatten(1, 2)).view(A, K, R),
+            "regularizer": self.heads["regularizer"](whole).view(A, 1, R),
         }
-        return torch.cat([named[name].flatten(2) for name in self.sizes.action.shapes], -1)
+        return torch.cat([named[name] for name in self.sizes.action.shapes], 1)
+
+
+def gathered(rows: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Features ``(A, F, L, K, R)`` of pairs from ``rows (A, D, R)`` and where they stand there, ``(F, L, K)``."""
+    return rows.index_select(1, index.flatten()).unflatten(1, index.shape)
 
 
 class Critic(nn.Module):
@@ -217,8 +249,11 @@ class Critic(nn.Module):
             self.trunk: nn.Module = mlp(stack, fan_in, args, generator)
             self.head: nn.Module = StackedLinear(stack, args.width if args.depth else fan_in, 1, generator)
         else:
-            features = 4 * M + 2 if central else 6
-            self.trunk = SetTrunk(stack, features + 3 * joint, 1 if central else M, args, generator)
+            self.register_buffer("pairs", sizes.state_pairs() if central else sizes.own_pairs(), persistent=False)
+            acted = [m * sizes.action.size + sizes.action_pairs() for m in range(joint)]
+            self.register_buffer("action_pairs", torch.cat(acted), persistent=False)
+            features = len(self.pairs) + len(self.action_pairs)
+            self.trunk = SetTrunk(stack, features, 1 if central else M, args, generator)
             self.head = nn.Sequential(
                 Block(stack, args.width + args.width // 2 + joint, args.width, args.layer_norm, generator),
                 StackedLinear(stack, args.width, 1, generator),
@@ -231,22 +266,21 @@ class Critic(nn.Module):
             view: observations ``(M, B, D_o)``, or for central critics states ``(M, B, D_s)``.
             action: own actions ``(M, B, D_a)``, or for central critics those of all agents for each ``(M, B, M, D_a)``.
         """
-        shape, joint = view.shape[:2], action.shape[2:]
-        view = view.reshape(self.stack, -1, view.shape[-1])
-        return self._value(view, action.reshape(self.stack, -1, *joint)).reshape(shape)
+        shape = view.shape[:2]
+        q = self._value(columns(view, self.stack), columns(action.flatten(2), self.stack))
+        return q.view(shape)
 
     def _value(self, view: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+        """``(A, D, R)``, ``(A, D_a, R)`` to ``(A, R, 1)``."""
         if not isinstance(self.trunk, SetTrunk):
-            return self.head(self.trunk(torch.cat([view, action.flatten(2)], -1)))[..., 0]
+            return self.head(self.trunk(torch.cat([view, action], 1).mT))
         sizes = self.sizes
         if self.central:
-            pairs = sizes.state_pairs(view)
-            for m in range(sizes.num_bs):
-                pairs += sizes.action_pairs(action[:, :, m])
-            present = torch.ones_like(view[..., : sizes.num_users])
+            present = torch.ones_like(view[:, : sizes.num_users])
         else:
-            pairs = sizes.own_pairs(view) + sizes.action_pairs(action)
-            present = sizes.observation.take(view, "own_user")
-        _, irs, whole = self.trunk(torch.cat(pairs, -1), present)
-        rest = sizes.action.take(action, "regularizer").reshape(*view.shape[:2], -1)
-        return self.head(torch.cat([irs.mean(-2), whole, rest], -1))[..., 0]
+            present = view[:, sizes.observation.slices["own_user"]]
+            view = sizes.own_view(view)
+        pairs = torch.cat([gathered(view, self.pairs), gathered(action, self.action_pairs)], 1)
+        _, irs, whole = self.trunk(pairs, present)
+        rest = action[:, sizes.action.slices["regularizer"].start :: sizes.action.size].mT
+        return self.head(torch.cat([irs.mean(1), whole, rest], -1))
