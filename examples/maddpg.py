@@ -46,7 +46,7 @@ from irs_marl_env.training.command import command
 from irs_marl_env.training.flat import Flat, FlatAdam
 from irs_marl_env.training.folder import POLICY, folder_of, go_on, opened
 from irs_marl_env.training.loop import Diverged, Run, training_device, training_env
-from irs_marl_env.training.networks import Actor, Critic, Sizes
+from irs_marl_env.training.networks import Actor, Critic, Look, Sizes
 from irs_marl_env.training.policy import save_policy
 from irs_marl_env.training.report import baselines, report, table
 from irs_marl_env.training.session import Session
@@ -74,6 +74,7 @@ class Learner:
         generator = torch.Generator().manual_seed(args.seed)
         self.actor = Actor(sizes, args, generator).to(device)
         self.critic = Critic(sizes, self.central, args, generator).to(device)
+        self.alike = not self.central and self.actor.stack == self.critic.stack  # they take the same of observations
         self.nets = nn.ModuleDict({"actor": self.actor, "critic": self.critic})
         self.targets = copy.deepcopy(self.nets).requires_grad_(False)
         self.rates = {"actor": args.actor_lr, "critic": args.critic_lr}
@@ -99,18 +100,20 @@ class Learner:
             Diverged: a loss is not finite; its networks are as they were.
         """
         obs, action = batch["obs"].transpose(0, 1), batch["action"].transpose(0, 1)
+        own_look = self.actor.look(obs)  # what networks take of it is the same for all actions and weights
+        look = own_look if self.alike else self.look(self.critic, obs, batch.get("state"))
         losses = {}
 
         # critics: the square of Q(o, a) - target, over the batch; the agents' losses are summed
-        q = self.value(self.critic, obs, action, batch.get("state"))
+        q = self.value(self.critic, look, action)
         critic_loss = (q - self.target(batch)).square().mean(1).sum()
         losses["critic_loss"], q_mean = self.descend("critic", critic_loss, q.mean())
         losses["q"] = q_mean / self.args.reward_scale
 
         # actors: up the gradient of Q(o, mu(o)), with a penalty on outputs that would saturate tanh
         if self.updates >= self.args.critic_warmup:
-            own, raw = self.actor(obs)
-            value = self.value(self.critic, obs, own, batch.get("state"), replayed=action)
+            own, raw = self.actor(own_look)
+            value = self.value(self.critic, look, own, replayed=action)
             squares = raw.square().mean((1, 2))
             actor_loss = (self.args.pretanh_penalty * squares - value.mean(1)).sum()
             losses["actor_loss"], losses["pretanh"] = self.descend("actor", actor_loss, squares.mean())
@@ -128,34 +131,33 @@ class Learner:
         with torch.no_grad():
             following = batch["next_obs"].transpose(0, 1)
             action, _ = self.targets["actor"](following)
-            value = self.value(self.targets["critic"], following, action, batch.get("next_state"))
+            look = self.look(self.targets["critic"], following, batch.get("next_state"))
+            value = self.value(self.targets["critic"], look, action)
             return reward + self.gamma * value
 
+    def look(self, critic: Any, obs: torch.Tensor, state: torch.Tensor | None) -> Look:
+        """What critics take of ``obs (M, B, D_o)``, or central ones of ``state (B, D_s)``."""
+        return critic.look(obs if state is None else state.expand(len(obs), -1, -1))
+
     def value(
-        self,
-        critic: nn.Module,
-        obs: torch.Tensor,
-        action: torch.Tensor,
-        state: torch.Tensor | None,
-        replayed: torch.Tensor | None = None,
+        self, critic: nn.Module, look: Look, action: torch.Tensor, replayed: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Q of every agent, ``(M, B)``: local critics see ``obs`` and ``action``, central ones ``state`` and all.
+        """Q of every agent, ``(M, B)``.
 
         Args:
             critic: the networks.
-            obs: ``(M, B, D_o)``.
-            action: ``(M, B, D_a)``.
-            state: ``(B, D_s)``, of central critics alone.
+            look: of theirs, see :meth:`look`.
+            action: ``(M, B, D_a)``; a local critic takes its agent's own, a central one those of all.
             replayed: actions ``(M, B, D_a)`` that a central critic shall see of the other agents instead of ``action``.
         """
-        if state is None:
-            return critic(obs, action)
+        if not self.central:
+            return critic(look, action)
         M = len(action)
         joint = (action if replayed is None else replayed).transpose(0, 1)[None].expand(M, -1, -1, -1)
         if replayed is not None:  # agent m's own action in its own copy (M, B, M, D_a)
             own = torch.eye(M, dtype=torch.bool, device=action.device)[:, None, :, None]
             joint = torch.where(own, action[:, :, None], joint)
-        return critic(state[None].expand(M, -1, -1), joint)
+        return critic(look, joint)
 
     def descend(self, name: str, loss: torch.Tensor, watched: torch.Tensor) -> list[float]:
         """A step of Adam down the gradient of a loss; returns the loss and what is watched beside it."""

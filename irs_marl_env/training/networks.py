@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -122,14 +122,16 @@ class Sizes:
         )
 
     def own_view(self, obs: torch.Tensor) -> torch.Tensor:
-        """Observations ``(A, D_o, B)``, means over IRSs of the users' gains, and whether a rival holds an IRS."""
+        """Observations ``(A, D_o, R)``, means over IRSs of the users' gains, and whether a rival holds an IRS."""
         over_irs, rho = (obs[:, self.observation.slices[name]] for name in ("irs_gain", "rho"))
-        means = over_irs.unflatten(1, (self.num_irs, self.num_users)).mean(1)
-        if self.num_bs == 1:
-            rivals = torch.zeros_like(obs[:, : self.num_irs])
-        else:
-            rivals = rho.unflatten(1, (-1, self.num_irs)).amax(1)
+        A, R, K, L = len(obs), obs.shape[-1], self.num_users, self.num_irs
+        means = over_irs.view(A, L, K, R).mean(1)
+        rivals = rho.view(A, -1, L, R).amax(1) if self.num_bs > 1 else obs.new_zeros(A, L, R)
         return torch.cat([obs, means, rivals], 1)
+
+    def own_look(self, view: torch.Tensor, pairs: torch.Tensor) -> Look:
+        """What networks take of observations ``(A, D_o, R)``; ``pairs`` is :meth:`own_pairs` on their device."""
+        return Look(view, gathered(self.own_view(view), pairs), view[:, self.observation.slices["own_user"]])
 
     def action_pairs(self) -> torch.Tensor:
         """Where the 3 features of pairs stand in a structured action: ``(3, L, K)``."""
@@ -151,14 +153,38 @@ def _rows(layout: Layout, name: str) -> torch.Tensor:
     return layout.take(torch.arange(layout.size), name)
 
 
+class Look(NamedTuple):
+    """What networks take of observations or states, whatever the actions are.
+
+    Attributes:
+        view: ``(A, D, R)``, a column for each of the ``A R = M B`` inputs of A networks.
+        pairs: ``(A, F, L, K, R)``, features of pairs of IRS and user; ``None`` for an mlp.
+        present: ``(A, K, R)`` 0/1, which users are there; ``None`` for an mlp.
+    """
+
+    view: torch.Tensor
+    pairs: torch.Tensor | None = None
+    present: torch.Tensor | None = None
+
+
 def columns(x: torch.Tensor, stack: int) -> torch.Tensor:
-    """``(M, B, D)`` to ``(A, D, R)``: a column for each of the ``A R = M B`` inputs of A networks."""
-    return x.unflatten(0, (stack, -1)).permute(0, 3, 1, 2).flatten(2)
+    """``(M, B, D)`` to ``(A, D, R)``, see :class:`Look`."""
+    M, B, D = x.shape
+    if stack == 1:
+        return x.permute(2, 0, 1).reshape(1, D, M * B)
+    return x.mT.contiguous()
 
 
-def uncolumns(y: torch.Tensor, num_bs: int) -> torch.Tensor:
+def by_agent(y: torch.Tensor, num_bs: int) -> torch.Tensor:
     """The inverse of :func:`columns`."""
-    return y.unflatten(2, (num_bs // len(y), -1)).permute(0, 2, 3, 1).flatten(0, 1)
+    if len(y) == num_bs:
+        return y.mT
+    return y.view(y.shape[1], num_bs, -1).permute(1, 2, 0)
+
+
+def gathered(rows: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Features ``(A, F, L, K, R)`` of pairs from ``rows (A, D, R)`` and where they stand there, ``(F, L, K)``."""
+    return rows.index_select(1, index.view(-1)).view(len(rows), *index.shape, rows.shape[-1])
 
 
 class Actor(nn.Module):
@@ -192,8 +218,14 @@ class Actor(nn.Module):
             heads = {"bids": width, "focus": width + width // 2, "powers": 2 * (width // 2), "regularizer": width // 2}
             self.heads = nn.ModuleDict({name: head(fan_in, 1) for name, fan_in in heads.items()})
 
-    def forward(self, obs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        raw = uncolumns(self._raw(columns(obs, self.stack)), len(obs))
+    def look(self, obs: torch.Tensor) -> Look:
+        """What the networks take of observations ``(M, B, D_o)``."""
+        view = columns(obs, self.stack)
+        return self.sizes.own_look(view, self.pairs) if isinstance(self.trunk, SetTrunk) else Look(view)
+
+    def forward(self, obs: torch.Tensor | Look) -> tuple[torch.Tensor, torch.Tensor]:
+        look = obs if isinstance(obs, Look) else self.look(obs)
+        raw = by_agent(self._raw(look), self.sizes.num_bs if self.stack == 1 else self.stack)
         return torch.tanh(raw) * self.span, raw
 
     def act(self, observations: np.ndarray) -> np.ndarray:
@@ -202,31 +234,25 @@ class Actor(nn.Module):
             action, _ = self(torch.from_numpy(observations).to(self.span.device).transpose(0, 1).contiguous())
         return action.transpose(0, 1).cpu().numpy()
 
-    def _raw(self, obs: torch.Tensor) -> torch.Tensor:
-        """``(A, D_o, R)`` to ``(A, D_a, R)``."""
-        if not isinstance(self.trunk, SetTrunk):
-            return self.heads["action"](self.trunk(obs.mT)).mT
-        own = obs[:, self.sizes.observation.slices["own_user"]]
-        pair, irs, whole = self.trunk(gathered(self.sizes.own_view(obs), self.pairs), own)
-        users = pair.mean(1)
+    def _raw(self, look: Look) -> torch.Tensor:
+        """The values before tanh, ``(A, D_a, R)``."""
+        if look.pairs is None or look.present is None:
+            return self.heads["action"](self.trunk(look.view.mT)).mT
+        pair, irs, whole = self.trunk(look.pairs, look.present)
         A, L, K, R, _ = pair.shape
-        irs = irs.flatten(1, 2)
+        users = pair.mean(1)
+        of_users = torch.cat([users, whole[:, None].expand_as(users)], -1).view(A, K * R, -1)
+        of_irs = irs.view(A, L * R, -1)
         focus = self.heads["focus"]
-        near, far = focus.weight.split([pair.shape[-1], irs.shape[-1]], 1)  # what it knows of pairs and of their IRSs
-        logits = torch.bmm(pair.flatten(1, 3), near).view(A, L, K, R)
-        logits = logits + torch.baddbmm(focus.bias, irs, far).view(A, L, 1, R)
+        near, far = focus.weight.split([pair.shape[-1], irs.shape[-1]], 1)  # what it takes of a pair and of its IRS
+        of_pairs = torch.bmm(pair.view(A, L * K * R, -1), near).view(A, L, K, R)
         named = {
-            "bids": self.heads["bids"](irs).view(A, L, R),
-            "focus": logits.flatten(1, 2),
-            "powers": self.heads["powers"](torch.cat([users, whole[:, None].expand_as(users)], -1).flatten(1, 2)).view(A, K, R),
+            "bids": self.heads["bids"](of_irs).view(A, L, R),
+            "focus": (of_pairs + torch.baddbmm(focus.bias, of_irs, far).view(A, L, 1, R)).view(A, L * K, R),
+            "powers": self.heads["powers"](of_users).view(A, K, R),
             "regularizer": self.heads["regularizer"](whole).view(A, 1, R),
         }
         return torch.cat([named[name] for name in self.sizes.action.shapes], 1)
-
-
-def gathered(rows: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Features ``(A, F, L, K, R)`` of pairs from ``rows (A, D, R)`` and where they stand there, ``(F, L, K)``."""
-    return rows.index_select(1, index.flatten()).unflatten(1, index.shape)
 
 
 class Critic(nn.Module):
@@ -259,28 +285,31 @@ class Critic(nn.Module):
                 StackedLinear(stack, args.width, 1, generator),
             )
 
-    def forward(self, view: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+    def look(self, view: torch.Tensor) -> Look:
+        """What the networks take of observations ``(M, B, D_o)``, or for central critics of states ``(M, B, D_s)``."""
+        flat = columns(view, self.stack)
+        if not isinstance(self.trunk, SetTrunk):
+            return Look(flat)
+        if not self.central:
+            return self.sizes.own_look(flat, self.pairs)
+        return Look(flat, gathered(flat, self.pairs), torch.ones_like(flat[:, : self.sizes.num_users]))
+
+    def forward(self, view: torch.Tensor | Look, action: torch.Tensor) -> torch.Tensor:
         """Values of actions.
 
         Args:
-            view: observations ``(M, B, D_o)``, or for central critics states ``(M, B, D_s)``.
+            view: observations, or states of central critics, as for :meth:`look`; or what that gave.
             action: own actions ``(M, B, D_a)``, or for central critics those of all agents for each ``(M, B, M, D_a)``.
         """
-        shape = view.shape[:2]
-        q = self._value(columns(view, self.stack), columns(action.flatten(2), self.stack))
-        return q.view(shape)
+        look = view if isinstance(view, Look) else self.look(view)
+        q = self._value(look, columns(action.flatten(2), self.stack))
+        return q.view(action.shape[:2])
 
-    def _value(self, view: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-        """``(A, D, R)``, ``(A, D_a, R)`` to ``(A, R, 1)``."""
-        if not isinstance(self.trunk, SetTrunk):
-            return self.head(self.trunk(torch.cat([view, action], 1).mT))
-        sizes = self.sizes
-        if self.central:
-            present = torch.ones_like(view[:, : sizes.num_users])
-        else:
-            present = view[:, sizes.observation.slices["own_user"]]
-            view = sizes.own_view(view)
-        pairs = torch.cat([gathered(view, self.pairs), gathered(action, self.action_pairs)], 1)
-        _, irs, whole = self.trunk(pairs, present)
-        rest = action[:, sizes.action.slices["regularizer"].start :: sizes.action.size].mT
+    def _value(self, look: Look, action: torch.Tensor) -> torch.Tensor:
+        """``(A, R, 1)`` for actions ``(A, D_a, R)``."""
+        if look.pairs is None or look.present is None:
+            return self.head(self.trunk(torch.cat([look.view, action], 1).mT))
+        _, irs, whole = self.trunk(torch.cat([look.pairs, gathered(action, self.action_pairs)], 1), look.present)
+        of_all = self.sizes.action
+        rest = action[:, of_all.slices["regularizer"].start :: of_all.size].mT
         return self.head(torch.cat([irs.mean(1), whole, rest], -1))
