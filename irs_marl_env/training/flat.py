@@ -5,6 +5,7 @@ A network here has a dozen or two small parameters: calls, and not arithmetic, a
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -41,55 +42,54 @@ class Flat:
 
 
 class FlatAdam:
-    """Adam on all parameters of a network as one vector; its state is that of ``torch.optim.Adam`` over the list.
+    """Adam on all parameters of a network as one vector, to the bit what ``torch.optim.Adam`` does to the list.
+
+    Torch's own class spends several times the arithmetic on looking after a general optimiser's options.
 
     Args:
-        weights: of the network; gradients are summed in a vector too, of which the parameters' own become views.
+        weights: of the network. Gradients are summed in a vector too, of which the parameters' own become views.
         rate: of learning.
+
+    Attributes:
+        param_groups: one group with the parameters and the learning rate, ``params`` and ``lr``, as torch's.
     """
 
-    def __init__(self, weights: Flat, rate: float) -> None:
-        self.weights = weights
-        whole = nn.Parameter(weights.vector)  # the same memory
-        whole.grad = torch.zeros_like(whole)
-        for parameter, piece in zip(weights.parameters, weights.pieces(whole.grad), strict=True):
-            parameter.grad = piece
-        self._whole = whole
-        self._adam = torch.optim.Adam([whole], lr=rate, fused=True)
+    BETAS, EPSILON = (0.9, 0.999), 1e-8
 
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """One group, with the learning rate ``lr``."""
-        return self._adam.param_groups
+    def __init__(self, weights: Flat, rate: float) -> None:
+        self.weights, self.steps = weights, 0
+        self._gradient, self._mean, self._square = (torch.zeros_like(weights.vector) for _ in range(3))
+        for parameter, piece in zip(weights.parameters, weights.pieces(self._gradient), strict=True):
+            parameter.grad = piece
+        self.param_groups: list[dict[str, Any]] = [{"params": weights.parameters, "lr": rate}]
 
     def descend(self, loss: torch.Tensor) -> None:
         """A step down the gradient of a loss, which leaves the gradients of other networks alone."""
-        gradient: Any = self._whole.grad
-        gradient.zero_()
+        self._gradient.zero_()
         loss.backward(inputs=self.weights.parameters)
-        self._adam.step()
+        self.step()
 
     def step(self) -> None:
         """A step down the gradients as they are."""
-        self._adam.step()
+        (beta1, beta2), gradient = self.BETAS, self._gradient
+        self.steps += 1
+        self._mean.lerp_(gradient, 1 - beta1)
+        self._square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        rate = self.param_groups[0]["lr"] / (1 - beta1**self.steps)
+        root = (self._square.sqrt() / math.sqrt(1 - beta2**self.steps)).add_(self.EPSILON)
+        self.weights.vector.addcdiv_(self._mean, root, value=-rate)
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments by parameter, as checkpoints have always held them."""
-        saved = self._adam.state_dict()
-        whole, state = saved["state"].get(0), {}
-        if whole is not None:
-            moments = {name: self.weights.pieces(whole[name]) for name in MOMENTS}
-            state = {
-                index: {"step": whole["step"], **{name: moments[name][index] for name in MOMENTS}}
-                for index in range(len(self.weights.parameters))
-            }
-        return {"state": state, "param_groups": saved["param_groups"]}
+        """Moments by parameter, as torch's optimiser has them; none before the first step."""
+        moments = zip(self.weights.pieces(self._mean), self.weights.pieces(self._square), strict=True)
+        step = torch.tensor(float(self.steps))
+        state = {i: {"step": step, **dict(zip(MOMENTS, pair, strict=True))} for i, pair in enumerate(moments)}
+        return {"state": state if self.steps else {}, "param_groups": self.param_groups}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Take moments by parameter."""
-        by_index, state = saved["state"], {}
-        if by_index:
-            order = [by_index[index] for index in range(len(self.weights.parameters))]
-            moments = {name: torch.cat([each[name].flatten() for each in order]) for name in MOMENTS}
-            state = {0: {"step": order[0]["step"], **moments}}
-        self._adam.load_state_dict({"state": state, "param_groups": saved["param_groups"]})
+        """Take the moments of such a state, this one's or torch's."""
+        self.steps = 0
+        for index, state in saved["state"].items():
+            self.steps = int(state["step"])
+            for vector, name in zip((self._mean, self._square), MOMENTS, strict=True):
+                self.weights.pieces(vector)[index].copy_(state[name])
