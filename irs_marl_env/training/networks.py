@@ -115,10 +115,16 @@ class Sizes:
     def own_pairs(self) -> torch.Tensor:
         """Where the 6 features of an agent's pairs stand in what :meth:`own_view` gives: ``(6, L, K)``."""
         size, K, L = self.observation.size, self.num_users, self.num_irs
-        own, direct, over_irs, held = (_rows(self.observation, n) for n in ("own_user", "direct_gain", "irs_gain", "held"))
+        own, direct, over_irs, held = (
+            _rows(self.observation, n) for n in ("own_user", "direct_gain", "irs_gain", "held")
+        )
         means, rivals = size + torch.arange(K), size + K + torch.arange(L)
         return torch.stack(
-            [over_irs, *(users.expand(L, K) for users in (own, direct, means)), *(irs[:, None].expand(L, K) for irs in (held, rivals))]
+            [
+                over_irs,
+                *(users.expand(L, K) for users in (own, direct, means)),
+                *(irs[:, None].expand(L, K) for irs in (held, rivals)),
+            ]
         )
 
     def own_view(self, obs: torch.Tensor) -> torch.Tensor:
@@ -230,8 +236,8 @@ class Actor(nn.Module):
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Actions ``(E, M, D_a)`` for observations ``(E, M, D_o)``, without exploration."""
-        with torch.no_grad():
-            action, _ = self(torch.from_numpy(observations).to(self.span.device).transpose(0, 1).contiguous())
+        with torch.inference_mode():
+            action, _ = self(torch.from_numpy(observations).to(self.span.device).transpose(0, 1))
         return action.transpose(0, 1).cpu().numpy()
 
     def _raw(self, look: Look) -> torch.Tensor:

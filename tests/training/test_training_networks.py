@@ -39,9 +39,9 @@ def test_users_of_other_cells_leave_no_trace_in_the_features():
     """Whatever stands in the features of pairs with a user that is not there."""
     run = tiny_run()
     trunk, generator = run.learner.nets["actor"].trunk, torch.Generator().manual_seed(0)
-    pairs = torch.rand(2, 3, 2, 4, 6, generator=generator)
-    present = torch.tensor([1.0, 0.0, 1.0, 0.0]).expand(2, 3, 4)
-    other = torch.where(present[..., None, :, None] > 0, pairs, torch.rand(pairs.shape, generator=generator))
+    pairs = torch.rand(2, 6, 2, 4, 3, generator=generator)
+    present = torch.tensor([1.0, 0.0, 1.0, 0.0])[:, None].expand(2, 4, 3)
+    other = torch.where(present[:, None, None] > 0, pairs, torch.rand(pairs.shape, generator=generator))
     for mine, its in zip(trunk(pairs, present), trunk(other, present), strict=True):
         assert torch.equal(mine, its)
 
@@ -51,9 +51,10 @@ def test_a_rival_is_whoever_of_the_others_holds_the_irs():
     sizes, obs = Sizes.of(run.env), torch.zeros(3, 1, run.env.observation_size)
     rho = sizes.observation.take(obs, "rho")  # (A, B, 2, L), a view
     rho[:, :, 1, 0] = 1.0
-    irs = sizes.own_pairs(obs)[2]  # (A, B, L, K, 2): held, rivals
-    assert (irs[..., 0, :, 1] == 1).all()
-    assert (irs[..., 1, :, 1] == 0).all()
+    look = sizes.own_look(obs.mT.contiguous(), sizes.own_pairs())
+    rivals = look.pairs[:, 5]  # (A, L, K, R)
+    assert (rivals[:, 0] == 1).all()
+    assert (rivals[:, 1] == 0).all()
 
 
 @pytest.mark.parametrize("net", ["deepsets", "mlp"])
