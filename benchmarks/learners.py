@@ -1,7 +1,7 @@
 """What an update of MADDPG and 16 steps of the environment cost with examples/maddpg.py and with other libraries.
 
-    python benchmarks/learners.py                                         # libraries installed beside this package
-    python benchmarks/learners.py --agilerl-python ~/agilerl/bin/python   # AgileRL's pins need an environment of its own
+    python benchmarks/learners.py                                         # libraries in this environment
+    python benchmarks/learners.py --agilerl-python ~/agilerl/bin/python   # AgileRL's pins need one of its own
     python benchmarks/learners.py --agilerl-python ~/agilerl/bin/python --write
 
 Each library runs in a process of its own, with its own Python, and all are timed in turns: actions for 16 rows of

@@ -201,6 +201,7 @@ class Actor(nn.Module):
     """
 
     span: torch.Tensor
+    pairs: torch.Tensor
 
     def __init__(self, sizes: Sizes, args: Args, generator: torch.Generator) -> None:
         super().__init__()
@@ -249,7 +250,7 @@ class Actor(nn.Module):
         users = pair.mean(1)
         of_users = torch.cat([users, whole[:, None].expand_as(users)], -1).view(A, K * R, -1)
         of_irs = irs.view(A, L * R, -1)
-        focus = self.heads["focus"]
+        focus: Any = self.heads["focus"]
         near, far = focus.weight.split([pair.shape[-1], irs.shape[-1]], 1)  # what it takes of a pair and of its IRS
         of_pairs = torch.bmm(pair.view(A, L * K * R, -1), near).view(A, L, K, R)
         named = {
@@ -270,6 +271,9 @@ class Critic(nn.Module):
         args: settings.
         generator: of the initial weights.
     """
+
+    pairs: torch.Tensor
+    action_pairs: torch.Tensor
 
     def __init__(self, sizes: Sizes, central: bool, args: Args, generator: torch.Generator) -> None:
         super().__init__()
