@@ -26,7 +26,7 @@ from irs_marl_env.training.bank import on_bank  # noqa: E402
 from irs_marl_env.training.files import read_tensors, write_tensors  # noqa: E402
 from irs_marl_env.training.folder import ARGS, CHECKPOINT, CURVE, POLICY, RESULT  # noqa: E402
 from irs_marl_env.training.loop import Diverged  # noqa: E402
-from irs_marl_env.training.settings import overrides, parse  # noqa: E402
+from irs_marl_env.training.settings import parse, usual_fields  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -168,7 +168,7 @@ def test_value_looks_beyond_the_time_limit():
     args = tiny_args(
         net="mlp", gamma=0.9, reward_scale=1.0, critic_lr=3e-3, tau=0.05, batch=64, buffer=2000, lr_decay=False
     )
-    env = _ConstantReward(make_vec_env("mdlbi-small-v0", 4, horizon=5, **overrides(args)))
+    env = _ConstantReward(make_vec_env("mdlbi-small-v0", 4, horizon=5, **usual_fields(args)))
     run = prepare(args, env)
     for _ in range(1200):
         advance(run)
