@@ -43,6 +43,7 @@ def test_a_policy_from_a_file_acts_as_the_run_did(tmp_path):
     assert np.array_equal(rates(policy, policy.scenario), rates(run.policy(), run.env.scenario))
 
 
+@pytest.mark.filterwarnings("ignore:episodes=")  # of the evaluation: more than the file has
 def test_a_training_on_channels_of_a_file_keeps_its_path(tmp_path):
     """Settings, policy file and what is evaluated later name the file; arrays in a dict are refused in words."""
     rng, s = np.random.default_rng(0), get_scenario("mdlbi-blocked-small-v0", horizon=5)
