@@ -158,4 +158,5 @@ class GymnasiumVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Forget the pictures."""
-        self.batch.close()
+        if hasattr(self, "batch"):  # Gymnasium also closes what was refused while it was made
+            self.batch.close()
