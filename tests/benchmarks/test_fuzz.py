@@ -144,6 +144,7 @@ def test_every_field_is_drawn(fuzz: Any) -> None:
         except ValueError:
             refused += 1
     for field in dataclasses.fields(Scenario):
-        assert len(drawn[field.name]) > 1, field.name
+        if field.name not in ("channels", "channel_model"):  # arrays and objects: test_recordings.py, test_own_parts.py
+            assert len(drawn[field.name]) > 1, field.name
     assert refused < 60
     assert fuzz.random_fields(np.random.default_rng(7)) == fuzz.random_fields(np.random.default_rng(7))
