@@ -80,7 +80,7 @@ def test_everything_over_ray_is_what_it_is_without(tmp_path: Path) -> None:
     shapes = {"H": (21, 2, 4, 4), "G": (1, 2, 2, 16, 4), "h": (21, 2, 4, 16)}
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "own.npz", **{n: 1e-5 * rng.normal(size=(*s, 2)) @ [1, 1j] for n, s in shapes.items()})
-    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
     flags = "--width 8 --num-envs 2 --batch 4 --buffer 60 --critic-warmup 2 --eval-episodes 2 --eval-slots 2"
     arguments = [str(tmp_path / "own.npz"), str(tmp_path / "sweep"), *flags.split(), "--updates", "6"]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as short:  # sockets have short names

@@ -38,7 +38,7 @@ def done(tmp_path_factory):
 def scores(folder):
     found = {}
     for path in folder.glob(f"*/{RESULT}"):
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text(encoding="utf-8"))
         found[result["config"]["algo"], result["seeds"]["training"]] = result["final"]["score"]
     return found
 
@@ -46,7 +46,7 @@ def scores(folder):
 def test_the_table_holds_means_and_intervals_over_the_seeds(done):
     its = scores(done)
     assert set(its) == {("mdlbi", 1), ("mdlbi", 2), ("ddpg", 1), ("ddpg", 2)}
-    lines = (done / sweep.TABLE).read_text().splitlines()
+    lines = (done / sweep.TABLE).read_text(encoding="utf-8").splitlines()
     assert [line.split(" | ")[1] for line in lines[2:]] == ["mdlbi", "ddpg", sweep.RULE]
     for algo, line in zip(("mdlbi", "ddpg"), lines[2:], strict=False):
         one, two = its[algo, 1], its[algo, 2]
@@ -62,10 +62,10 @@ def test_the_table_holds_means_and_intervals_over_the_seeds(done):
 
 def test_a_finished_sweep_is_collected_and_not_run_again(done, monkeypatch, capsys):
     monkeypatch.setattr(maddpg, "main", lambda argv: pytest.fail(f"runs {argv}"))
-    before = (done / sweep.TABLE).read_text()
+    before = (done / sweep.TABLE).read_text(encoding="utf-8")
     sweep.main(["--resume", str(done), "--one-by-one"])
     assert "4 runs, 4 of them finished" in capsys.readouterr().out
-    assert (done / sweep.TABLE).read_text() == before
+    assert (done / sweep.TABLE).read_text(encoding="utf-8") == before
 
 
 def test_a_sweep_that_is_stopped_goes_on_to_the_same_runs(done, tmp_path, monkeypatch, capsys):
@@ -102,9 +102,9 @@ def test_what_differs_is_found(done, tmp_path):
     plain["progress"]["steps"] += 2
     plain["progress"]["seconds"] += 1
     write_tensors(folder / CHECKPOINT, tensors, plain)
-    result = json.loads((folder / RESULT).read_text())
+    result = json.loads((folder / RESULT).read_text(encoding="utf-8"))
     result["curve"][0]["score"] += 1e-9
-    (folder / RESULT).write_text(json.dumps(result))
+    (folder / RESULT).write_text(json.dumps(result), encoding="utf-8")
     (other / "ddpg-mdlbi-small-v0-s2" / RESULT).unlink()
     assert differences(done, other) == [
         "ddpg-mdlbi-small-v0-s2: in one of the folders alone",
@@ -129,7 +129,7 @@ def test_a_run_that_fails_leaves_the_others_their_chance(tmp_path, monkeypatch, 
     with pytest.raises(Failed, match="1 of 2 runs did not come to their end: mdlbi-mdlbi-small-v0-s1"):
         sweep.main([*few, "--out", str(tmp_path / "it"), "--one-by-one", "--", *FLAGS])
     assert "failed: training stopped" in capsys.readouterr().out
-    table = (tmp_path / "it" / sweep.TABLE).read_text()
+    table = (tmp_path / "it" / sweep.TABLE).read_text(encoding="utf-8")
     assert "| mdlbi | 2 | " in table
     assert "[?, ?]" in table  # one seed has no interval
 
@@ -178,8 +178,8 @@ def test_a_sweep_is_not_begun_twice(done):
 
 
 def test_settings_of_another_version_are_refused(done, tmp_path):
-    values = json.loads((done / sweep.SETTINGS).read_text())
-    (tmp_path / sweep.SETTINGS).write_text(json.dumps({**values, "colour": 1}))
+    values = json.loads((done / sweep.SETTINGS).read_text(encoding="utf-8"))
+    (tmp_path / sweep.SETTINGS).write_text(json.dumps({**values, "colour": 1}), encoding="utf-8")
     with pytest.raises(ValueError, match="colour"):
         sweep.main(["--resume", str(tmp_path)])
     assert (done / "mdlbi-mdlbi-small-v0-s1" / ARGS).is_file()

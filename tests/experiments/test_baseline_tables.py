@@ -64,6 +64,7 @@ def test_kept_results_are_not_run_again(monkeypatch, tmp_path):
     assert len(calls) == 3
 
 
+@pytest.mark.filterwarnings("ignore:policy .* neglects")
 def test_readings_score_as_the_environment_does(monkeypatch):
     monkeypatch.setattr(baseline_readings, "EPISODES", 4)
     scored = {result.policy: result for result in baseline_readings._score_beams()}
