@@ -46,7 +46,7 @@ def check_picture(path: str | PathLike[str], name: str = "path") -> Path:
     if found.suffix.lower() not in ENDINGS:
         raise ValueError(f"{name} {shown(str(path))}: must end in {', '.join(ENDINGS)}")
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401  (asked for before the work, used after it)
     except ImportError as error:
         raise ImportError("pictures need matplotlib: pip install 'irs-marl-env[render]'") from error
     return found

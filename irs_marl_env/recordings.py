@@ -190,8 +190,7 @@ class Recording:
     def _scan(self, key: str) -> Power:
         """One pass over a channel, block by block: refuses what is not finite, and measures the rest."""
         array = self.arrays[key]
-        keep = {"H": (0, 1), "G": (0, 1), "h": (0, 1)}[key]  # of the axes behind episodes and slots
-        sums = np.zeros(array.shape[2:4])
+        sums = np.zeros(array.shape[2:4])  # the two ends of a link; behind them are antennas and elements
         count, most = 0, 0.0
         for episode, begin, block in _blocks(array):
             with np.errstate(over="ignore", invalid="ignore"):
@@ -204,8 +203,7 @@ class Recording:
                 where = f"episode {episode}, slot {begin + at[0]}, {list(at[1:])}"
                 raise ValueError(f"{self.name}: {key} at {where} is {value}: must be {why}")
             power = block.real.astype(np.float64) ** 2 + block.imag.astype(np.float64) ** 2
-            behind = tuple(axis + 1 for axis in range(power.ndim - 1) if axis not in keep)
-            sums += power.sum(axis=(0, *behind))
+            sums += power.sum(axis=(0, *range(3, power.ndim)))
             count += np.count_nonzero(power)
             most = max(most, float(power.max(initial=0.0)))
         mean = sums * (sums.size / max(array.size, 1))

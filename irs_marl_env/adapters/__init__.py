@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from irs_marl_env.physics.association import in_cell
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
 METRICS = ("rates", "cell", "owner", "sum_rate", "power_w")  # of a step, by the names of the batch
@@ -26,6 +27,11 @@ def per_agent(action: Any, shape: tuple[int, ...], num_envs: int, num_agents: in
     if action.shape != shape:
         raise ValueError(f"action has shape {action.shape}: must be {shape}")
     return action.reshape(num_envs, num_agents, -1)
+
+
+def own_rates(metrics: dict[str, Any], num_agents: int) -> Any:
+    """Rates ``(E, M, K)`` [bit/s/Hz] of each BS's own users, zero for all others, from the infos of a step."""
+    return metrics["rates"][:, None] * in_cell(metrics["cell"], num_agents)
 
 
 def spaces_of_one(batch: MdlbiVectorEnv) -> tuple[spaces.Box, spaces.Box]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from agilerl.vector.pz_vec_env import PettingZooVecEnv
 
-from irs_marl_env.adapters import per_agent, spaces_of_one
+from irs_marl_env.adapters import own_rates, per_agent, spaces_of_one
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
@@ -69,20 +69,18 @@ class AgileVecEnv(PettingZooVecEnv):
         """What :meth:`step` returns."""
         stacked = np.stack([np.asarray(self._actions[agent]) for agent in self.agents], axis=1)
         shape = (self.num_envs, self.num_agents, self.batch.action_size)
-        observations, rewards, terminations, truncations, metrics = self.batch.step(
-            per_agent(stacked, shape, self.num_envs, self.num_agents)
-        )
-        of_agents = (self._by_agent(x) for x in (observations, rewards, terminations, truncations))
+        *found, metrics = self.batch.step(per_agent(stacked, shape, self.num_envs, self.num_agents))
+        observations, rewards, terminations, truncations = map(self._by_agent, found)
         infos = {agent: self._info(metrics, m) for m, agent in enumerate(self.agents)}
-        return (*of_agents, infos)  # type: ignore[return-value]
+        return observations, rewards, terminations, truncations, infos
 
     def _by_agent(self, x: np.ndarray) -> dict[str, np.ndarray]:
         return {agent: x[:, m] for m, agent in enumerate(self.agents)}
 
     def _info(self, metrics: dict[str, Any], m: int) -> dict[str, Any]:
-        cell = metrics["cell"]
-        own = {"rates": metrics["rates"] * (cell == m), "cell": cell, "owner": metrics["owner"]}
-        info = own | {name: metrics[name][:, m] for name in ("sum_rate", "power_w")}
+        rates = own_rates(metrics, self.num_agents)[:, m]
+        info = {"rates": rates, "cell": metrics["cell"], "owner": metrics["owner"]}
+        info |= {name: metrics[name][:, m] for name in ("sum_rate", "power_w")}
         if "final_observation" in metrics:
             info["TimeLimit.truncated"] = metrics["TimeLimit.truncated"]
             info["terminal_observation"] = metrics["final_observation"][:, m]

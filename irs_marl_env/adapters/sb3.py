@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
 
-from irs_marl_env.adapters import per_agent, spaces_of_one
+from irs_marl_env.adapters import own_rates, per_agent, spaces_of_one
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
@@ -65,7 +65,7 @@ class Sb3VecEnv(VecEnv):
     def _infos(self, metrics: dict[str, Any]) -> list[dict[str, Any]]:
         """Infos of every row, from those of the batch."""
         count, cell = len(self.batch.agents), metrics["cell"]
-        own = self._rows(metrics["rates"][:, None] * (cell[:, None] == np.arange(count)[:, None]))
+        own = self._rows(own_rates(metrics, count))
         sums, power = metrics["sum_rate"].ravel().tolist(), metrics["power_w"].ravel().tolist()
         infos: list[dict[str, Any]] = [
             {

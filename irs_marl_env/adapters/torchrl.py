@@ -11,6 +11,7 @@ from torchrl.data import Bounded, Categorical, Composite, MultiCategorical, Unbo
 from torchrl.envs import EnvBase
 
 from irs_marl_env import checks
+from irs_marl_env.adapters import own_rates
 from irs_marl_env.adapters.discrete import BidLevels
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.vector_env import MdlbiVectorEnv
@@ -133,7 +134,7 @@ class TorchRLEnv(EnvBase):
         if self._over.any():
             raise RuntimeError(f"the episodes of rows {np.flatnonzero(self._over).tolist()} are over: call reset()")
         if not self._rows(tensordict, "_step").all():
-            raise NotImplementedError("'_step' is false for some rows: all rows step together")
+            raise ValueError("'_step' is false for some rows: must be true for all, since they step together")
         action = tensordict["bs", "action"].detach()
         if self.levels is not None:
             action = self.levels.actions(action.cpu().numpy())
@@ -195,10 +196,9 @@ class TorchRLEnv(EnvBase):
                 name: torch.zeros(E, M, size, dtype=torch.int64 if name in whole else None, device=self.device)
                 for name, size in sizes.items()
             }
-        x = {name: self._tensor(infos[name]) for name in ("rates", "sum_rate", "owner", "power_w", "cell")}
-        own = x["cell"][:, None] == torch.arange(M, device=self.device)[:, None]
+        x = {name: self._tensor(infos[name]) for name in ("sum_rate", "owner", "power_w", "cell")}
         return {
-            "rates": x["rates"][:, None] * own,
+            "rates": self._tensor(own_rates(infos, M)),
             "sum_rate": x["sum_rate"][..., None],
             "owner": x["owner"][:, None].repeat(1, M, 1),
             "power_w": x["power_w"][..., None],

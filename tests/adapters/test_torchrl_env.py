@@ -140,7 +140,7 @@ def test_an_episode_that_is_over_must_be_reset() -> None:
     with pytest.raises(RuntimeError, match=r"rows \[2\] are over: call reset"):
         env.step(env.rand_action(last["next"].clone()))
     env.step(env.rand_action(env.reset()))
-    with pytest.raises(NotImplementedError, match="all rows step together"):
+    with pytest.raises(ValueError, match="must be true for all, since they step together"):
         env.step(env.rand_action(env.reset()).set("_step", torch.tensor([True, False, True])))
 
 
