@@ -417,7 +417,7 @@ def transmitted(env: Any, action: np.ndarray, free: bool = False) -> Sent:
     streams = env._streams.rows(np.arange(env.num_envs))  # a copy: bids may draw a tie-break
     slot = type(core.slot)(env.scenario.replace(phase_bits=None, element_amplitude_min=1.0)) if free else core.slot
     action = env._check_action(action)
-    _, decided = slot.auction(action, streams)
+    decided, _ = slot.hand_over(state, slot.auction(action, streams)[1])
     owner = decided if env.scenario.association_delay == 0 else state.owner
     w, _, phi = slot.transmission(state, slot.decode(action), owner)
     return Sent(array(w), array(phi))

@@ -34,6 +34,7 @@ _LATER = (
     *("shadowing_std_db", "shadowing_distance_m", "cell_rule"),
     *("element_amplitude_min", "element_amplitude_offset_rad", "element_amplitude_steepness"),
     *("channels", "channel_model"),
+    *("switching_slots",),
 )
 
 
@@ -127,6 +128,7 @@ class Scenario:
     contention: str | object = fields.named_in("auction", "physics.association:CONTENTION", "__call__", classes=False)
     association_delay: int = fields.whole(0, 0, 1)
     initial_owner: str = fields.one_of("random", "none")
+    switching_slots: int = fields.whole(0, 0, sizes.LONGEST_EPISODE)  # an IRS that changes hands is idle for so many
     power: str = fields.named_in("ball", "physics.radio:POWER")
     phase_bits: int | None = fields.field(None, fields.check_phase_bits)
     csi: str = fields.one_of("all", "owned")

@@ -139,3 +139,22 @@ def named_action(s: Any, flat: np.ndarray) -> tuple[list[Any], list[Any], list[A
         bids.append(row[start : start + s.num_irs])
         assert start + s.num_irs == row.size
     return w, theta, bids
+
+
+class Hands:
+    """Who holds the IRSs of one environment, and who owns them, where a change of hands takes time."""
+
+    def __init__(self, holder: list[int], slots: int) -> None:
+        self.holder, self.slots = list(holder), slots
+        self.waits = [0] * len(self.holder)  # slots, this one among them, until an IRS serves its holder
+
+    def decide(self, decided: list[int]) -> list[int]:
+        """The owners of the slot that the decision is for."""
+        for l, m in enumerate(decided):
+            if m >= 0 and m != self.holder[l]:
+                self.holder[l], self.waits[l] = m, self.slots
+        return [-1 if wait > 0 else m for m, wait in zip(decided, self.waits, strict=True)]
+
+    def pass_slot(self) -> None:
+        """That slot is over."""
+        self.waits = [max(wait - 1, 0) for wait in self.waits]

@@ -181,7 +181,7 @@ def test_digest_tells_scenarios_apart() -> None:
 
 # --- validation --------------------------------------------------------------------------------------------------
 
-WHOLE = ["num_bs", "num_users", "num_irs", "num_groups", "horizon", "frozen_seed", "sweeps"]
+WHOLE = ["num_bs", "num_users", "num_irs", "num_groups", "horizon", "frozen_seed", "sweeps", "switching_slots"]
 REAL = [field.name for field in dataclasses.fields(Scenario) if field.type in ("float", "float | None")]
 ONE_OR_EACH = ["num_antennas", "num_elements", "tx_power_dbm"]
 CHOICES = {

@@ -97,7 +97,7 @@ class Slot(slot.Slot):
         s = self.scenario
         reach = self.reach(state, owner)
         if s.csi == "owned":
-            reach = reach & (state.owner == owner)[..., None]
+            reach = reach & (state.holder == owner)[..., None]
         w = np.zeros(state.csi.H.shape, np.complex64)
         phi = np.ones((*owner.shape, s.max_elements), np.complex64)
         results = w, phi, *self._empty_results(len(owner))
@@ -163,7 +163,8 @@ class _CsiObserver(observe.Observer):
 def observer(scenario: Scenario, xp: Any, device: Any, read_only: bool) -> observe.Observer:
     """The observer of a scenario; the kernel writes CSI of IRSs that are all of one size."""
     plain = plain_observer(scenario, xp, device, read_only)
-    covered = type(plain.codec) is CsiObservationCodec and not plain.codec.padded  # not one that overrides it
+    # of CSI and rho alone, and not of a class that overrides it
+    covered = type(plain.codec) is CsiObservationCodec and not plain.codec.padded and not scenario.switching_slots
     return _CsiObserver(scenario, xp, device, read_only) if covered else plain
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from irs_marl_env import arrays, checks, rewards
 from irs_marl_env.engine import plain
 from irs_marl_env.engine.compilation import obstacle
-from irs_marl_env.engine.state import Outcome, State
+from irs_marl_env.engine.state import Outcome, State, Switching
 from irs_marl_env.engine.view import View
 from irs_marl_env.physics import recorded
 from irs_marl_env.physics.association import IDLE
@@ -134,7 +134,8 @@ class Core:
         motion = self.mobility.start(self._walk_constants, streams, start)
         scattered = self.model.start(streams, motion)
         bids = self._constant(np.zeros((num_envs, s.num_bs, s.num_irs)), np.float32)
-        return self._enter(None, motion, scattered, self._initial_owners(streams), bids, streams)
+        owner = self._initial_owners(streams)
+        return self._enter(None, motion, scattered, owner, self.slot.begin_held(owner), bids, streams)
 
     def step(self, state: State, action: Array, streams: Streams) -> tuple[State, Array, Outcome]:
         """One slot.
@@ -148,6 +149,7 @@ class Core:
             The state after the slot, the rewards ``(E, M)`` and what else the slot brought.
         """
         bids, decided = self.slot.auction(action, streams)
+        decided, switching = self.slot.hand_over(state, decided)
         owner = decided if self.scenario.association_delay == 0 else state.owner
         rates, sum_rate, power_w = self.slot.rates(state, action, owner)
         outcome = Outcome(rates, sum_rate, power_w, owner, state.cell, state.own_user, bids)
@@ -155,7 +157,7 @@ class Core:
         motion = self.mobility.advance(self._walk_constants, state.motion, streams)
         scattered = self.model.evolve(state.scattered, streams, state.motion, motion)
         remembered = arrays.detached(bids)  # gradients end with the slot
-        return self._enter(state, motion, scattered, decided, remembered, streams), reward, outcome
+        return self._enter(state, motion, scattered, decided, switching, remembered, streams), reward, outcome
 
     def _enter(
         self,
@@ -163,6 +165,7 @@ class Core:
         motion: Motion,
         scattered: dict[str, Array],
         owner: Array,
+        switching: Switching | None,
         bids: Array,
         streams: Streams,
     ) -> State:
@@ -170,13 +173,15 @@ class Core:
         cell, own_user, gains = self.model.large_scale(motion, scattered)
         used, G = gains, None
         if self._owned_only:
-            used = self.slot.owned_gains(gains, own_user, owner, cell)
+            # an IRS that changes hands is measured, too
+            holder = owner if switching is None else switching.holder
+            used = self.slot.owned_gains(gains, own_user, holder, cell)
         elif last is not None:
             G = last.channels.G
         channels = self.model.channels(used, scattered, motion, streams, G)
         estimate = self.model.estimate(channels, used, streams)
         slot = np.zeros(streams.num_envs, np.int64) if last is None else last.slot + 1
-        return State(slot, motion, cell, own_user, gains, scattered, channels, estimate, owner, bids)
+        return State(slot, motion, cell, own_user, gains, scattered, channels, estimate, owner, bids, switching)
 
     def begin_again(self, state: State, rows: np.ndarray, streams: Streams, positions: Array | None = None) -> State:
         """The state with new episodes in some environments.

@@ -51,7 +51,14 @@ class Known:
     @cached_property
     def held(self) -> Array:
         """``(E, M, L)`` float32, 1 where BS m holds IRS l by the last decision."""
-        return association.held(self._state.owner, self.own_user.shape[1])
+        return association.held(self._state.holder, self.own_user.shape[1])
+
+    @cached_property
+    def switching(self) -> Array:
+        """``(E, L)`` float32, the share of ``switching_slots`` for which an IRS that changed hands is still idle."""
+        assert self._state.switching is not None
+        xp, idle = namespace(self.own_user), self._state.switching.idle
+        return xp.astype(idle, xp.float32) / self._observer.scenario.switching_slots
 
     @cached_property
     def rho(self) -> Array:
@@ -163,4 +170,5 @@ class Observer:
             channels: dict[str, Any] = {"csi": known.csi}
         else:
             channels = {"direct_gain": known.direct_gain, "irs_gain": known.irs_gain}
-        return self.state_encoder.encode(channels, known.position, known.own_user, known.held)
+        switching = None if state.switching is None else known.switching
+        return self.state_encoder.encode(channels, known.position, known.own_user, known.held, switching)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from irs_marl_env.arrays import constant_like, limit, namespace, one_or_each
-from irs_marl_env.engine.state import State
+from irs_marl_env.engine.state import State, Switching
 from irs_marl_env.physics import association, radio
 from irs_marl_env.physics.channel import Gains, element_energy
 from irs_marl_env.scenario import Scenario
@@ -17,6 +17,12 @@ from irs_marl_env.spaces.actions import ACTIONS
 from irs_marl_env.streams import Streams
 
 Array = Any
+
+
+def one_slot_less(idle: Array) -> Array:
+    """Idle slots that are left after one of them."""
+    xp = namespace(idle)
+    return xp.where(idle > 0, idle - 1, idle)
 
 
 class Slot:
@@ -31,7 +37,8 @@ class Slot:
         self.action_codec = ACTIONS[scenario.action](scenario)
         self._by_auction = isinstance(scenario.contention, str) and scenario.contention == "auction"
         begins_idle = scenario.association_delay == 1 and scenario.initial_owner == "none"
-        self._may_idle = begins_idle or not self._by_auction
+        self._may_idle = begins_idle or not self._by_auction or scenario.switching_slots > 0
+        self.hand_over = self._switch if scenario.switching_slots else self._at_once
         self._element_amplitude = scenario.element_amplitude
         self._max_power = one_or_each(scenario.tx_powers_w)  # of all BSs, or (M,)
 
@@ -55,6 +62,23 @@ class Slot:
             return streams.uniform_where(tied, "association", s.num_bs, s.num_irs)
 
         return association.assign(bids, rule, tie_break)
+
+    def _at_once(self, state: State, decided: Array) -> tuple[Array, None]:
+        return decided, None
+
+    def _switch(self, state: State, decided: Array) -> tuple[Array, Switching]:
+        """The owners ``(E, L)`` that a decision makes where a change of hands takes time, and who holds what now."""
+        assert state.switching is not None
+        holder, idle = state.switching
+        delayed = self.scenario.association_delay == 1
+        if delayed:  # the decision is for the next slot: this one is over
+            idle = one_slot_less(idle)
+        holder, idle, owner = association.switch(holder, idle, decided, self.scenario.switching_slots)
+        return owner, Switching(holder, idle if delayed else one_slot_less(idle))
+
+    def begin_held(self, owner: Array) -> Switching | None:
+        """Who holds what where an episode begins: the first owners, without waiting."""
+        return Switching(owner, namespace(owner).zeros_like(owner)) if self.scenario.switching_slots else None
 
     def held(self, owner: Array) -> Array:
         """``(E, M, L)`` float32, 1 where BS m owns IRS l."""
@@ -112,7 +136,7 @@ class Slot:
         s, xp = self.scenario, namespace(owner)
         usable = xp.astype(self._user_irs(state, owner), xp.float32) * self.held(owner)[:, :, None, :]
         if s.csi == "owned":  # CSI was measured before the bids of this slot
-            usable = usable * self.held(state.owner)[:, :, None, :]
+            usable = usable * self.held(state.holder)[:, :, None, :]
         h = state.csi.h[:, None] * xp.matrix_transpose(usable)[..., None]
         H = state.csi.H * state.own_user[..., None]
         link = self._max_power, s.noise_power_w, s.sweeps

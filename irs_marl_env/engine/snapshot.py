@@ -85,7 +85,7 @@ def restore(
             fields.setdefault(field, {})[key] = leaf
         else:
             fields[field] = leaf
-    fields.setdefault("estimate", None)  # as where CSI has no errors
+    fields.setdefault("estimate", None)  # as where CSI has no errors; and State knows that IRSs change hands at once
     return State.from_fields(fields), streams, ends
 
 
@@ -167,6 +167,8 @@ def _check_values(core: Core, leaves: dict[str, Any], may_be_over: bool) -> None
         "ends": (1, s.horizon),
         "cell": (0, s.num_bs - 1),
         "owner": (-1, s.num_bs - 1),
+        "switching.holder": (-1, s.num_bs - 1),
+        "switching.idle": (0, s.switching_slots),
         "bids": (-1.0, 1.0),
         "motion.travel": (0.0, 1.5 * s.slot_s * s.speed_mps * SLACK),
         **_ranges_of_links(core),
@@ -201,10 +203,20 @@ def _check_values(core: Core, leaves: dict[str, Any], may_be_over: bool) -> None
                 _refuse_where(absent, name, leaves[name], "0: there is no such antenna or element")
     own_user = association.in_cell(leaves["cell"], s.num_bs)
     _refuse_where(leaves["own_user"] != own_user, "own_user", leaves["own_user"], "1 where the BS is the user's cell")
+    if s.switching_slots:
+        _check_owners(leaves)
     slot, ends = leaves["slot"], leaves["ends"]
     _refuse_where(slot > ends if may_be_over else slot >= ends, "slot", slot, "before the end of the row's episode")
     if "motion.slot" in leaves and (s.mobility == "trace" or s.channels is not None):
         _refuse_where(leaves["motion.slot"] != slot, "motion.slot", leaves["motion.slot"], "as state['slot']")
+
+
+def _check_owners(leaves: dict[str, Any]) -> None:
+    """Who owns an IRS holds it, and nobody owns an idle one."""
+    owner, holder, idle = (leaves[name] for name in ("owner", "switching.holder", "switching.idle"))
+    nobody = owner == association.IDLE
+    _refuse_where(~nobody & (owner != holder), "owner", owner, "-1 or as state['switching.holder']")
+    _refuse_where(~nobody & (idle > 0), "owner", owner, "-1 where state['switching.idle'] is above 0")
 
 
 def _ranges_of_links(core: Core) -> dict[str, tuple[float, float]]:

@@ -12,6 +12,13 @@ from irs_marl_env.physics.mobility import Motion
 Array = Any
 
 
+class Switching(NamedTuple):
+    """IRSs that change hands, where that takes time (``switching_slots``)."""
+
+    holder: Array  # (E, L) the BS that each IRS is set up for, or is being set up for; -1 for none
+    idle: Array  # (E, L) slots for which it is idle from now on, unless it changes hands again
+
+
 class State(NamedTuple):
     """A batch of environments between two steps. Never written in place: a step makes a new one."""
 
@@ -25,11 +32,12 @@ class State(NamedTuple):
     estimate: Channels | None  # what the BSs take them for; None: they know the true ones
     owner: Array  # (E, L) decided last, -1 for none
     bids: Array  # (E, M, L) of the last slot
+    switching: Switching | None = None  # None: an IRS serves its new owner at once
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> State:
         """A state from its fields, in which gains and channels are still dicts by link."""
-        kinds: dict[str, Any] = {"gains": Gains, "channels": Channels, "estimate": Channels}
+        kinds: dict[str, Any] = {"gains": Gains, "channels": Channels, "estimate": Channels, "switching": Switching}
         made = {name: kinds[name](**x) if name in kinds and x is not None else x for name, x in fields.items()}
         return cls(**made)
 
@@ -37,6 +45,11 @@ class State(NamedTuple):
     def csi(self) -> Channels:
         """The channels as the BSs know them."""
         return self.channels if self.estimate is None else self.estimate
+
+    @property
+    def holder(self) -> Array:
+        """``(E, L)`` the BS that holds each IRS, even while it is idle because it changes hands; -1 for none."""
+        return self.owner if self.switching is None else self.switching.holder
 
 
 class Outcome(NamedTuple):

@@ -9,6 +9,7 @@ import numpy as np
 
 from irs_marl_env.arrays import read_only, to_numpy
 from irs_marl_env.engine.state import State
+from irs_marl_env.physics import association
 from irs_marl_env.physics.channel import Channels, Gains
 from irs_marl_env.scenario import Scenario
 
@@ -64,8 +65,34 @@ class View:
 
     @cached_property
     def owner(self) -> np.ndarray:
-        """``(E, L)`` BS that holds each IRS, -1 for none; with ``association_delay=1`` it acts in this slot."""
+        """``(E, L)`` BS that owns each IRS, -1 for none; with ``association_delay=1`` it acts in this slot."""
         return _shown(self._state.owner)
+
+    @cached_property
+    def holder(self) -> np.ndarray:
+        """``(E, L)`` BS that each IRS is set up for; not ``owner`` where ``switching_slots`` keep one idle."""
+        return _shown(self._state.holder)
+
+    @cached_property
+    def idle(self) -> np.ndarray:
+        """``(E, L)`` slots for which each IRS is idle from this one on unless it changes hands again."""
+        switching = self._state.switching
+        return read_only(np.zeros(self.owner.shape, np.int64)) if switching is None else _shown(switching.idle)
+
+    def owners(self, decided: np.ndarray) -> np.ndarray:
+        """``(E, L)`` owners in this slot if bids decided ``decided (E, L)``; with ``association_delay=1`` those it has.
+
+        Example:
+            >>> from irs_marl_env import make_vec_env
+            >>> env = make_vec_env("mdlbi-small-v0", num_envs=1, fast=False, switching_slots=2)
+            >>> _ = env.reset(seed=0)
+            >>> env.view().owners(1 - env.view().holder)
+            array([[-1, -1]])
+        """
+        slots = self.scenario.switching_slots
+        if self.scenario.association_delay == 1:
+            return self.owner
+        return association.switch(self.holder, self.idle, decided, slots)[2] if slots else decided
 
     @cached_property
     def csi(self) -> Channels:

@@ -84,6 +84,33 @@ def assign(bids: Array, contention: str | Contention, tie_break: TieBreak) -> Ar
     return xp.astype(owner, xp.int64)
 
 
+def switch(holder: Array, idle: Array, decided: Array, slots: int) -> tuple[Array, Array, Array]:
+    """Who holds and who owns each IRS where one that changes hands is idle for some slots.
+
+    An IRS that another BS than its holder wins has this BS for its holder from now on, and is idle for ``slots`` slots,
+    however long it was idle already. An IRS that nobody wins keeps its holder and what is left of its idle slots, and
+    nobody owns it in this slot.
+
+    Args:
+        holder: ``(..., L)`` integer, the BS that each IRS is or will be set up for, -1 for none.
+        idle: ``(..., L)`` integer, slots for which it is idle from this one on, unless it changes hands.
+        decided: ``(..., L)`` integer, who won it, -1 for nobody.
+        slots: for how many an IRS that changes hands is idle.
+
+    Returns:
+        The holders, the idle slots from this one on, and the owners: -1 where an IRS is idle or nobody won it.
+
+    Example:
+        >>> import numpy as np
+        >>> switch(np.array([0, 0, 0]), np.array([0, 0, 2]), np.array([0, 1, -1]), 4)
+        (array([0, 1, 0]), array([0, 4, 2]), array([ 0, -1, -1]))
+    """
+    xp = namespace(decided)
+    now = xp.where(decided == IDLE, holder, decided)
+    left = xp.where(now == holder, idle, slots)
+    return now, left, xp.where(left > 0, IDLE, decided)
+
+
 # --- who owns, who is served --------------------------------------------------------------------------------------
 
 

@@ -155,7 +155,7 @@ class ClassicalPolicy:
             action = np.zeros((*bids.shape[:2], codec.size), np.float32)
             action[..., codec.layout.slices["bids"]] = bids
             return action
-        owner = chosen if s.association_delay == 0 else view.owner
+        owner = view.owners(chosen)
         if not self.irs:
             owner = np.full_like(owner, -1)
         w, theta = (_optimised if self.transmission == "ao" else self._beamformed)(cells, owner, memory)
@@ -164,7 +164,7 @@ class ClassicalPolicy:
     def _compare_owners(self, view: View, memory: Memory, chosen: np.ndarray) -> None:
         """Warn if a contention of somebody else gave IRSs to others than those the policy chose in the last slot."""
         follows = view.slot == memory.chosen_slot + 1
-        if memory.chosen is not None and (view.owner != memory.chosen)[follows].any():
+        if memory.chosen is not None and (view.holder != memory.chosen)[follows].any():
             rule = shown(view.scenario.contention)
             warn(
                 f"policy {self.name!r} bids +1 for the BS that should hold an IRS and -1 for the others, but the "

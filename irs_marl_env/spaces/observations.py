@@ -27,12 +27,18 @@ def _largest_part(x: np.ndarray) -> float:
     return float(max(parts.max(initial=0.0), -parts.min(initial=0.0)))
 
 
+def more_blocks(scenario: Scenario) -> dict[str, tuple[int, ...]]:
+    """Blocks behind the others that some fields of a scenario ask for, in any observation."""
+    return {"switching": (scenario.num_irs,)} if scenario.switching_slots else {}
+
+
 class CsiObservationCodec:
     """``observation="csi"``: the paper's o_m, (H re, H im, G re, G im, h re, h im, rho).
 
     Named: ``H (..., K, Nb)``, ``G (..., L, N, Nb)``, ``h (..., L, K, N)`` complex in physical units (own-cell users
-    only), ``rho (..., M - 1, L)``, last ownership (or bids) of the other BSs in index order.
-    D_o = 2 K Nb + 2 sum_l N_l Nb + 2 K sum_l N_l + (M - 1) L.
+    only), ``rho (..., M - 1, L)``, last ownership (or bids) of the other BSs in index order. With ``switching_slots``
+    also ``switching (..., L)``, the share of these slots for which an IRS is still idle.
+    D_o = 2 K Nb + 2 sum_l N_l Nb + 2 K sum_l N_l + (M - 1) L, with ``switching_slots`` + L.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -40,7 +46,7 @@ class CsiObservationCodec:
         N, Nb, total = scenario.max_elements, scenario.max_antennas, sum(scenario.elements)
         shapes = {"H": (K, Nb), "G": (total, Nb), "h": (K * total,)}
         blocks = {f"{name}_{part}": shape for name, shape in shapes.items() for part in ("real", "imag")}
-        self.layout = Layout({**blocks, "rho": (M - 1, L)})
+        self.layout = Layout({**blocks, "rho": (M - 1, L), **more_blocks(scenario)})
         self.size = self.layout.size
         self.scale = CsiScale(scenario)
         self.factors = 1.0 / np.array([self.scale.direct, self.scale.bs_irs, self.scale.irs_user], np.float32)
@@ -65,6 +71,9 @@ class CsiObservationCodec:
         )
         rho = self.layout.slices["rho"]
         self.low[rho], self.high[rho] = (-1.0 if scenario.rho == "bids" else 0.0), 1.0
+        self._switching = self.layout.slices.get("switching")
+        if self._switching is not None:
+            self.low[self._switching], self.high[self._switching] = 0.0, 1.0
 
     def observe(self, known: Any) -> Array:
         """Observations ``(E, M, D_o)`` of all BSs, in memory of their own.
@@ -83,6 +92,8 @@ class CsiObservationCodec:
         self._write(out, "G", real_and_imag(csi.G), factor_G)  # (E, M, 2, L, N, Nb)
         self._write(out, "h", real_and_imag(csi.h[:, None]), factor_h)  # (E, 1, 2, L, K, N)
         out[..., self.layout.slices["rho"]] = known.rho.reshape(*out.shape[:-1], -1)
+        if self._switching is not None:
+            out[..., self._switching] = known.switching[:, None]
         # values beyond the limit are rare: where looking is cheap, it is cheaper than clipping everything
         if not on_host(out) or any(
             _largest_part(x) * factor > CSI_LIMIT for x, factor in zip(csi, self.factors, strict=True)
@@ -121,6 +132,7 @@ class CsiObservationCodec:
             "G": xp.reshape(G, (*lead, *self._full_shape["G"])),
             "h": xp.reshape(h, (*lead, *self._full_shape["h"])),
             "rho": take(flat, "rho"),
+            **({} if self._switching is None else {"switching": take(flat, "switching")}),
         }
 
     def encode(self, named: Named) -> Array:
@@ -139,7 +151,7 @@ class CsiObservationCodec:
         blocks = {}
         for name, x in {"H": H, "G": G, "h": h}.items():
             blocks[f"{name}_real"], blocks[f"{name}_imag"] = xp.real(x), xp.imag(x)
-        return xp.clip(self.layout.join({**blocks, "rho": named["rho"]}), -CSI_LIMIT, CSI_LIMIT)
+        return xp.clip(self.layout.join({**named, **blocks}), -CSI_LIMIT, CSI_LIMIT)
 
 
 def _scatter(values: Array, index: np.ndarray, shape: tuple[int, ...]) -> Array:
@@ -156,15 +168,15 @@ class LargeScaleObservationCodec:
 
     Named: ``own_user (..., K)`` 0/1; ``direct_gain (..., K)`` and ``irs_gain (..., L, K)`` log path gains of own
     users over the direct link and over each IRS (both legs), in units of 10 dB relative to the gain at half the
-    area's width, zero for users of other cells; ``held (..., L)`` IRSs held last; ``rho (..., M - 1, L)``.
-    D_o = 2 K + L K + L + (M - 1) L.
+    area's width, zero for users of other cells; ``held (..., L)`` IRSs held last; ``rho (..., M - 1, L)``. With
+    ``switching_slots`` also ``switching (..., L)``, the share of these slots for which an IRS is still idle.
+    D_o = 2 K + L K + L + (M - 1) L, with ``switching_slots`` + L.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         M, K, L = scenario.num_bs, scenario.num_users, scenario.num_irs
-        self.layout = Layout(
-            {"own_user": (K,), "direct_gain": (K,), "irs_gain": (L, K), "held": (L,), "rho": (M - 1, L)}
-        )
+        blocks = {"own_user": (K,), "direct_gain": (K,), "irs_gain": (L, K), "held": (L,), "rho": (M - 1, L)}
+        self.layout = Layout({**blocks, **more_blocks(scenario)})
         self.size = self.layout.size
         self.low, self.high = np.zeros(self.size, np.float32), np.ones(self.size, np.float32)
         for name in ("direct_gain", "irs_gain"):
@@ -174,16 +186,17 @@ class LargeScaleObservationCodec:
 
     def observe(self, known: Any) -> Array:
         """Observations ``(E, M, D_o)`` of all BSs."""
-        own_user = known.own_user
-        return self.encode(
-            {
-                "own_user": own_user,
-                "direct_gain": limit(known.direct_gain * own_user, -GAIN_LIMIT, GAIN_LIMIT),
-                "irs_gain": limit(known.irs_gain * own_user[:, :, None, :], -GAIN_LIMIT, GAIN_LIMIT),
-                "held": known.held,
-                "rho": known.rho,
-            }
-        )
+        own_user, xp = known.own_user, namespace(known.own_user)
+        named = {
+            "own_user": own_user,
+            "direct_gain": limit(known.direct_gain * own_user, -GAIN_LIMIT, GAIN_LIMIT),
+            "irs_gain": limit(known.irs_gain * own_user[:, :, None, :], -GAIN_LIMIT, GAIN_LIMIT),
+            "held": known.held,
+            "rho": known.rho,
+        }
+        if "switching" in self.layout.shapes:
+            named["switching"] = xp.broadcast_to(known.switching[:, None], known.held.shape)
+        return self.encode(named)
 
     def decode(self, flat: Array) -> Named:
         """Named arrays of flat observations ``(..., D_o)``."""

@@ -19,7 +19,8 @@ class StateEncoder:
 
     ``observation="csi"``: all channels as the BSs know them, scaled like the observations; ``"large_scale"``: the log
     path gains of every user to every BS, direct and over each IRS. Then ``position`` as a share of the sides of
-    the area, ``cell (M, K)`` and ``owner (M, L)`` one-hot.
+    the area, ``cell (M, K)`` and ``owner (M, L)`` one-hot: the BSs that hold the IRSs. With ``switching_slots`` the
+    last block is ``switching (L,)``, the share of these slots for which an IRS is still idle.
     """
 
     def __init__(self, scenario: Scenario, xp: Any = np, device: Any = None) -> None:
@@ -30,7 +31,8 @@ class StateEncoder:
         if s.observation == "csi":
             shapes = {"H": (M, K, s.max_antennas), "G": (M, s.max_antennas, total), "h": (K, total)}
             blocks = {f"{name}_{part}": shape for name, shape in shapes.items() for part in ("real", "imag")}
-        self.layout = Layout({**blocks, "position": (K, 2), "cell": (M, K), "owner": (M, L)})
+        blocks |= {"position": (K, 2), "cell": (M, K), "owner": (M, L)}
+        self.layout = Layout(blocks if s.switching_slots == 0 else {**blocks, "switching": (L,)})
         self.size = self.layout.size
         self._limit = CSI_LIMIT if s.observation == "csi" else GAIN_LIMIT
         self.scale = CsiScale(s)
@@ -39,7 +41,9 @@ class StateEncoder:
         channel_end = self.layout.slices["position"].start
         self.low[:channel_end], self.high[:channel_end] = -self._limit, self._limit
 
-    def encode(self, known: Named, position: Array, own_user: Array, held: Array) -> Array:
+    def encode(
+        self, known: Named, position: Array, own_user: Array, held: Array, switching: Array | None = None
+    ) -> Array:
         """Flat states ``(E, size)`` float32.
 
         Args:
@@ -47,6 +51,7 @@ class StateEncoder:
             position: ``(E, K, 2)`` m.
             own_user: ``(E, M, K)`` 0/1.
             held: ``(E, M, L)`` 0/1.
+            switching: ``(E, L)``, with ``switching_slots``.
         """
         xp = namespace(own_user)
         if "csi" in known:
@@ -62,6 +67,7 @@ class StateEncoder:
                 known[f"{name}_real"], known[f"{name}_imag"] = xp.real(x), xp.imag(x)
         known = {name: xp.clip(x, -self._limit, self._limit) for name, x in known.items()}
         named = {**known, "position": (position - self._origin) / self._area, "cell": own_user, "owner": held}
+        named["switching"] = switching
         lead = own_user.shape[0]
         parts = [xp.astype(xp.reshape(named[name], (lead, -1)), xp.float32) for name in self.layout.shapes]
         return xp.concat(parts, axis=-1)

@@ -61,6 +61,15 @@ READINGS += [
     for initial, reflection in (("none", "all"), ("random", "owned"))
 ]
 READINGS += [
+    {"switching_slots": slots, "contention": contention, "association_delay": delay, "reflection": reflection}
+    for slots, contention, delay, reflection in (
+        (1, "auction", 0, "owned"),
+        (2, "auction", 1, "all"),
+        (1, "collision", 0, "all"),
+        (1, "priority", 1, "owned"),
+    )
+]
+READINGS += [
     {"power": "sphere"},
     {"phase_bits": 1},
     {"phase_bits": 3, "reflection": "single"},
@@ -88,6 +97,7 @@ def test_step_equals_the_equations(reading: dict[str, Any], fast: bool) -> None:
     streams = core.streams(5, 1)
     state = core.reset(streams)
     rng = np.random.default_rng(0)
+    hands = naive.Hands(state.owner[0].tolist(), s.switching_slots)
     for t in range(4):
         # the second half asks for little power
         action = rng.uniform(-1.3, 1.3, (1, s.num_bs, core.action_codec.size)).astype(np.float32)
@@ -97,6 +107,13 @@ def test_step_equals_the_equations(reading: dict[str, Any], fast: bool) -> None:
         decided = naive.owners(naive.named_action(s, action[0])[2], s.contention)
         owner = decided if s.association_delay == 0 else state.owner[0].tolist()
         assert None not in decided  # no tie
+        if s.switching_slots:
+            if s.association_delay == 1:
+                hands.pass_slot()
+            decided = hands.decide(decided)
+            if s.association_delay == 0:
+                hands.pass_slot()
+                owner = decided
         rates, power = expected_rates(s, state, action[0], owner)
         before = state
         state, reward, outcome = core.step(state, action, streams)

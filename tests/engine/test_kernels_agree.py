@@ -49,7 +49,7 @@ def test_rates_agree_from_the_same_state(action_kind: str, random_fields: Any) -
         state = plain.reset(streams, along)
         shape = (ROWS, scenario.num_bs, plain.action_codec.size)
         action = rng.uniform(-1.2, 1.2, shape).astype(np.float32)
-        decided = plain.slot.auction(action, streams)[1]
+        decided, _ = plain.slot.hand_over(state, plain.slot.auction(action, streams)[1])
         owner = decided if scenario.association_delay == 0 else state.owner
         its, mine = (core.slot.rates(state, action, owner)[0] for core in (plain, compiled))
         off = (np.abs(mine - its) > BOUND * (1 + its)).any(-1)
