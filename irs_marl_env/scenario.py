@@ -34,7 +34,7 @@ _LATER = (
     *("shadowing_std_db", "shadowing_distance_m", "cell_rule"),
     *("element_amplitude_min", "element_amplitude_offset_rad", "element_amplitude_steepness"),
     *("channels", "channel_model"),
-    *("switching_slots",),
+    *("switching_slots", "observe_velocity"),
 )
 
 
@@ -144,6 +144,7 @@ class Scenario:
     action: str = fields.named_in("raw", "spaces.actions:ACTIONS")
     sweeps: int = fields.whole(2, 0, sizes.MOST_SWEEPS)  # of the structured decoder
     observation: str | object = fields.named_in("csi", "spaces.observations:OBSERVATIONS", "__call__")
+    observe_velocity: bool = fields.flag(False)  # and where one's own users are
 
     def __post_init__(self) -> None:
         try:

@@ -24,6 +24,7 @@ from irs_marl_env.physics.mobility import MOBILITY, Mobility, MobilityConstants,
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.spaces.layout import CSI_LIMIT
 from irs_marl_env.spaces.observations import CsiObservationCodec
+from irs_marl_env.spaces.optional_blocks import optional_shapes
 
 __all__ = ["ChannelModel", "Slot", "Streams", "channel_model", "mobility_model", "observer"]
 
@@ -164,7 +165,7 @@ def observer(scenario: Scenario, xp: Any, device: Any, read_only: bool) -> obser
     """The observer of a scenario; the kernel writes CSI of IRSs that are all of one size."""
     plain = plain_observer(scenario, xp, device, read_only)
     # of CSI and rho alone, and not of a class that overrides it
-    covered = type(plain.codec) is CsiObservationCodec and not plain.codec.padded and not scenario.switching_slots
+    covered = type(plain.codec) is CsiObservationCodec and not plain.codec.padded and not optional_shapes(scenario)
     return _CsiObserver(scenario, xp, device, read_only) if covered else plain
 
 

@@ -181,7 +181,8 @@ class Core:
         channels = self.model.channels(used, scattered, motion, streams, G)
         estimate = self.model.estimate(channels, used, streams)
         slot = np.zeros(streams.num_envs, np.int64) if last is None else last.slot + 1
-        return State(slot, motion, cell, own_user, gains, scattered, channels, estimate, owner, bids, switching)
+        moved = _way(last, motion) if self.scenario.observe_velocity else None
+        return State(slot, motion, cell, own_user, gains, scattered, channels, estimate, owner, bids, switching, moved)
 
     def begin_again(self, state: State, rows: np.ndarray, streams: Streams, positions: Array | None = None) -> State:
         """The state with new episodes in some environments.
@@ -252,6 +253,12 @@ class Core:
 
     def _constant(self, values: Any, dtype: Any) -> Array:
         return arrays.constant(values, dtype, self.xp, self.device)
+
+
+def _way(last: State | None, motion: Motion) -> Array:
+    """How far users came in a slot, ``(E, K, 2)`` m; nowhere where an episode begins."""
+    position = motion["position"]
+    return position - (position if last is None else last.motion["position"])
 
 
 def _compiled() -> Any:

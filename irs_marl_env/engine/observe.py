@@ -15,6 +15,7 @@ from irs_marl_env.arrays import REAL, constant, described, is_array_of, limit, n
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import association
 from irs_marl_env.physics.channel import Channels
+from irs_marl_env.physics.mobility import fastest_m
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.spaces.layout import log_gain
 from irs_marl_env.spaces.state import StateEncoder
@@ -59,6 +60,19 @@ class Known:
         assert self._state.switching is not None
         xp, idle = namespace(self.own_user), self._state.switching.idle
         return xp.astype(idle, xp.float32) / self._observer.scenario.switching_slots
+
+    @cached_property
+    def velocity(self) -> Array:
+        """``(E, K, 2)`` float32 in [-1, 1], how far users came in the last slot, of what a user can come."""
+        assert self._state.moved is not None
+        xp, scale_m = namespace(self.own_user), fastest_m(self._observer.scenario)
+        return limit(xp.astype(self._state.moved / scale_m, xp.float32), -1.0, 1.0)
+
+    @cached_property
+    def place(self) -> Array:
+        """``(E, K, 2)`` float32 in [-1, 1], where users are, from the middle of the area in half sides."""
+        xp, encoder = namespace(self.own_user), self._observer.state_encoder
+        return limit(xp.astype(2.0 * encoder.share(self.position) - 1.0, xp.float32), -1.0, 1.0)
 
     @cached_property
     def rho(self) -> Array:
@@ -170,5 +184,7 @@ class Observer:
             channels: dict[str, Any] = {"csi": known.csi}
         else:
             channels = {"direct_gain": known.direct_gain, "irs_gain": known.irs_gain}
-        switching = None if state.switching is None else known.switching
-        return self.state_encoder.encode(channels, known.position, known.own_user, known.held, switching)
+        optional: dict[str, Any] = {} if state.switching is None else {"switching": known.switching}
+        if state.moved is not None:
+            optional["velocity"] = known.velocity
+        return self.state_encoder.encode(channels, known.position, known.own_user, known.held, optional)

@@ -85,7 +85,7 @@ def restore(
             fields.setdefault(field, {})[key] = leaf
         else:
             fields[field] = leaf
-    fields.setdefault("estimate", None)  # as where CSI has no errors; and State knows that IRSs change hands at once
+    fields.setdefault("estimate", None)  # as where CSI has no errors; State has defaults for all else that may lack
     return State.from_fields(fields), streams, ends
 
 
@@ -188,6 +188,8 @@ def _check_values(core: Core, leaves: dict[str, Any], may_be_over: bool) -> None
         elif name in ("motion.velocity", "motion.drift"):
             most = s.speed_mps * (SIGMAS if name == "motion.velocity" else SLACK)
             _refuse_where(np.abs(leaf) > most, name, leaf, f"within +-{most:g} m/s")
+        elif name == "moved":
+            _refuse_where(np.abs(leaf) > sides, name, leaf, f"within +-{sides[0]:g} and +-{sides[1]:g} m")
         elif name in ("motion.position", "motion.trace"):
             slack = 1e-9 * sides  # rounding of a walk along the border
             _refuse_where((leaf < low - slack) | (leaf > high + slack), name, leaf, f"inside {area}")

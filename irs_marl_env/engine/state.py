@@ -33,6 +33,7 @@ class State(NamedTuple):
     owner: Array  # (E, L) decided last, -1 for none
     bids: Array  # (E, M, L) of the last slot
     switching: Switching | None = None  # None: an IRS serves its new owner at once
+    moved: Array | None = None  # (E, K, 2) m, how far users came in the last slot; None: nobody looks at it
 
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> State:

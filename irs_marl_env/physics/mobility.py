@@ -58,6 +58,17 @@ def mobility_constants(scenario: Scenario, xp: Any, device: Any = None) -> Mobil
     return MobilityConstants(scenario, origin, sides, twice, member, groups, quarter_turn)
 
 
+def fastest_m(scenario: Scenario) -> float:
+    """How far a user comes in a slot at most [m], by which observed velocities are divided; never 0.
+
+    By random waypoint 1.5 ``speed_mps``. For all other models twice that: a member of a group walks while its group
+    walks; with "gauss_markov" it is four standard deviations beyond the mean speed; of a trace, of recorded positions
+    and of a model of one's own nobody knows, and what is beyond it is clipped.
+    """
+    share = 1.5 if scenario.mobility == "random_waypoint" else 3.0
+    return share * scenario.slot_s * scenario.speed_mps or 1.0
+
+
 # --- walks --------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from irs_marl_env.arrays import clip_in_place, limit, multiply_into, namespace, on_host, real_and_imag
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.spaces.layout import CSI_LIMIT, GAIN_LIMIT, CsiScale, Layout, Named, valid_elements
+from irs_marl_env.spaces.optional_blocks import OPTIONAL_BLOCKS, optional_entries, optional_shapes, set_bounds
 
 Array = Any
 
@@ -27,18 +28,12 @@ def _largest_part(x: np.ndarray) -> float:
     return float(max(parts.max(initial=0.0), -parts.min(initial=0.0)))
 
 
-def more_blocks(scenario: Scenario) -> dict[str, tuple[int, ...]]:
-    """Blocks behind the others that some fields of a scenario ask for, in any observation."""
-    return {"switching": (scenario.num_irs,)} if scenario.switching_slots else {}
-
-
 class CsiObservationCodec:
     """``observation="csi"``: the paper's o_m, (H re, H im, G re, G im, h re, h im, rho).
 
     Named: ``H (..., K, Nb)``, ``G (..., L, N, Nb)``, ``h (..., L, K, N)`` complex in physical units (own-cell users
-    only), ``rho (..., M - 1, L)``, last ownership (or bids) of the other BSs in index order. With ``switching_slots``
-    also ``switching (..., L)``, the share of these slots for which an IRS is still idle.
-    D_o = 2 K Nb + 2 sum_l N_l Nb + 2 K sum_l N_l + (M - 1) L, with ``switching_slots`` + L.
+    only), ``rho (..., M - 1, L)``, last ownership (or bids) of the other BSs in index order.
+    D_o = 2 K Nb + 2 sum_l N_l Nb + 2 K sum_l N_l + (M - 1) L, and what :mod:`irs_marl_env.spaces.optional_blocks` adds.
     """
 
     def __init__(self, scenario: Scenario) -> None:
@@ -46,7 +41,7 @@ class CsiObservationCodec:
         N, Nb, total = scenario.max_elements, scenario.max_antennas, sum(scenario.elements)
         shapes = {"H": (K, Nb), "G": (total, Nb), "h": (K * total,)}
         blocks = {f"{name}_{part}": shape for name, shape in shapes.items() for part in ("real", "imag")}
-        self.layout = Layout({**blocks, "rho": (M - 1, L), **more_blocks(scenario)})
+        self.layout = Layout({**blocks, "rho": (M - 1, L), **optional_shapes(scenario)})
         self.size = self.layout.size
         self.scale = CsiScale(scenario)
         self.factors = 1.0 / np.array([self.scale.direct, self.scale.bs_irs, self.scale.irs_user], np.float32)
@@ -71,9 +66,8 @@ class CsiObservationCodec:
         )
         rho = self.layout.slices["rho"]
         self.low[rho], self.high[rho] = (-1.0 if scenario.rho == "bids" else 0.0), 1.0
-        self._switching = self.layout.slices.get("switching")
-        if self._switching is not None:
-            self.low[self._switching], self.high[self._switching] = 0.0, 1.0
+        set_bounds(self.layout, self.low, self.high)
+        self._optional = [name for name in self.layout.shapes if name in OPTIONAL_BLOCKS]
 
     def observe(self, known: Any) -> Array:
         """Observations ``(E, M, D_o)`` of all BSs, in memory of their own.
@@ -92,8 +86,8 @@ class CsiObservationCodec:
         self._write(out, "G", real_and_imag(csi.G), factor_G)  # (E, M, 2, L, N, Nb)
         self._write(out, "h", real_and_imag(csi.h[:, None]), factor_h)  # (E, 1, 2, L, K, N)
         out[..., self.layout.slices["rho"]] = known.rho.reshape(*out.shape[:-1], -1)
-        if self._switching is not None:
-            out[..., self._switching] = known.switching[:, None]
+        for name, seen in optional_entries(self.layout, known).items():
+            out[..., self.layout.slices[name]] = seen.reshape(*out.shape[:-1], -1)
         # values beyond the limit are rare: where looking is cheap, it is cheaper than clipping everything
         if not on_host(out) or any(
             _largest_part(x) * factor > CSI_LIMIT for x, factor in zip(csi, self.factors, strict=True)
@@ -132,7 +126,7 @@ class CsiObservationCodec:
             "G": xp.reshape(G, (*lead, *self._full_shape["G"])),
             "h": xp.reshape(h, (*lead, *self._full_shape["h"])),
             "rho": take(flat, "rho"),
-            **({} if self._switching is None else {"switching": take(flat, "switching")}),
+            **{name: take(flat, name) for name in self._optional},
         }
 
     def encode(self, named: Named) -> Array:
@@ -168,25 +162,25 @@ class LargeScaleObservationCodec:
 
     Named: ``own_user (..., K)`` 0/1; ``direct_gain (..., K)`` and ``irs_gain (..., L, K)`` log path gains of own
     users over the direct link and over each IRS (both legs), in units of 10 dB relative to the gain at half the
-    area's width, zero for users of other cells; ``held (..., L)`` IRSs held last; ``rho (..., M - 1, L)``. With
-    ``switching_slots`` also ``switching (..., L)``, the share of these slots for which an IRS is still idle.
-    D_o = 2 K + L K + L + (M - 1) L, with ``switching_slots`` + L.
+    area's width, zero for users of other cells; ``held (..., L)`` IRSs held last; ``rho (..., M - 1, L)``.
+    D_o = 2 K + L K + L + (M - 1) L, and what :mod:`irs_marl_env.spaces.optional_blocks` adds.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         M, K, L = scenario.num_bs, scenario.num_users, scenario.num_irs
         blocks = {"own_user": (K,), "direct_gain": (K,), "irs_gain": (L, K), "held": (L,), "rho": (M - 1, L)}
-        self.layout = Layout({**blocks, **more_blocks(scenario)})
+        self.layout = Layout({**blocks, **optional_shapes(scenario)})
         self.size = self.layout.size
         self.low, self.high = np.zeros(self.size, np.float32), np.ones(self.size, np.float32)
         for name in ("direct_gain", "irs_gain"):
             self.low[self.layout.slices[name]], self.high[self.layout.slices[name]] = -GAIN_LIMIT, GAIN_LIMIT
         if scenario.rho == "bids":
             self.low[self.layout.slices["rho"]] = -1.0
+        set_bounds(self.layout, self.low, self.high)
 
     def observe(self, known: Any) -> Array:
         """Observations ``(E, M, D_o)`` of all BSs."""
-        own_user, xp = known.own_user, namespace(known.own_user)
+        own_user = known.own_user
         named = {
             "own_user": own_user,
             "direct_gain": limit(known.direct_gain * own_user, -GAIN_LIMIT, GAIN_LIMIT),
@@ -194,9 +188,7 @@ class LargeScaleObservationCodec:
             "held": known.held,
             "rho": known.rho,
         }
-        if "switching" in self.layout.shapes:
-            named["switching"] = xp.broadcast_to(known.switching[:, None], known.held.shape)
-        return self.encode(named)
+        return self.encode({**named, **optional_entries(self.layout, known)})
 
     def decode(self, flat: Array) -> Named:
         """Named arrays of flat observations ``(..., D_o)``."""

@@ -10,6 +10,7 @@ from irs_marl_env.arrays import constant, namespace
 from irs_marl_env.physics.channel import Channels
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.spaces.layout import CSI_LIMIT, GAIN_LIMIT, CsiScale, ElementAxis, Layout, Named
+from irs_marl_env.spaces.optional_blocks import optional_shapes
 
 Array = Any
 
@@ -19,8 +20,8 @@ class StateEncoder:
 
     ``observation="csi"``: all channels as the BSs know them, scaled like the observations; ``"large_scale"``: the log
     path gains of every user to every BS, direct and over each IRS. Then ``position`` as a share of the sides of
-    the area, ``cell (M, K)`` and ``owner (M, L)`` one-hot: the BSs that hold the IRSs. With ``switching_slots`` the
-    last block is ``switching (L,)``, the share of these slots for which an IRS is still idle.
+    the area, ``cell (M, K)`` and ``owner (M, L)`` one-hot: the BSs that hold the IRSs. Then, where
+    observations have them, ``switching (L,)`` and the ``velocity (K, 2)`` of all users.
     """
 
     def __init__(self, scenario: Scenario, xp: Any = np, device: Any = None) -> None:
@@ -32,7 +33,8 @@ class StateEncoder:
             shapes = {"H": (M, K, s.max_antennas), "G": (M, s.max_antennas, total), "h": (K, total)}
             blocks = {f"{name}_{part}": shape for name, shape in shapes.items() for part in ("real", "imag")}
         blocks |= {"position": (K, 2), "cell": (M, K), "owner": (M, L)}
-        self.layout = Layout(blocks if s.switching_slots == 0 else {**blocks, "switching": (L,)})
+        blocks |= {name: shape for name, shape in optional_shapes(s).items() if name not in blocks}
+        self.layout = Layout(blocks)
         self.size = self.layout.size
         self._limit = CSI_LIMIT if s.observation == "csi" else GAIN_LIMIT
         self.scale = CsiScale(s)
@@ -40,9 +42,15 @@ class StateEncoder:
         self.low, self.high = np.zeros(self.size, np.float32), np.ones(self.size, np.float32)
         channel_end = self.layout.slices["position"].start
         self.low[:channel_end], self.high[:channel_end] = -self._limit, self._limit
+        if "velocity" in blocks:
+            self.low[self.layout.slices["velocity"]] = -1.0
+
+    def share(self, position: Array) -> Array:
+        """Positions ``(..., 2)`` [m] as shares of the sides of the area."""
+        return (position - self._origin) / self._area
 
     def encode(
-        self, known: Named, position: Array, own_user: Array, held: Array, switching: Array | None = None
+        self, known: Named, position: Array, own_user: Array, held: Array, optional: Named | None = None
     ) -> Array:
         """Flat states ``(E, size)`` float32.
 
@@ -51,7 +59,7 @@ class StateEncoder:
             position: ``(E, K, 2)`` m.
             own_user: ``(E, M, K)`` 0/1.
             held: ``(E, M, L)`` 0/1.
-            switching: ``(E, L)``, with ``switching_slots``.
+            optional: ``switching (E, L)`` and ``velocity (E, K, 2)`` where the scenario has them.
         """
         xp = namespace(own_user)
         if "csi" in known:
@@ -66,8 +74,7 @@ class StateEncoder:
             for name, x in scaled.items():
                 known[f"{name}_real"], known[f"{name}_imag"] = xp.real(x), xp.imag(x)
         known = {name: xp.clip(x, -self._limit, self._limit) for name, x in known.items()}
-        named = {**known, "position": (position - self._origin) / self._area, "cell": own_user, "owner": held}
-        named["switching"] = switching
+        named = {**known, **(optional or {}), "position": self.share(position), "cell": own_user, "owner": held}
         lead = own_user.shape[0]
         parts = [xp.astype(xp.reshape(named[name], (lead, -1)), xp.float32) for name in self.layout.shapes]
         return xp.concat(parts, axis=-1)

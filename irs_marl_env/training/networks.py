@@ -18,6 +18,10 @@ from torch.nn import functional as F
 from irs_marl_env.spaces.layout import Layout
 from irs_marl_env.training.settings import Args
 
+# blocks of observations and states that not every scenario has: (K, 2) of users, (L,) of IRSs
+USER_BLOCKS = ("velocity", "position")
+IRS_BLOCKS = ("switching", "first_value", "last_value")
+
 
 class StackedLinear(nn.Module):
     """A linear layer per agent: ``(A, R, fan_in) -> (A, R, fan_out)`` for R rows."""
@@ -113,7 +117,7 @@ class Sizes:
         return cls(s.num_bs, s.num_users, s.num_irs, seen, env.action_codec.layout, env.state_encoder.layout)
 
     def own_pairs(self) -> torch.Tensor:
-        """Where the 6 features of an agent's pairs stand in what :meth:`own_view` gives: ``(6, L, K)``."""
+        """Where the features of an agent's pairs stand in what :meth:`own_view` gives: ``(F, L, K)``, F at least 6."""
         size, K, L = self.observation.size, self.num_users, self.num_irs
         own, direct, over_irs, held = (
             _rows(self.observation, n) for n in ("own_user", "direct_gain", "irs_gain", "held")
@@ -124,6 +128,7 @@ class Sizes:
                 over_irs,
                 *(users.expand(L, K) for users in (own, direct, means)),
                 *(irs[:, None].expand(L, K) for irs in (held, rivals)),
+                *_further(self.observation, L, K),
             ]
         )
 
@@ -145,18 +150,26 @@ class Sizes:
         return torch.stack([focus, powers.expand_as(focus), bids[:, None].expand_as(focus)])
 
     def state_pairs(self) -> torch.Tensor:
-        """Where the features of pairs stand in a global state: ``(4 M + 2, L, K)``."""
+        """Where the features of pairs stand in a global state: ``(F, L, K)``, F at least 4 M + 2."""
         named = {name: _rows(self.state, name) for name in self.state.shapes}
         over_irs = named["irs_gain"]  # (M, L, K)
         users = torch.cat([named["direct_gain"], named["cell"], named["position"].T])
         irs = named["owner"]
         shape = over_irs.shape[1:]
-        return torch.cat([over_irs, users[:, None].expand(-1, *shape), irs[:, :, None].expand(-1, *shape)])
+        further = [rows[None] for rows in _further(self.state, shape[0], shape[1], of_users=("velocity",))]
+        return torch.cat([over_irs, users[:, None].expand(-1, *shape), irs[:, :, None].expand(-1, *shape), *further])
 
 
 def _rows(layout: Layout, name: str) -> torch.Tensor:
     """Where the entries of a block stand, in the block's shape."""
     return layout.take(torch.arange(layout.size), name)
+
+
+def _further(layout: Layout, L: int, K: int, of_users: tuple[str, ...] = USER_BLOCKS) -> list[torch.Tensor]:
+    """Where the entries of blocks that not every scenario has stand, ``(L, K)`` for each feature of a pair."""
+    users = [x for name in of_users if name in layout.shapes for x in _rows(layout, name).T]
+    irss = [_rows(layout, name) for name in IRS_BLOCKS if name in layout.shapes]
+    return [*(x.expand(L, K) for x in users), *(x[:, None].expand(L, K) for x in irss)]
 
 
 class Look(NamedTuple):
@@ -221,7 +234,7 @@ class Actor(nn.Module):
             )
         else:
             self.register_buffer("pairs", sizes.own_pairs(), persistent=False)
-            self.trunk = SetTrunk(self.stack, 6, sizes.num_bs, args, generator)
+            self.trunk = SetTrunk(self.stack, len(self.pairs), sizes.num_bs, args, generator)
             heads = {"bids": width, "focus": width + width // 2, "powers": 2 * (width // 2), "regularizer": width // 2}
             self.heads = nn.ModuleDict({name: head(fan_in, 1) for name, fan_in in heads.items()})
 
