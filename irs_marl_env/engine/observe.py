@@ -15,7 +15,7 @@ from irs_marl_env.arrays import REAL, constant, described, is_array_of, limit, n
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import association
 from irs_marl_env.physics.channel import Channels
-from irs_marl_env.physics.mobility import fastest_m
+from irs_marl_env.physics.mobility import longest_way_m
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.spaces.layout import log_gain
 from irs_marl_env.spaces.state import StateEncoder
@@ -65,7 +65,7 @@ class Known:
     def velocity(self) -> Array:
         """``(E, K, 2)`` float32 in [-1, 1], how far users came in the last slot, of what a user can come."""
         assert self._state.moved is not None
-        xp, scale_m = namespace(self.own_user), fastest_m(self._observer.scenario)
+        xp, scale_m = namespace(self.own_user), longest_way_m(self._observer.scenario)
         return limit(xp.astype(self._state.moved / scale_m, xp.float32), -1.0, 1.0)
 
     @cached_property

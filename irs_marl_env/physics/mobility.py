@@ -58,7 +58,7 @@ def mobility_constants(scenario: Scenario, xp: Any, device: Any = None) -> Mobil
     return MobilityConstants(scenario, origin, sides, twice, member, groups, quarter_turn)
 
 
-def fastest_m(scenario: Scenario) -> float:
+def longest_way_m(scenario: Scenario) -> float:
     """How far a user comes in a slot at most [m], by which observed velocities are divided; never 0.
 
     By random waypoint 1.5 ``speed_mps``. For all other models twice that: a member of a group walks while its group
