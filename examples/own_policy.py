@@ -27,11 +27,12 @@ class BidOwnGain:
     def bind(self, env: Any, seed: int) -> Act:
         """A callable from observations ``(E, M, D_o)`` to actions ``(E, M, D_a)``; ``seed`` is for own draws."""
         codec, bids = env.observation_codec, env.action_codec.layout.slices["bids"]
+        neutral = env.action_codec.neutral  # full power, and nobody favoured
 
         def act(observations: np.ndarray) -> np.ndarray:
             named = codec.decode(observations)  # own_user, direct_gain, irs_gain, held, rho
             gain = np.where(named["own_user"][:, :, None] > 0, named["irs_gain"], -20.0)  # (E, M, L, K)
-            actions = np.zeros((*observations.shape[:2], env.action_size), np.float32)  # zero is neutral
+            actions = np.tile(neutral, (*observations.shape[:2], 1))
             actions[..., bids] = np.clip(gain.max(-1) / 5.0, -1, 1)
             return actions
 
@@ -46,6 +47,7 @@ class NearestUsers:
     def bind(self, env: Any, seed: int) -> Act:
         """As above; ``env.view()`` shows the present slot."""
         scenario, bids = env.scenario, env.action_codec.layout.slices["bids"]
+        neutral = env.action_codec.neutral
         area = np.array(scenario.area_m)
         irs = np.stack([np.full(scenario.num_irs, 0.5), (np.arange(scenario.num_irs) + 0.5) / scenario.num_irs], -1)
 
@@ -53,7 +55,7 @@ class NearestUsers:
             view = env.view()
             distance = np.linalg.norm(view.position[:, :, None] - irs * area, axis=-1)  # (E, K, L) m
             near = 1.0 / (1.0 + distance)
-            actions = np.zeros((*observations.shape[:2], env.action_size), np.float32)
+            actions = np.tile(neutral, (*observations.shape[:2], 1))
             actions[..., bids] = np.tanh(view.own_user @ near)  # (E, M, K) @ (E, K, L)
             return actions
 

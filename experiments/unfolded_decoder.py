@@ -71,7 +71,7 @@ class DecodedPolicy:
         def act(observations: np.ndarray) -> np.ndarray:
             view = env.view()
             if self.actor is None:
-                action = np.zeros((*view.own_user.shape[:2], codec.size), np.float32)
+                action = np.tile(codec.neutral, (*view.own_user.shape[:2], 1))
                 action[..., codec.layout.slices["bids"]] = RULES["local-gain"](view, Cells(view), memory)
             else:
                 action = self.actor(observations)

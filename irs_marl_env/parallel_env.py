@@ -39,6 +39,8 @@ class MdlbiParallelEnv(ParallelEnv):
     | ``"raw"`` | w real (K, Nb), w imag (K, Nb), theta (N_1 .. N_L), bids (L) | 2 K Nb + sum N_l + L |
     | ``"structured"`` | bids (L), focus (L, K), powers (K), regulariser (1) | L + L K + K + 1 |
 
+    With ``power_control`` structured actions end with one entry more, the share of Pmax that the BS takes.
+
     ``w = sqrt(Pmax) (re + j im)`` [sqrt(W)], then scaled down if the BS's total exceeds Pmax; ``theta = pi a`` [rad].
     The environment enforces every constraint. ``env.action_codec`` translates to named arrays and back.
 

@@ -34,7 +34,7 @@ _LATER = (
     *("shadowing_std_db", "shadowing_distance_m", "cell_rule"),
     *("element_amplitude_min", "element_amplitude_offset_rad", "element_amplitude_steepness"),
     *("channels", "channel_model"),
-    *("switching_slots", "observe_velocity"),
+    *("switching_slots", "observe_velocity", "power_control"),
 )
 
 
@@ -130,6 +130,7 @@ class Scenario:
     initial_owner: str = fields.one_of("random", "none")
     switching_slots: int = fields.whole(0, 0, sizes.LONGEST_EPISODE)  # an IRS that changes hands is idle for so many
     power: str = fields.named_in("ball", "physics.radio:POWER")
+    power_control: bool = fields.flag(False)  # structured actions say what share of Pmax a BS takes
     phase_bits: int | None = fields.field(None, fields.check_phase_bits)
     csi: str = fields.one_of("all", "owned")
     csi_error_variance: float = fields.real(0.0, 0, 1e3)  # of the additive error, relative to the path gain

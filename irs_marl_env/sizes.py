@@ -44,7 +44,7 @@ def environment_bytes(scenario: Scenario) -> int:
     action = 2 * K * Nb + total + L
     products = K * K
     if s.action == "structured":
-        action = L + L * K + K + 1
+        action = L + L * K + K + 1 + s.power_control
         links += M * L * K * N  # what each BS knows of the surfaces it holds
         products *= 2 * M  # in double precision
     # channels before and after the step; observations and actions of every BS

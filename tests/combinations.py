@@ -39,6 +39,7 @@ OPTIONS: dict[str, tuple[Any, ...]] = {
     "initial_owner": ("random", "none"),
     "switching_slots": (0, 2),
     "observe_velocity": (False, True),
+    "power_control": (False, True),
     "phase_bits": (None, 1, 3),
     "csi_error_variance": (0.0, 0.2),
     "bid_cost": (0.0, 0.1),

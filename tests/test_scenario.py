@@ -258,7 +258,10 @@ def test_every_field_is_checked() -> None:
     rest = {field.name for field in dataclasses.fields(Scenario)} - checked
     sites = {"bs_positions_m", "irs_positions_m", "irs_facing", "area_bounds_m"}  # tests/physics/test_deployment.py
     sites |= {"channels"}  # tests/test_recordings.py
-    assert rest == {*ONE_OR_EACH, "inter_cell_interference", "observe_velocity", "phase_bits", "trace"} | sites  # below
+    assert (
+        rest
+        == {*ONE_OR_EACH, "inter_cell_interference", "observe_velocity", "phase_bits", "power_control", "trace"} | sites
+    )  # below
 
 
 @pytest.mark.parametrize(
@@ -272,6 +275,7 @@ def test_every_field_is_checked() -> None:
         ({"num_elements": (4, 4)}, r"num_elements=\(4, 4\): must be one integer, or num_irs=4 integers"),
         ({"inter_cell_interference": 1}, "inter_cell_interference=1: must be True or False"),
         ({"observe_velocity": 0.0}, "observe_velocity=0.0: must be True or False"),
+        ({"power_control": "yes"}, "power_control='yes': must be True or False"),
         ({"phase_bits": 0}, r"phase_bits=0: must be an integer in \[1, 16\] or None"),
         ({"phase_bits": 1.5}, r"phase_bits=1.5: must be an integer in \[1, 16\] or None"),
         ({"group_radius_m": 41.0}, "group_radius_m=41.0: must be at most half the smaller side of the area, 40"),

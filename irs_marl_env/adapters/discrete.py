@@ -17,7 +17,7 @@ MOST = 4_096  # joint choices of one base station; where there are more, each IR
 
 
 class BidLevels:
-    """Choices among bids of n levels, from -1 to 1 in equal steps; all else of the structured action is 0, neutral.
+    """Choices among bids of n levels, from -1 to 1 in equal steps; all else of the structured action is neutral.
 
     Attributes:
         joint: a choice is one number for all IRSs, ``sum_l level_l n^(L - 1 - l)``; otherwise the levels ``(L,)``.
@@ -42,7 +42,7 @@ class BidLevels:
         if not scenario.num_irs:
             raise checks.refusal("num_irs", scenario.num_irs, "at least 1: without IRSs there is nothing to bid for")
         levels, self.num_irs = checks.check_whole("levels", levels, 2), scenario.num_irs
-        self._layout, self._bids = StructuredActionCodec(scenario).layout, np.linspace(-1.0, 1.0, levels)
+        self._codec, self._bids = StructuredActionCodec(scenario), np.linspace(-1.0, 1.0, levels)
         self.joint = levels**self.num_irs <= MOST
         if self.joint:
             self._bids = np.stack(np.meshgrid(*[self._bids] * self.num_irs, indexing="ij"), -1).reshape(
@@ -53,8 +53,8 @@ class BidLevels:
     def actions(self, choices: np.ndarray) -> np.ndarray:
         """Flat actions ``(..., D_a)`` float32 of choices ``(...)`` if they are joint, of ``(..., L)`` if not."""
         bids = self._bids[choices]
-        flat = np.zeros((*bids.shape[:-1], self._layout.size), np.float32)
-        flat[..., self._layout.slices["bids"]] = bids
+        flat = np.tile(self._codec.neutral, (*bids.shape[:-1], 1))
+        flat[..., self._codec.layout.slices["bids"]] = bids
         return flat
 
 

@@ -103,8 +103,11 @@ class Slot(slot.Slot):
         phi = np.ones((*owner.shape, s.max_elements), np.complex64)
         results = w, phi, *self._empty_results(len(owner))
         weights = named["focus"], named["powers"], named["regularizer"]
-        cells = *state.csi, owner, state.cell, for_kernel(reach), self._elements
+        csi = self.at_share(state.csi, named) if self._power_control else state.csi
+        cells = *csi, owner, state.cell, for_kernel(reach), self._elements
         kernels.structured_slot(*weights, *cells, self._powers, s.noise_power_w, s.sweeps, *results)
+        if self._power_control:  # the kernel takes the beams, which are those of Pmax, for what is radiated
+            results[-1][...] *= named["total_power"]
         return results
 
     def _empty_results(self, num_envs: int) -> tuple[Array, Array, Array]:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from irs_marl_env.arrays import constant_like, limit, namespace, one_or_each
 from irs_marl_env.engine.state import State, Switching
 from irs_marl_env.physics import association, radio
-from irs_marl_env.physics.channel import Gains, element_energy
+from irs_marl_env.physics.channel import Channels, Gains, element_energy
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.solvers.decoder import decode_structured
 from irs_marl_env.spaces.actions import ACTIONS
@@ -23,6 +23,13 @@ def one_slot_less(idle: Array) -> Array:
     """Idle slots that are left after one of them."""
     xp = namespace(idle)
     return xp.where(idle > 0, idle - 1, idle)
+
+
+def root_of(share: Array) -> Array:
+    """The amplitude that belongs to a share of the power, with a finite gradient at 0."""
+    xp = namespace(share)
+    positive = share > 0
+    return xp.where(positive, xp.sqrt(xp.where(positive, share, xp.ones_like(share))), xp.zeros_like(share))
 
 
 class Slot:
@@ -40,6 +47,7 @@ class Slot:
         self._may_idle = begins_idle or not self._by_auction or scenario.switching_slots > 0
         self.hand_over = self._switch if scenario.switching_slots else self._at_once
         self._element_amplitude = scenario.element_amplitude
+        self._power_control = scenario.power_control and scenario.action == "structured"
         self._max_power = one_or_each(scenario.tx_powers_w)  # of all BSs, or (M,)
 
     def finite(self, action: Array) -> bool:
@@ -122,6 +130,8 @@ class Slot:
         power = radio.transmit_power(w)
         limit_w = self._max_power if isinstance(self._max_power, float) else constant_like(self._max_power, power)
         factor = radio.power_factor(power, limit_w, s.power)
+        if self._power_control:
+            factor = factor * root_of(named["total_power"])
         return w * factor[..., None, None], power * factor * factor, self._coefficients(theta)
 
     def _coefficients(self, theta: Array) -> Array:
@@ -137,12 +147,21 @@ class Slot:
         usable = xp.astype(self._user_irs(state, owner), xp.float32) * self.held(owner)[:, :, None, :]
         if s.csi == "owned":  # CSI was measured before the bids of this slot
             usable = usable * self.held(state.holder)[:, :, None, :]
-        h = state.csi.h[:, None] * xp.matrix_transpose(usable)[..., None]
-        H = state.csi.H * state.own_user[..., None]
+        csi = self.at_share(state.csi, named) if self._power_control else state.csi
+        h = csi.h[:, None] * xp.matrix_transpose(usable)[..., None]
+        H = csi.H * state.own_user[..., None]
         link = self._max_power, s.noise_power_w, s.sweeps
         lossy = None if self._element_amplitude is None else self._coefficients
-        w, phi = decode_structured(named, H, state.csi.G, h, *link, lossy)
+        w, phi = decode_structured(named, H, csi.G, h, *link, lossy)
         return w, association.of_owner(phi, owner)
+
+    def at_share(self, csi: Channels, named: dict[str, Array]) -> Channels:
+        """Channels over which Pmax brings what the BS's share of it brings over those that are there.
+
+        So beams are made for the power that is radiated, and a share of 0 asks for nothing that divides by it.
+        """
+        root = root_of(named["total_power"])  # (E, M)
+        return Channels(csi.H * root[..., None, None], csi.G * root[..., None, None, None], csi.h)
 
     def _rates(self, state: State, w: Array, phi: Array, owner: Array) -> Array:
         s = self.scenario

@@ -152,7 +152,7 @@ class ClassicalPolicy:
         if not isinstance(s.contention, str) and self.rule != "none":
             self._compare_owners(view, memory, chosen)
         if self.transmission == "structured":
-            action = np.zeros((*bids.shape[:2], codec.size), np.float32)
+            action = np.tile(codec.neutral, (*bids.shape[:2], 1))
             action[..., codec.layout.slices["bids"]] = bids
             return action
         owner = view.owners(chosen)

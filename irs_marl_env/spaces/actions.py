@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,31 +89,43 @@ class StructuredActionCodec:
     Named: ``bids (..., L)``; ``focus (..., L, K)`` weights of the users in the phase alignment of each IRS;
     ``powers (..., K)`` relative user powers; ``regularizer (..., )`` factor on the zero-forcing regularisation.
     Except for the bids the entries are logarithmic, ``10^a``, so that zero is neutral. D_a = L + L K + K + 1.
+
+    With ``power_control`` there is one entry more, ``total_power (..., )``: the share of Pmax that the BS takes,
+    ``(1 + a) / 2``.
+
+    Attributes:
+        neutral: ``(D_a,)`` float32, the action that favours nobody: at Pmax, with bids of 0.
     """
 
     def __init__(self, scenario: Scenario) -> None:
         K, L = scenario.num_users, scenario.num_irs
-        self.layout = Layout({"bids": (L,), "focus": (L, K), "powers": (K,), "regularizer": ()})
+        blocks: dict[str, tuple[int, ...]] = {"bids": (L,), "focus": (L, K), "powers": (K,), "regularizer": ()}
+        self.layout = Layout({**blocks, "total_power": ()} if scenario.power_control else blocks)
         self.size = self.layout.size
+        self.neutral = np.zeros(self.size, np.float32)
+        if scenario.power_control:
+            self.neutral[self.layout.slices["total_power"]] = 1.0
 
     def decode(self, flat: Array, bs: int | None = None) -> Named:
         """Named arrays of flat actions ``(..., D_a)``; they mean the same for every BS."""
         xp = namespace(flat)
         named = {name: self.layout.take(flat, name) for name in self.layout.shapes}
-        return {
-            name: x if name == "bids" else xp.exp(STRUCTURED_SPAN * x)  # the logarithmic entries
-            for name, x in named.items()
-        }
+        means: dict[str, Callable[[Array], Array]] = {"bids": lambda a: a, "total_power": lambda a: (1.0 + a) / 2.0}
+
+        def logarithmic(a: Array) -> Array:
+            return xp.exp(STRUCTURED_SPAN * a)
+
+        return {name: means.get(name, logarithmic)(a) for name, a in named.items()}
 
     def encode(self, named: Named, bs: int | None = None) -> Array:
         """Flat actions ``(..., D_a)`` of named arrays; the inverse of :meth:`decode`."""
         xp = namespace(named["bids"])
-        return self.layout.join(
-            {
-                name: named[name] if name == "bids" else xp.log(named[name]) / STRUCTURED_SPAN
-                for name in self.layout.shapes
-            }
-        )
+        entries: dict[str, Callable[[Array], Array]] = {"bids": lambda x: x, "total_power": lambda x: 2.0 * x - 1.0}
+
+        def logarithm(x: Array) -> Array:
+            return xp.log(x) / STRUCTURED_SPAN
+
+        return self.layout.join({name: entries.get(name, logarithm)(named[name]) for name in self.layout.shapes})
 
 
 ACTIONS: dict[str, type[RawActionCodec] | type[StructuredActionCodec]] = {

@@ -222,6 +222,7 @@ class Actor(nn.Module):
         span = torch.ones(sizes.action.size)
         if "focus" in sizes.action.slices:
             span[sizes.num_irs :] = args.decoder_scale
+            span[sizes.action.slices.get("total_power", slice(0))] = 1.0  # all of it, to be silent or at Pmax
         self.register_buffer("span", span, persistent=False)
 
         def head(fan_in: int, fan_out: int) -> StackedLinear:
@@ -236,7 +237,13 @@ class Actor(nn.Module):
             self.register_buffer("pairs", sizes.own_pairs(), persistent=False)
             self.trunk = SetTrunk(self.stack, len(self.pairs), sizes.num_bs, args, generator)
             heads = {"bids": width, "focus": width + width // 2, "powers": 2 * (width // 2), "regularizer": width // 2}
+            if "total_power" in sizes.action.shapes:
+                heads["total_power"] = width // 2
             self.heads = nn.ModuleDict({name: head(fan_in, 1) for name, fan_in in heads.items()})
+        if "total_power" in sizes.action.slices:  # it begins near Pmax, where everybody is without power control
+            last: Any = self.heads["action" if args.net == "mlp" else "total_power"]
+            with torch.no_grad():
+                last.bias[..., -1] = 1.5
 
     def look(self, obs: torch.Tensor) -> Look:
         """What the networks take of observations ``(M, B, D_o)``."""
@@ -272,6 +279,8 @@ class Actor(nn.Module):
             "powers": self.heads["powers"](of_users).view(A, K, R),
             "regularizer": self.heads["regularizer"](whole).view(A, 1, R),
         }
+        if "total_power" in self.heads:
+            named["total_power"] = self.heads["total_power"](whole).view(A, 1, R)
         return torch.cat([named[name] for name in self.sizes.action.shapes], 1)
 
 
@@ -302,9 +311,10 @@ class Critic(nn.Module):
             acted = [m * sizes.action.size + sizes.action_pairs() for m in range(joint)]
             self.register_buffer("action_pairs", torch.cat(acted), persistent=False)
             features = len(self.pairs) + len(self.action_pairs)
+            rest = sizes.action.size - sizes.action.slices["regularizer"].start  # entries of the whole BS
             self.trunk = SetTrunk(stack, features, 1 if central else M, args, generator)
             self.head = nn.Sequential(
-                Block(stack, args.width + args.width // 2 + joint, args.width, args.layer_norm, generator),
+                Block(stack, args.width + args.width // 2 + joint * rest, args.width, args.layer_norm, generator),
                 StackedLinear(stack, args.width, 1, generator),
             )
 
@@ -334,5 +344,5 @@ class Critic(nn.Module):
             return self.head(self.trunk(torch.cat([look.view, action], 1).mT))
         _, irs, whole = self.trunk(torch.cat([look.pairs, gathered(action, self.action_pairs)], 1), look.present)
         of_all = self.sizes.action
-        rest = action[:, of_all.slices["regularizer"].start :: of_all.size].mT
+        rest = action.unflatten(1, (-1, of_all.size))[:, :, of_all.slices["regularizer"].start :].flatten(1, 2).mT
         return self.head(torch.cat([irs.mean(1), whole, rest], -1))
