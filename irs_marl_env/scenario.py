@@ -486,6 +486,19 @@ def _check_names(values: dict[str, Any]) -> None:
 # --- presets ------------------------------------------------------------------------------------------------------
 
 _SMALL = {"num_antennas": 4, "num_elements": 16, "num_users": 4, "num_irs": 2, "horizon": 100}
+# tasks in which base stations have something to learn from each other (docs/tasks.md)
+_TASK = {"blockage_db": 35.0, "reward": "team", "action": "structured", "observation": "large_scale"}
+_COLLISION = {**_SMALL, **_TASK, "mobility": "random_waypoint", "contention": "collision"}
+_SWITCHING = {**_SMALL, **_TASK, "mobility": "random_waypoint", "switching_slots": 4, "observe_velocity": True}
+_INTERFERENCE = {
+    **_SMALL,
+    **_TASK,
+    "mobility": "random_waypoint",
+    "inter_cell_interference": True,
+    "reflection": "all",
+    "power_control": True,
+}
+_CITY = {**_TASK, "num_bs": 8, "num_irs": 16, "num_users": 80, "num_groups": 16, "horizon": 100}
 _PRESETS: dict[str, dict[str, Any]] = {
     "mdlbi-v0": {},
     "mdlbi-small-v0": _SMALL,
@@ -499,6 +512,10 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "num_users": 128,
         "num_irs": 32,
     },
+    "mdlbi-collision-v0": _COLLISION,
+    "mdlbi-switching-v0": _SWITCHING,
+    "mdlbi-interference-v0": _INTERFERENCE,
+    "mdlbi-city-v0": _CITY,
 }
 
 

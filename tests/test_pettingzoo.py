@@ -23,6 +23,11 @@ def test_parallel_api(setting):
     parallel_api_test(make_env("mdlbi-small-v0", **setting), num_cycles=300)
 
 
+@pytest.mark.parametrize("task", ["collision", "switching", "interference", "city"])
+def test_parallel_api_of_the_tasks(task):
+    parallel_api_test(make_env(f"mdlbi-{task}-v0", fast=False), num_cycles=20)
+
+
 @pytest.mark.parametrize("setting", SETTINGS[:2])
 def test_aec_api(setting):
     api_test(mdlbi_v0.env("mdlbi-small-v0", **setting), num_cycles=300)

@@ -24,11 +24,25 @@ SIZES = {  # id: M, K, L, Nb, N, T, blockage [dB]
     "mdlbi-blocked-small-v0": (2, 4, 2, 4, 16, 100, 35.0),
     "mdlbi-k30-v0": (2, 30, 4, 8, 32, 800, 20.0),
     "mdlbi-large-v0": (8, 128, 32, 16, 64, 800, 20.0),
+    "mdlbi-collision-v0": (2, 4, 2, 4, 16, 100, 35.0),
+    "mdlbi-switching-v0": (2, 4, 2, 4, 16, 100, 35.0),
+    "mdlbi-interference-v0": (2, 4, 2, 4, 16, 100, 35.0),
+    "mdlbi-city-v0": (8, 80, 16, 8, 32, 100, 35.0),
+}
+TASKS: dict[str, dict[str, Any]] = {  # what makes each task
+    "mdlbi-collision-v0": {"mobility": "random_waypoint", "contention": "collision"},
+    "mdlbi-switching-v0": {"mobility": "random_waypoint", "switching_slots": 4, "observe_velocity": True},
+    "mdlbi-interference-v0": {"inter_cell_interference": True, "reflection": "all", "power_control": True},
+    "mdlbi-city-v0": {"contention": "auction"},
 }
 
 
-def csi_sizes(s: Scenario) -> tuple[int, int]:
-    """D_o and D_a of the paper's raw form, from the sizes alone."""
+def space_sizes(s: Scenario) -> tuple[int, int]:
+    """D_o and D_a, from the sizes alone."""
+    if s.observation == "large_scale":
+        M, K, L = s.num_bs, s.num_users, s.num_irs
+        D_o = 2 * K + L * K + L + (M - 1) * L + (L if s.switching_slots else 0) + (4 * K if s.observe_velocity else 0)
+        return D_o, L + L * K + K + 1 + s.power_control
     M, K, L, Nb, total = s.num_bs, s.num_users, s.num_irs, s.num_antennas, sum(s.elements)
     return 2 * K * Nb + 2 * total * Nb + 2 * K * total + (M - 1) * L, 2 * K * Nb + total + L
 
@@ -47,10 +61,17 @@ def test_preset_sizes(name: str) -> None:
     assert sizes == SIZES[name]
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_are_what_their_names_say(name: str) -> None:
+    common = {"reward": "team", "action": "structured", "observation": "large_scale"}
+    s = get_scenario(name)
+    assert {field: getattr(s, field) for field in (common | TASKS[name])} == common | TASKS[name]
+
+
 @pytest.mark.parametrize("name", SIZES)
 def test_space_sizes_follow_the_formula(name: str) -> None:
     env = make_env(name)
-    D_o, D_a = csi_sizes(env.scenario)
+    D_o, D_a = space_sizes(env.scenario)
     for agent in env.possible_agents:
         assert env.observation_space(agent).shape == (D_o,)
         assert env.action_space(agent).shape == (D_a,)
@@ -71,7 +92,7 @@ def test_space_sizes_of_the_other_forms() -> None:
 
 def test_space_sizes_with_unequal_irs() -> None:
     env = make_env("mdlbi-small-v0", num_irs=3, num_elements=(1, 5, 16))
-    assert (env.observation_space("bs_0").shape[0], env.action_space("bs_0").shape[0]) == csi_sizes(env.scenario)
+    assert (env.observation_space("bs_0").shape[0], env.action_space("bs_0").shape[0]) == space_sizes(env.scenario)
 
 
 def test_derived_quantities() -> None:
