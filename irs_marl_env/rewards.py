@@ -111,9 +111,10 @@ _CONSTANTS: dict[str, Callable[[Scenario], dict[str, Any]]] = {
 
 
 def reward_function(scenario: Scenario) -> Reward:
-    """The reward of a scenario, with its constants and the cost of bids.
+    """The reward of a scenario, with its constants, the cost of bids and the price of what they win.
 
     With ``bid_cost`` a BS pays so many bit/s/Hz per unit of positive bid for each IRS, won or not, with any reward.
+    With ``contention="second_price"`` it pays for each IRS that it wins, see :func:`payments`, with any reward, too.
     """
     chosen: Reward = scenario.strategy("reward")
     if not isinstance(scenario.reward, str):
@@ -121,8 +122,29 @@ def reward_function(scenario: Scenario) -> Reward:
     elif scenario.reward in _CONSTANTS:
         chosen = partial(chosen, **_CONSTANTS[scenario.reward](scenario))
     if scenario.bid_cost:
-        return partial(_less_bids, chosen, scenario.bid_cost)
+        chosen = partial(_less_bids, chosen, scenario.bid_cost)
+    if isinstance(scenario.contention, str) and scenario.contention == "second_price":
+        chosen = partial(_less_payments, chosen, scenario.price_bps_hz)
     return chosen
+
+
+def payments(bids: Array, winner: Array, price: float) -> Array:
+    """What each BS pays for the IRSs it wins: ``price max(0, second highest bid)`` each, (Vickrey 1961).
+
+    Args:
+        bids: ``(E, M, L)``.
+        winner: ``(E, L)``, -1 for nobody.
+        price: bit/s/Hz that a bid of 1 offers.
+
+    Returns:
+        ``(E, M)`` bit/s/Hz; 0 where there is nobody else who bids.
+    """
+    xp, num_bs = namespace(bids), bids.shape[1]
+    if num_bs == 1:
+        return xp.zeros_like(bids[..., 0])
+    second = xp.clip(xp.sort(bids, axis=1)[:, -2], 0.0, None)
+    won = winner[:, None, :] == xp.arange(num_bs, device=bids.device)[:, None]
+    return price * xp.sum(xp.where(won, second[:, None], xp.zeros_like(bids)), axis=-1)
 
 
 def _checked(reward: Reward, outcome: Any, state: Any) -> Array:
@@ -144,3 +166,7 @@ def _checked(reward: Reward, outcome: Any, state: Any) -> Array:
 def _less_bids(reward: Reward, bid_cost: float, outcome: Any, state: Any) -> Array:
     xp = namespace(outcome.bids)
     return reward(outcome, state) - bid_cost * xp.sum(xp.clip(outcome.bids, 0.0, None), axis=-1)
+
+
+def _less_payments(reward: Reward, price: float, outcome: Any, state: Any) -> Array:
+    return reward(outcome, state) - payments(outcome.bids, outcome.winner, price)

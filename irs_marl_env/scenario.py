@@ -34,7 +34,7 @@ _LATER = (
     *("shadowing_std_db", "shadowing_distance_m", "cell_rule"),
     *("element_amplitude_min", "element_amplitude_offset_rad", "element_amplitude_steepness"),
     *("channels", "channel_model"),
-    *("switching_slots", "observe_velocity", "power_control"),
+    *("switching_slots", "observe_velocity", "power_control", "price_bps_hz"),
 )
 
 
@@ -138,6 +138,7 @@ class Scenario:
     reward: str | object = fields.named_in("local", "rewards:REWARDS", "__call__", classes=False)
     team_weight: float = fields.real(0.5, 0, 1)  # of the team part of reward="mixed"
     bid_cost: float = fields.real(0.0, 0, 1e6)  # bit/s/Hz per unit of positive bid
+    price_bps_hz: float = fields.real(5.0, 0, 1e6)  # of contention="second_price", bit/s/Hz that a bid of 1 offers
     fairness_offset: float = fields.real(0.1, 0, 1e6, above=True)  # bit/s/Hz, c of reward="proportional_fair"
     circuit_power_w: float = fields.real(8.0, 0, 1e6, above=True)  # of a BS, for reward="energy_efficiency"
     irs_element_power_w: float = fields.real(0.01, 0, 1e3)  # of an element, paid by the owner of its IRS

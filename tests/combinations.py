@@ -20,7 +20,7 @@ SIZES: dict[str, dict[str, int]] = {
 READINGS: dict[str, tuple[Any, ...]] = {
     "sinr": ("physical", "paper", "reflected"),
     "reflection": ("owned", "single", "all"),
-    "contention": ("auction", "collision", "priority"),
+    "contention": ("auction", "collision", "priority", "second_price"),
     "association_delay": (0, 1),
     "csi": ("all", "owned"),
     "rho": ("owner", "bids", "none"),

@@ -18,7 +18,7 @@ def owners(bids: Any, contention: str) -> list[int | None]:
     result: list[int | None] = []
     for l in range(L):
         claims = [m for m in range(M) if bids[m][l] > 0]
-        if contention == "auction":
+        if contention in ("auction", "second_price"):
             best = max(bids[m][l] for m in range(M))
             winners = [m for m in range(M) if bids[m][l] == best]
             result.append(winners[0] if len(winners) == 1 else None)

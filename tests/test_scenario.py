@@ -212,7 +212,7 @@ CHOICES = {
     "layout": {"episode", "frozen"},
     "sinr": {"physical", "paper", "reflected"},
     "reflection": {"owned", "single", "all"},
-    "contention": {"auction", "collision", "priority"},
+    "contention": {"auction", "collision", "priority", "second_price"},
     "initial_owner": {"random", "none"},
     "power": {"ball", "sphere"},
     "csi": {"all", "owned"},

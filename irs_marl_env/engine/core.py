@@ -148,11 +148,11 @@ class Core:
         Returns:
             The state after the slot, the rewards ``(E, M)`` and what else the slot brought.
         """
-        bids, decided = self.slot.auction(action, streams)
-        decided, switching = self.slot.hand_over(state, decided)
+        bids, winner = self.slot.auction(action, streams)
+        decided, switching = self.slot.hand_over(state, winner)
         owner = decided if self.scenario.association_delay == 0 else state.owner
         rates, sum_rate, power_w = self.slot.rates(state, action, owner)
-        outcome = Outcome(rates, sum_rate, power_w, owner, state.cell, state.own_user, bids)
+        outcome = Outcome(rates, sum_rate, power_w, owner, state.cell, state.own_user, bids, winner)
         reward = self.reward(outcome, state)
         motion = self.mobility.advance(self._walk_constants, state.motion, streams)
         scattered = self.model.evolve(state.scattered, streams, state.motion, motion)

@@ -42,7 +42,8 @@ class Slot:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.action_codec = ACTIONS[scenario.action](scenario)
-        self._by_auction = isinstance(scenario.contention, str) and scenario.contention == "auction"
+        rule = scenario.contention
+        self._by_auction = isinstance(rule, str) and rule in association.HIGHEST_BID_WINS
         begins_idle = scenario.association_delay == 1 and scenario.initial_owner == "none"
         self._may_idle = begins_idle or not self._by_auction or scenario.switching_slots > 0
         self.hand_over = self._switch if scenario.switching_slots else self._at_once

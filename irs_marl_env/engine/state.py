@@ -63,3 +63,4 @@ class Outcome(NamedTuple):
     cell: Array  # (E, K) the cells in this slot
     own_user: Array  # (E, M, K) float32, the same as a mask
     bids: Array  # (E, M, L) of this slot
+    winner: Array  # (E, L) who won each IRS by these bids, -1 for nobody; it may own it later (delay, switching)

@@ -51,7 +51,9 @@ CONTENTION: dict[str, Contention] = {
     "auction": _auction,
     "collision": _collision,
     "priority": _priority,
+    "second_price": _auction,  # the winner pays: rewards.reward_function
 }
+HIGHEST_BID_WINS = ("auction", "second_price")
 
 
 def assign(bids: Array, contention: str | Contention, tie_break: TieBreak) -> Array:

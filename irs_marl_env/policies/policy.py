@@ -147,7 +147,7 @@ class ClassicalPolicy:
         cells = Cells(view, weights, self.weights == "slot_proportional_fair")
         bids = RULES[self.rule](view, cells, memory)
         chosen = bids.argmax(1) if s.num_irs else np.zeros((len(view.cell), 0), int)
-        if s.contention != "auction":  # a bid > 0 would be a claim: only the winner may make it
+        if s.contention not in association.HIGHEST_BID_WINS:  # a bid > 0 would be a claim: only the winner may make it
             bids = bids if self.rule == "none" else bids_for(chosen, s.num_bs)
         if not isinstance(s.contention, str) and self.rule != "none":
             self._compare_owners(view, memory, chosen)
