@@ -14,19 +14,20 @@ import numpy as np
 
 from irs_marl_env import philox, streams
 from irs_marl_env.arrays import writable
-from irs_marl_env.engine import kernels, observe, slot
+from irs_marl_env.engine import kernels, observe, set_rates, slot
 from irs_marl_env.engine.buffers import SMALL, Pool
 from irs_marl_env.engine.plain import observer as plain_observer
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import channel, models
-from irs_marl_env.physics.channel import Gains
+from irs_marl_env.physics.channel import Gains, element_energy
 from irs_marl_env.physics.mobility import MOBILITY, Mobility, MobilityConstants, Motion
+from irs_marl_env.physics.radio import served
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.spaces.layout import CSI_LIMIT
 from irs_marl_env.spaces.observations import CsiObservationCodec
 from irs_marl_env.spaces.optional_blocks import optional_shapes
 
-__all__ = ["ChannelModel", "Slot", "Streams", "channel_model", "mobility_model", "observer"]
+__all__ = ["ChannelModel", "SetRates", "Slot", "Streams", "channel_model", "mobility_model", "observer"]
 
 Array = Any
 LARGE_SYSTEM = 64  # users and antennas from which BLAS solves a single cell quicker (docs/performance.md)
@@ -43,6 +44,12 @@ def for_kernel(x: np.ndarray) -> np.ndarray:
 # --- a slot ---------------------------------------------------------------------------------------------------------
 
 
+def _decodes(s: Scenario) -> bool:
+    """Whether the kernel decodes structured actions: with ideal elements, unless BLAS is quicker."""
+    large = s.num_bs == 1 and min(s.num_users, s.max_antennas) >= LARGE_SYSTEM
+    return s.element_amplitude is None and not large
+
+
 class Slot(slot.Slot):
     """Owners and rates by kernels."""
 
@@ -50,7 +57,7 @@ class Slot(slot.Slot):
         super().__init__(scenario)
         s = scenario
         ideal = s.element_amplitude is None
-        self.decodes = ideal and not (s.num_bs == 1 and min(s.num_users, s.max_antennas) >= LARGE_SYSTEM)
+        self.decodes = _decodes(s)
         default = (s.reflection, s.sinr, s.phase_bits, s.inter_cell_interference)
         default_link = ideal and default == ("owned", "physical", None, False)
         # the decoder of structured actions knows the rates as well, where CSI is the truth about all owned IRSs
@@ -125,6 +132,31 @@ class Slot(slot.Slot):
         return out
 
 
+class SetRates(set_rates.SetRates):
+    """Own rates of sets of IRSs by the kernel of the decoder."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        self.covered = _decodes(scenario) and scenario.phase_bits is None and scenario.sinr == "physical"
+        self._sizes = np.array(scenario.elements, np.int64), np.array(scenario.tx_powers_w)
+
+    def _values(self, state: State, sets: np.ndarray) -> Array:
+        if not self.covered:
+            return super()._values(state, sets)
+        s, cell = self.scenario, state.cell
+        sets = np.ascontiguousarray(sets)
+        reach = np.empty((len(cell), *sets.shape, s.num_users), bool)
+        if s.reflection != "single" and s.csi == "all":
+            reach[...] = sets[:, :, None]
+        else:
+            strength = element_energy(state.csi.G, state.csi.h) if s.reflection == "single" else None
+            for c, members in enumerate(sets):
+                reach[:, c] = served(self._served_over(state, members, strength), cell).swapaxes(1, 2)
+        value = np.empty((*state.own_user.shape[:2], len(sets)), np.float32)
+        kernels.set_rates(*state.csi, cell, sets, reach, *self._sizes, s.noise_power_w, s.sweeps, value)
+        return value
+
+
 # --- observations ---------------------------------------------------------------------------------------------------
 
 
@@ -164,12 +196,12 @@ class _CsiObserver(observe.Observer):
         return self._ones[num_envs]
 
 
-def observer(scenario: Scenario, xp: Any, device: Any, read_only: bool) -> observe.Observer:
+def observer(scenario: Scenario, xp: Any, device: Any, read_only: bool, values: set_rates.SetRates) -> observe.Observer:
     """The observer of a scenario; the kernel writes CSI of IRSs that are all of one size."""
-    plain = plain_observer(scenario, xp, device, read_only)
+    plain = plain_observer(scenario, xp, device, read_only, values)
     # of CSI and rho alone, and not of a class that overrides it
     covered = type(plain.codec) is CsiObservationCodec and not plain.codec.padded and not optional_shapes(scenario)
-    return _CsiObserver(scenario, xp, device, read_only) if covered else plain
+    return _CsiObserver(scenario, xp, device, read_only, values) if covered else plain
 
 
 # --- channels -------------------------------------------------------------------------------------------------------

@@ -29,8 +29,8 @@ Array = Any
 class Core:
     """The dynamics of E environments of one scenario.
 
-    The parts of a step (slot, observer, channel model, mobility, streams) are taken once, plain or with kernels; the
-    core knows no other difference between the two.
+    The parts of a step (slot, values of sets of IRSs, observer, channel model, mobility, streams) are taken once, plain
+    or with kernels; the core knows no other difference between the two.
 
     Args:
         scenario: the scenario.
@@ -57,7 +57,8 @@ class Core:
         parts: Any = _compiled() if self.fast else plain
         self._parts = parts
         self.slot = parts.Slot(scenario)
-        self.observer = parts.observer(scenario, xp, device, read_only)
+        self.set_rates = parts.SetRates(scenario)
+        self.observer = parts.observer(scenario, xp, device, read_only, self.set_rates)
         self.model = parts.channel_model(scenario, xp, device)
         self.mobility = parts.mobility_model(scenario)
         self.reward = rewards.reward_function(scenario)
@@ -116,7 +117,7 @@ class Core:
 
     def view(self, state: State, rates: Array | None = None) -> View:
         """What a policy without learning may read of a state."""
-        return View(self.scenario, state, rates)
+        return View(self, state, rates)
 
     # --- transitions -------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from irs_marl_env import checks
 from irs_marl_env.arrays import REAL, constant, described, is_array_of, limit, namespace, on_host, read_only
+from irs_marl_env.engine.set_rates import SetRates
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import association
 from irs_marl_env.physics.channel import Channels
@@ -94,6 +95,11 @@ class Known:
         gains, scale = self._state.gains, self._observer.state_encoder.scale
         return log_gain(gains.bs_irs[..., None] * gains.irs_user[:, None], scale.bs_irs * scale.irs_user)
 
+    @cached_property
+    def marginal_rates(self) -> tuple[Array, Array]:
+        """First and last marginal rates ``(E, M, L)`` [bit/s/Hz] of each IRS to each BS, by its own CSI."""
+        return self._observer.set_rates.marginal_rates(self._state)
+
     def empty(self, shape: tuple[int, ...]) -> Array:
         """A float32 array of the right kind for an observation; it may hold anything."""
         return self._observer.empty(shape)
@@ -135,10 +141,12 @@ class Observer:
         xp: array namespace.
         device: where the arrays live.
         read_only: observations of numpy cannot be written into.
+        set_rates: values sets of IRSs.
     """
 
-    def __init__(self, scenario: Scenario, xp: Any, device: Any, read_only: bool) -> None:
+    def __init__(self, scenario: Scenario, xp: Any, device: Any, read_only: bool, set_rates: SetRates) -> None:
         self.scenario, self.xp, self.device, self.read_only = scenario, xp, device, read_only
+        self.set_rates = set_rates
         self.codec = codec = _codec(scenario)
         self.state_encoder = StateEncoder(scenario, xp, device)
         M = scenario.num_bs

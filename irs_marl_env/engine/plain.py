@@ -8,12 +8,13 @@ from typing import Any
 from irs_marl_env.arrays import is_numpy
 from irs_marl_env.engine import observe
 from irs_marl_env.engine.buffers import SMALL, Pool
+from irs_marl_env.engine.set_rates import SetRates
 from irs_marl_env.engine.slot import Slot
 from irs_marl_env.physics.models import channel_model, mobility_model
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.streams import Streams
 
-__all__ = ["Slot", "Streams", "channel_model", "mobility_model", "observer"]
+__all__ = ["SetRates", "Slot", "Streams", "channel_model", "mobility_model", "observer"]
 
 Array = Any
 
@@ -31,7 +32,7 @@ class _ReusingObserver(observe.Observer):
         return self._pool.take(shape, lambda: None).array.view()
 
 
-def observer(scenario: Scenario, xp: Any, device: Any, read_only: bool) -> observe.Observer:
+def observer(scenario: Scenario, xp: Any, device: Any, read_only: bool, values: SetRates) -> observe.Observer:
     """The observer of an array namespace."""
     kind = _ReusingObserver if is_numpy(xp) else observe.Observer
-    return kind(scenario, xp, device, read_only)
+    return kind(scenario, xp, device, read_only, values)

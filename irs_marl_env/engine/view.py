@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from irs_marl_env.arrays import read_only, to_numpy
+from irs_marl_env.arrays import constant, read_only, to_numpy
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import association
 from irs_marl_env.physics.channel import Channels, Gains
 from irs_marl_env.scenario import Scenario
+
+if TYPE_CHECKING:
+    from irs_marl_env.engine.core import Core
 
 Array = Any
 
@@ -33,8 +36,9 @@ class View:
         ((3, 4), (3, 2, 4, 4))
     """
 
-    def __init__(self, scenario: Scenario, state: State, rates: Array | None = None) -> None:
-        self.scenario, self._state, self._rates = scenario, state, rates
+    def __init__(self, core: Core, state: State, rates: Array | None = None) -> None:
+        self.scenario: Scenario = core.scenario
+        self._core, self._state, self._rates = core, state, rates
 
     @property
     def slot(self) -> np.ndarray:
@@ -114,6 +118,46 @@ class View:
         """``(E, M, L, K)`` path gain BS-IRS-user, linear power, float64."""
         amplitude = self.gains.bs_irs[..., None] * self.gains.irs_user[:, None]
         return read_only(amplitude.astype(np.float64) ** 2)
+
+    # --- what other owners would bring ---------------------------------------------------------------------------
+
+    def set_rates(self, sets: np.ndarray) -> np.ndarray:
+        """``(E, M, C)`` [bit/s/Hz] that each BS would expect of its users with each of the sets ``(C, L)`` of IRSs.
+
+        By the CSI that the BS has itself, the environment's decoder with neutral entries, and without interference
+        between cells: :mod:`irs_marl_env.engine.set_rates`.
+
+        Example:
+            >>> import numpy as np
+            >>> from irs_marl_env import make_vec_env
+            >>> env = make_vec_env("mdlbi-small-v0", num_envs=3, fast=False)
+            >>> _ = env.reset(seed=0)
+            >>> env.view().set_rates(np.array([[False, False], [True, True]])).shape
+            (3, 2, 2)
+        """
+        return _shown(self._core.set_rates.set_rates(self._state, sets))
+
+    @cached_property
+    def marginal_rates(self) -> tuple[np.ndarray, np.ndarray]:
+        """First and last marginal rates ``(E, M, L)`` of each IRS to each BS, ``v({l}) - v({})`` and
+        ``v(all) - v(all but l)``, v of :meth:`set_rates`."""
+        first, last = self._core.set_rates.marginal_rates(self._state)
+        return _shown(first), _shown(last)
+
+    def rates_if(self, owner: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """True rates ``(E, K)`` [bit/s/Hz] of the slot if ``owner (E, L)`` held the IRSs and the BSs did ``action``.
+
+        For bounds and for checks, not for policies: it knows the true channels and the actions of all.
+
+        Args:
+            owner: integers from -1 (nobody) to M - 1; the bids of the action have no say.
+            action: ``(E, M, D_a)``.
+        """
+        core = self._core
+        owner, action = (
+            constant(x, dtype, core.xp, core.device) for x, dtype in ((owner, np.int64), (action, np.float32))
+        )
+        return _shown(core.slot.rates(self._state, action, owner)[0])
 
 
 def _shown(x: Array) -> np.ndarray:

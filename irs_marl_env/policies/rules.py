@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from irs_marl_env.engine.set_rates import marginal_sets, marginals
 from irs_marl_env.engine.view import View
 from irs_marl_env.link_budget import path_gain_at
 from irs_marl_env.policies.cells import Cells
@@ -99,13 +100,12 @@ def marginal(view: View, cells: Cells, memory: Memory) -> np.ndarray:
     The worth of an IRS is the mean of its first and its last marginal value, ``v({l}) - v({})`` and
     ``v(all) - v(all but l)``: a BS does not know how many it will win.
     """
-    s = view.scenario
-    L = s.num_irs
-    one = np.eye(L, dtype=bool)
-    sets = np.concatenate([np.zeros((1, L), bool), one, ~one, np.ones((1, L), bool)])
-    value = _all_values(cells, sets)  # (E, M, 2 L + 2)
-    first = value[..., 1 : L + 1] - value[..., :1]
-    last = value[..., -1:] - value[..., L + 1 : -1]
+    L = view.scenario.num_irs
+    return _bids_of_worth(*marginals(_all_values(cells, marginal_sets(L)), L))
+
+
+def _bids_of_worth(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Bids that rise with the mean of first and last marginal values ``(E, M, L)``, bit/s/Hz."""
     worth = (first + last) / 2
     return (worth / (abs(worth) + VALUE_SCALE)).astype(np.float32)
 

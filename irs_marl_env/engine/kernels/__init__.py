@@ -12,7 +12,7 @@ from irs_marl_env.engine.kernels.mobility import large_scale, owned_gains, walk
 from irs_marl_env.engine.kernels.observation import write_csi
 from irs_marl_env.engine.kernels.radio import auction, finite, owned_channel, raw_slot
 from irs_marl_env.engine.kernels.random_numbers import random_bits, scaled_normals
-from irs_marl_env.engine.kernels.structured import structured_slot
+from irs_marl_env.engine.kernels.structured import set_rates, structured_slot
 
 __all__ = [
     "auction",
@@ -23,6 +23,7 @@ __all__ = [
     "random_bits",
     "raw_slot",
     "scaled_normals",
+    "set_rates",
     "structured_slot",
     "walk",
     "write_csi",
