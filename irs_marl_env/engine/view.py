@@ -144,16 +144,22 @@ class View:
         first, last = self._core.set_rates.marginal_rates(self._state)
         return _shown(first), _shown(last)
 
-    def rates_if(self, owner: np.ndarray, action: np.ndarray) -> np.ndarray:
+    def rates_if(self, owner: np.ndarray, action: np.ndarray | None = None) -> np.ndarray:
         """True rates ``(E, K)`` [bit/s/Hz] of the slot if ``owner (E, L)`` held the IRSs and the BSs did ``action``.
 
         For bounds and for checks, not for policies: it knows the true channels and the actions of all.
 
         Args:
             owner: integers from -1 (nobody) to M - 1; the bids of the action have no say.
-            action: ``(E, M, D_a)``.
+            action: ``(E, M, D_a)``; ``None``: of structured ones the neutral one.
         """
         core = self._core
+        if action is None:
+            if self.scenario.action != "structured":
+                raise ValueError(
+                    "rates_if without an action: must be given, since only action='structured' has a neutral one"
+                )
+            action = np.tile(core.action_codec.neutral, (*self.own_user.shape[:2], 1))
         owner, action = (
             constant(x, dtype, core.xp, core.device) for x, dtype in ((owner, np.int64), (action, np.float32))
         )

@@ -14,7 +14,8 @@ from irs_marl_env.scenario import Scenario
 
 _OPTIMISED = ("ao", "wmmse", "structured")  # beams that maximise a rate; MRT and RZF are formulas that promise nothing
 _SOLVED = ("ao", "structured")  # phases that maximise it, too
-_VALUED = ("fixed", "marginal", "greedy", "exhaustive")  # owners that maximise it
+_VALUED = ("fixed", "marginal", "marginal-rate", "greedy", "exhaustive")  # owners that maximise it
+_TRYING = ("oracle",)  # owners by what the scenario really brings with each of them, whatever its options
 
 
 class Limit(NamedTuple):
@@ -57,5 +58,7 @@ def neglected(rule: str, transmission: str, scenario: Scenario) -> list[str]:
     return [
         f"{limit.option}: {limit.neglect}"
         for limit in LIMITS
-        if limit.holds(scenario) and (transmission in limit.transmissions or rule in limit.rules)
+        if rule not in _TRYING
+        and limit.holds(scenario)
+        and (transmission in limit.transmissions or rule in limit.rules)
     ]

@@ -15,7 +15,8 @@ from irs_marl_env.engine.view import View
 from irs_marl_env.physics import association, radio
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.limits import neglected
-from irs_marl_env.policies.rules import RULES, VALUE_RULES, Memory, bids_for, check_exhaustive
+from irs_marl_env.policies.rate_rules import check_oracle
+from irs_marl_env.policies.rules import CLAIMING_RULES, RULES, VALUE_RULES, Memory, bids_for, check_exhaustive
 from irs_marl_env.policies.weights import WEIGHTS, proportional_fair, reweighted, user_rates
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.solvers.beamforming import mrt, rzf, wmmse
@@ -109,15 +110,17 @@ class ClassicalPolicy:
         """
         if self.transmission == "structured":
             scenario = scenario.replace(action="structured")
-            if self.rule in VALUE_RULES and scenario.csi == "owned" and scenario.association_delay == 1:
+            unknown = scenario.association_delay == 1 or self.rule == "marginal-rate"  # which reads no more than it has
+            if self.rule in VALUE_RULES and scenario.csi == "owned" and unknown:
                 raise ValueError(f"policy {self.name!r} values every IRS by its CSI: csi='owned' must be 'all'")
         else:
             scenario = scenario.replace(action="raw", csi="all")
         scenario = scenario.replace(observation="large_scale")  # it reads no observations: the cheap ones
         if not self.irs:
             scenario = scenario.replace(num_irs=0, num_elements=scenario.max_elements)
-        if self.rule == "exhaustive":
-            check_exhaustive(scenario)
+        for rule, check in (("exhaustive", check_exhaustive), ("oracle", check_oracle)):
+            if self.rule == rule:
+                check(scenario)
         return scenario
 
     def bind(self, env: Any, seed: int = 0) -> Act:
@@ -148,7 +151,7 @@ class ClassicalPolicy:
         bids = RULES[self.rule](view, cells, memory)
         chosen = bids.argmax(1) if s.num_irs else np.zeros((len(view.cell), 0), int)
         if s.contention not in association.HIGHEST_BID_WINS:  # a bid > 0 would be a claim: only the winner may make it
-            bids = bids if self.rule == "none" else bids_for(chosen, s.num_bs)
+            bids = bids if self.rule in CLAIMING_RULES else bids_for(chosen, s.num_bs)
         if not isinstance(s.contention, str) and self.rule != "none":
             self._compare_owners(view, memory, chosen)
         if self.transmission == "structured":
@@ -246,7 +249,10 @@ POLICIES: dict[str, UniformPolicy | ClassicalPolicy] = {
         ClassicalPolicy("structured-fixed", "fixed", "structured"),
         ClassicalPolicy("structured-random", "random", "structured"),
         ClassicalPolicy("structured-local-gain", "local-gain", "structured"),
+        ClassicalPolicy("structured-marginal", "marginal-rate", "structured"),
         ClassicalPolicy("structured-exhaustive", "exhaustive", "structured"),
+        ClassicalPolicy("structured-oracle", "oracle", "structured"),
+        ClassicalPolicy("head-count", "head-count", "structured"),
     )
 }
 

@@ -14,13 +14,13 @@ from irs_marl_env.engine.set_rates import marginal_sets, marginals
 from irs_marl_env.engine.view import View
 from irs_marl_env.link_budget import path_gain_at
 from irs_marl_env.policies.cells import Cells
+from irs_marl_env.policies.rate_rules import bids_for, bids_of_worth, head_count, marginal_rate, oracle
 from irs_marl_env.policies.weights import Rates
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.spaces.layout import CsiScale
 
 MAX_CELLS = 1024  # cells per environment and slot that an exhaustive search may solve, M 2^L
 GAIN_RANGE = 10.0  # factors of ten of path gain between bid 0 and bid 1
-VALUE_SCALE = 10.0  # bit/s/Hz at which a bid of value reaches one half
 
 _CAUSES = ("association", "phases", "actions")  # append only: the position of a cause is its key
 _POLICY_KEY = 0x90C1  # keeps a policy's draws apart from those of the environment with the same seed
@@ -54,11 +54,6 @@ class Memory:
 
 
 Rule = Callable[[View, Cells, Memory], np.ndarray]
-
-
-def bids_for(owner: np.ndarray, num_bs: int) -> np.ndarray:
-    """Bids ``(E, M, L)`` that give each IRS to ``owner (E, L)``: +1 of the owner, -1 of the others."""
-    return np.where(owner[:, None] == np.arange(num_bs)[:, None], 1.0, -1.0).astype(np.float32)
 
 
 def none(view: View, cells: Cells, memory: Memory) -> np.ndarray:
@@ -101,13 +96,7 @@ def marginal(view: View, cells: Cells, memory: Memory) -> np.ndarray:
     ``v(all) - v(all but l)``: a BS does not know how many it will win.
     """
     L = view.scenario.num_irs
-    return _bids_of_worth(*marginals(_all_values(cells, marginal_sets(L)), L))
-
-
-def _bids_of_worth(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Bids that rise with the mean of first and last marginal values ``(E, M, L)``, bit/s/Hz."""
-    worth = (first + last) / 2
-    return (worth / (abs(worth) + VALUE_SCALE)).astype(np.float32)
+    return bids_of_worth(*marginals(_all_values(cells, marginal_sets(L)), L))
 
 
 def greedy(view: View, cells: Cells, memory: Memory) -> np.ndarray:
@@ -160,10 +149,15 @@ RULES: dict[str, Rule] = {
     "fixed": fixed,
     "local-gain": local_gain,
     "marginal": marginal,
+    "marginal-rate": marginal_rate,
     "greedy": greedy,
     "exhaustive": exhaustive,
+    "oracle": oracle,
+    "head-count": head_count,
 }
-VALUE_RULES = ("fixed", "marginal", "greedy", "exhaustive")  # they value IRSs by CSI, not by path gains
+CLAIMING_RULES = ("none", "oracle", "head-count")  # their bids above 0 are claims already, one for an IRS at most
+# they value IRSs by CSI, not by path gains
+VALUE_RULES = ("fixed", "marginal", "marginal-rate", "greedy", "exhaustive", "oracle")
 
 
 def best_partition(value: np.ndarray) -> np.ndarray:
