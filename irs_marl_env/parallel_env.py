@@ -51,6 +51,7 @@ class MdlbiParallelEnv(ParallelEnv):
     |---|---|---|
     | ``"csi"`` | H re, H im, G re, G im, h re, h im, rho | 2 K Nb + 2 sum N_l Nb + 2 K sum N_l + (M-1) L |
     | ``"large_scale"`` | own users, direct gains, gains over each IRS, held IRSs, rho | 2 K + L K + L + (M-1) L |
+    | ``"values"`` | the same, then first and last marginal rate of each IRS | 2 K + L K + 3 L + (M-1) L |
 
     CSI is divided by the amplitude gain of its link at half the area's width; ``env.observation_codec`` undoes it.
 

@@ -32,6 +32,7 @@ READINGS: dict[str, tuple[Any, ...]] = {
 }
 OPTIONS: dict[str, tuple[Any, ...]] = {
     **READINGS,
+    "observation": (*READINGS["observation"], "values"),
     "size": tuple(SIZES),
     "unequal_irs": (False, True),
     "unequal_bs": (False, True),

@@ -20,6 +20,8 @@ Named = dict[str, Array]
 
 CSI_LIMIT = 100.0  # CSI is clipped here: 40 dB above the gain at the reference distance
 GAIN_LIMIT = 20.0  # the same for log path gains, in units of 10 dB
+VALUE_UNIT = 1.0  # bit/s/Hz: marginal rates are divided by this
+VALUE_LIMIT = 20.0  # and clipped here
 
 
 class Layout:

@@ -16,7 +16,16 @@ import numpy as np
 
 from irs_marl_env.arrays import clip_in_place, limit, multiply_into, namespace, on_host, real_and_imag
 from irs_marl_env.scenario import Scenario
-from irs_marl_env.spaces.layout import CSI_LIMIT, GAIN_LIMIT, CsiScale, Layout, Named, valid_elements
+from irs_marl_env.spaces.layout import (
+    CSI_LIMIT,
+    GAIN_LIMIT,
+    VALUE_LIMIT,
+    VALUE_UNIT,
+    CsiScale,
+    Layout,
+    Named,
+    valid_elements,
+)
 from irs_marl_env.spaces.optional_blocks import OPTIONAL_BLOCKS, optional_entries, optional_shapes, set_bounds
 
 Array = Any
@@ -169,7 +178,7 @@ class LargeScaleObservationCodec:
     def __init__(self, scenario: Scenario) -> None:
         M, K, L = scenario.num_bs, scenario.num_users, scenario.num_irs
         blocks = {"own_user": (K,), "direct_gain": (K,), "irs_gain": (L, K), "held": (L,), "rho": (M - 1, L)}
-        self.layout = Layout({**blocks, **optional_shapes(scenario)})
+        self.layout = Layout({**blocks, **self._more_shapes(scenario), **optional_shapes(scenario)})
         self.size = self.layout.size
         self.low, self.high = np.zeros(self.size, np.float32), np.ones(self.size, np.float32)
         for name in ("direct_gain", "irs_gain"):
@@ -177,6 +186,14 @@ class LargeScaleObservationCodec:
         if scenario.rho == "bids":
             self.low[self.layout.slices["rho"]] = -1.0
         set_bounds(self.layout, self.low, self.high)
+
+    def _more_shapes(self, scenario: Scenario) -> dict[str, tuple[int, ...]]:
+        """Shapes of blocks that stand behind rho."""
+        return {}
+
+    def _more_blocks(self, known: Any) -> Named:
+        """What stands in them, ``(E, M, ...)`` by name."""
+        return {}
 
     def observe(self, known: Any) -> Array:
         """Observations ``(E, M, D_o)`` of all BSs."""
@@ -188,7 +205,7 @@ class LargeScaleObservationCodec:
             "held": known.held,
             "rho": known.rho,
         }
-        return self.encode({**named, **optional_entries(self.layout, known)})
+        return self.encode({**named, **self._more_blocks(known), **optional_entries(self.layout, known)})
 
     def decode(self, flat: Array) -> Named:
         """Named arrays of flat observations ``(..., D_o)``."""
@@ -199,7 +216,30 @@ class LargeScaleObservationCodec:
         return self.layout.join(named)
 
 
+class ValuesObservationCodec(LargeScaleObservationCodec):
+    """``observation="values"``: the large scale, and what each IRS is worth to the BS by its own CSI in this slot.
+
+    Named: as :class:`LargeScaleObservationCodec`, and behind ``rho`` its marginal rates
+    (:mod:`irs_marl_env.engine.set_rates`) in units of 1 bit/s/Hz, clipped to [-20, 20]: ``first_value (..., L)``, what
+    an IRS adds as the only one, and ``last_value (..., L)``, what it adds to all the others.
+    D_o = 2 K + L K + 3 L + (M - 1) L, and what :mod:`irs_marl_env.spaces.optional_blocks` adds.
+    """
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        for name in self._more_shapes(scenario):
+            self.low[self.layout.slices[name]], self.high[self.layout.slices[name]] = -VALUE_LIMIT, VALUE_LIMIT
+
+    def _more_shapes(self, scenario: Scenario) -> dict[str, tuple[int, ...]]:
+        return {"first_value": (scenario.num_irs,), "last_value": (scenario.num_irs,)}
+
+    def _more_blocks(self, known: Any) -> Named:
+        first, last = (limit(x / VALUE_UNIT, -VALUE_LIMIT, VALUE_LIMIT) for x in known.marginal_rates)
+        return {"first_value": first, "last_value": last}
+
+
 OBSERVATIONS: dict[str, type[CsiObservationCodec] | type[LargeScaleObservationCodec]] = {
     "csi": CsiObservationCodec,
     "large_scale": LargeScaleObservationCodec,
+    "values": ValuesObservationCodec,
 }

@@ -18,7 +18,7 @@ Array = Any
 class StateEncoder:
     """Everything the BSs know together, plus positions, cells and ownership.
 
-    ``observation="csi"``: all channels as the BSs know them, scaled like the observations; ``"large_scale"``: the log
+    ``observation="csi"``: all channels as the BSs know them, scaled like the observations; else the log
     path gains of every user to every BS, direct and over each IRS. Then ``position`` as a share of the sides of
     the area, ``cell (M, K)`` and ``owner (M, L)`` one-hot: the BSs that hold the IRSs. Then, where
     observations have them, ``switching (L,)`` and the ``velocity (K, 2)`` of all users.

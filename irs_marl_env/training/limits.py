@@ -171,7 +171,8 @@ def check_with_scenario(args: Any, scenario: Scenario) -> None:
         scenario.replace(sweeps=sweeps)  # refused now rather than at the last evaluations
     if args.net != "deepsets":
         return
-    if not structured or scenario.observation != "large_scale":
-        raise ValueError("net='deepsets' needs action='structured' and observation='large_scale': use --net mlp")
+    if not structured or scenario.observation not in ("large_scale", "values"):
+        allowed = "action='structured' and observation='large_scale' or 'values'"
+        raise ValueError(f"net='deepsets' needs {allowed}: use --net mlp")
     if scenario.num_irs == 0:
         raise ValueError("net='deepsets' needs an IRS: num_irs=0 works with --net mlp")

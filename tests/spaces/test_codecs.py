@@ -12,7 +12,7 @@ from naive import SIZES, named_action
 
 from irs_marl_env import Scenario
 from irs_marl_env.spaces.actions import RawActionCodec, StructuredActionCodec
-from irs_marl_env.spaces.observations import CsiObservationCodec, LargeScaleObservationCodec
+from irs_marl_env.spaces.observations import CsiObservationCodec, LargeScaleObservationCodec, ValuesObservationCodec
 
 
 def backends() -> list[Any]:
@@ -100,11 +100,12 @@ def test_csi_observation_codec_is_its_own_inverse(s: Scenario, lead: tuple[int, 
 
 
 @pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize("kind", [LargeScaleObservationCodec, ValuesObservationCodec])
 @given(s=scenarios(), lead=LEADS, seed=st.integers(0, 2**16))
-def test_large_scale_observation_codec_is_its_own_inverse(
-    backward: bool, s: Scenario, lead: tuple[int, ...], seed: int
+def test_large_scale_observation_codecs_are_their_own_inverse(
+    kind: type[LargeScaleObservationCodec], backward: bool, s: Scenario, lead: tuple[int, ...], seed: int
 ) -> None:
-    codec = LargeScaleObservationCodec(s)
+    codec = kind(s)
     flat = np.random.default_rng(seed).uniform(-1, 1, (*lead, codec.size)).astype(np.float32)
     for asarray in backends():
         named = codec.decode(asarray(flat))
