@@ -23,6 +23,8 @@ from irs_marl_env.training.settings import Args
 
 # baselines: policies of the package, by name; they run in this order
 DECODED = ("structured-fixed", "structured-random", "structured-local-gain")  # where actions are structured
+OWN_CSI = ("structured-marginal",)  # there, if the BSs have the CSI of all IRSs
+CLAIMING = ("head-count",)  # there, if claims can collide
 OPTIMISED = ("fixed-ao", "local-gain-ao")
 SEARCH, LARGE_SEARCH = "exhaustive-ao", "greedy-ao"  # the second where the first would take too long
 MEANING = {
@@ -31,6 +33,8 @@ MEANING = {
     "structured-fixed": "untrained: association of the first slot, neutral decoder",
     "structured-random": "untrained: random association, neutral decoder",
     "structured-local-gain": "untrained: local-gain rule, neutral decoder",
+    "structured-marginal": "untrained: bids by own CSI, neutral decoder",
+    "head-count": "untrained: IRSs shared out by numbers of users, neutral decoder",
     "fixed-ao": "association of the first slot + alternating optimisation",
     "local-gain-ao": "local-gain rule + alternating optimisation",
     "greedy-ao": "greedy association + alternating optimisation",
@@ -45,7 +49,9 @@ def baselines(args: Args, scenario: Scenario) -> dict[str, Result]:
     names: Iterable[str] = (*OPTIMISED, SEARCH if small else LARGE_SEARCH)
     if scenario.action == "structured":
         jobs.append(("uniform-structured", "random", scenario))
-        names = (*DECODED, *names)
+        with_csi = OWN_CSI if scenario.csi == "all" else ()
+        claiming = CLAIMING if scenario.contention == "collision" else ()
+        names = (*DECODED, *with_csi, *claiming, *names)
     jobs += [(name, name, scenario) for name in names]
     results = {}
     for label, policy, its_scenario in jobs:

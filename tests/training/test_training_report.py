@@ -38,6 +38,7 @@ def test_each_baseline_is_printed_when_it_is_done(capsys, monkeypatch):
     names = [re.fullmatch(r"baseline (\S+): 1.500 bit/s/Hz, 0.0 s\n", line)[1] for line in [*printed_before[1:], last]]
     assert names == list(found) == [
         *("random", "uniform-structured", "structured-fixed", "structured-random", "structured-local-gain"),
+        "structured-marginal",
         *("fixed-ao", "local-gain-ao", "exhaustive-ao"),
     ]  # fmt: skip
     assert printed_before[0] == ""
@@ -49,10 +50,23 @@ def test_baselines_follow_the_actions_and_the_size(capsys, monkeypatch):
     assert list(report.baselines(paper, scenario_of(paper))) == ["random", "fixed-ao", "local-gain-ao", "exhaustive-ao"]
     large = tiny_args(set=("num_irs=12",))
     assert list(report.baselines(large, scenario_of(large)))[-1] == "greedy-ao"
+    collision = tiny_args(set=("contention=collision",))
+    names = list(report.baselines(collision, scenario_of(collision)))
+    assert names[names.index("structured-local-gain") + 1 :][:2] == ["structured-marginal", "head-count"]
+    owned = tiny_args(set=("csi=owned",))
+    assert "structured-marginal" not in report.baselines(owned, scenario_of(owned))
 
 
 def test_every_baseline_is_a_policy_and_is_explained():
-    names = (*report.DECODED, *report.OPTIMISED, report.SEARCH, report.LARGE_SEARCH, "random")
+    names = (
+        *report.DECODED,
+        *report.OWN_CSI,
+        *report.CLAIMING,
+        *report.OPTIMISED,
+        report.SEARCH,
+        report.LARGE_SEARCH,
+        "random",
+    )
     assert set(names) <= set(POLICIES)
     assert report.MEANING.keys() == {*names, "uniform-structured"}
 
