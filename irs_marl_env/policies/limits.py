@@ -55,10 +55,10 @@ LIMITS = (
 
 def neglected(rule: str, transmission: str, scenario: Scenario) -> list[str]:
     """What a policy of these parts neglects of a scenario, a sentence each."""
+    if rule in _TRYING:
+        return []
     return [
         f"{limit.option}: {limit.neglect}"
         for limit in LIMITS
-        if rule not in _TRYING
-        and limit.holds(scenario)
-        and (transmission in limit.transmissions or rule in limit.rules)
+        if limit.holds(scenario) and (transmission in limit.transmissions or rule in limit.rules)
     ]

@@ -34,11 +34,11 @@ def test_nothing_is_neglected_by_default(name: str) -> None:
         (
             {"inter_cell_interference": True},
             ["exhaustive-ao", "no-irs-wmmse", "random-ao", "structured-random", "local-gain-ao-pf", "random-wmmse"],
-            ["random", "no-irs-mrt", "random-rzf"],
+            ["random", "no-irs-mrt", "random-rzf", "structured-oracle"],
         ),
         (
             {"reflection": "all"},
-            ["exhaustive-ao", "random-ao", "structured-exhaustive"],
+            ["exhaustive-ao", "random-ao", "structured-exhaustive", "structured-marginal", "head-count"],
             ["random", "random-wmmse", "random-mrt", "no-irs-wmmse"],
         ),
         ({"sinr": "paper"}, ["greedy-ao", "random-wmmse", "structured-fixed"], ["random-rzf", "random"]),
@@ -54,7 +54,7 @@ def test_who_neglects_what(fields: dict[str, Any], concerned: list[str], not_con
         assert options(name, **fields) == [], name
 
 
-@pytest.mark.parametrize("rule", ["fixed", "marginal", "greedy", "exhaustive"])
+@pytest.mark.parametrize("rule", ["fixed", "marginal", "marginal-rate", "greedy", "exhaustive"])
 def test_a_rule_that_values_irss_neglects_whatever_the_beams(rule: str) -> None:
     mixed = ClassicalPolicy("mine", rule, "mrt")
     assert len(mixed.neglects(TINY.replace(reflection="all", inter_cell_interference=True, sinr="paper"))) == 3
