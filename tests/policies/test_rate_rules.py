@@ -150,16 +150,16 @@ def test_head_counts_leave_no_irs_contested_or_idle(fields: dict[str, Any], cont
 
 
 def test_head_counts_take_the_irs_with_the_greatest_gain_from_the_bs() -> None:
-    """IRSs 0 and 1 stand nearer to BS 1 and BS 0; with one each, each BS has its own, whoever has more users."""
+    """IRSs 0 and 1 stand nearer to BS 0 and BS 1; with one each, each BS has its own."""
     sites = {
         "bs_positions_m": ((0.0, 0.0, 10.0), (80.0, 0.0, 10.0)),
-        "irs_positions_m": ((60.0, 9.0, 5.0), (20.0, 9.0, 5.0)),
+        "irs_positions_m": ((20.0, 9.0, 5.0), (60.0, 9.0, 5.0)),
     }
     env, act = begun("head-count", TINY.replace(**sites, num_users=2, mobility="random_waypoint"))
     equal = env.view().own_user.sum(-1)[:, 0] == 1
     assert equal.any()
     bids = env.action_codec.decode(act())["bids"]
-    np.testing.assert_array_equal(bids[equal], np.tile([[-1, 1], [1, -1]], (equal.sum(), 1, 1)))
+    np.testing.assert_array_equal(bids[equal], np.tile([[1, -1], [-1, 1]], (equal.sum(), 1, 1)))
 
 
 def test_bs_to_irs_gains_are_equal_where_sites_are_symmetric() -> None:
