@@ -87,10 +87,10 @@ def check_oracle(scenario: Scenario) -> None:
 def head_count(view: View, cells: object, memory: object) -> np.ndarray:
     """IRSs go to BSs by their numbers of users, so that nobody contests what another one claims.
 
-    The IRSs are given out one by one. Each goes to the BS with the largest ``users / (IRSs it has so far + 1)``, of
-    equal ones to the first (D'Hondt's rule), which takes the one with the greatest path gain from itself, of equal
-    ones the last. That is the greedy maximum of ``sum_m users_m (1 + 1/2 + ... + 1/n_m)``: an IRS is worth something
-    to each user, the next ones less and less.
+    The IRSs are given out one by one. Each goes to the BS with the largest ``users / (IRSs it has so far + 2)``, of
+    equal ones to the first, which takes the one with the greatest path gain from itself, of equal ones the last. That
+    is the greedy maximum of ``sum_m users_m (1/2 + 1/3 + ... + 1/(n_m + 1))``: an IRS is worth something to each user,
+    the next ones less, though not as fast as with D'Hondt's ``1 + 1/2 + ...``, since IRSs of one BS add up coherently.
 
     All that a BS knows is how many users each BS has, and where the sites are. With two BSs its own number says the
     other one's; with more of them every BS has to tell its own.
@@ -100,7 +100,7 @@ def head_count(view: View, cells: object, memory: object) -> np.ndarray:
     gain = np.round(gain_db / EQUAL_DB)  # (E, M, L): equal for sites that lie symmetrically
     rows, owner, won = np.arange(len(load)), np.full(view.owner.shape, IDLE), np.zeros(load.shape)
     for _ in range(view.scenario.num_irs):
-        bs = (load / (won + 1.0)).argmax(-1)
+        bs = (load / (won + 2.0)).argmax(-1)
         free = np.where(owner == IDLE, gain[rows, bs], -np.inf)
         owner[rows, free.shape[1] - 1 - free[:, ::-1].argmax(-1)] = bs
         won[rows, bs] += 1.0

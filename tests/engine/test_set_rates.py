@@ -121,6 +121,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"num_bs": 3, "bs_irs_fading": "frozen", "action": "raw"},
     {"num_irs": 0, "num_elements": 2},
     {"num_irs": 1},
+    {"power_control": True, "sweeps": 0},
 ]
 
 
@@ -135,13 +136,14 @@ def test_they_are_what_the_slot_brings(fields: dict[str, Any]) -> None:
     np.testing.assert_allclose(values[1], values[0], rtol=2e-3, atol=1e-4)
     if s.action == "raw":
         return
-    action = np.zeros((4, s.num_bs, env.action_size), np.float32)
+    action = np.tile(env.action_codec.neutral, (4, s.num_bs, 1))
     known = views[0].owner  # under csi="owned" the state's own; else anything
     for seed in range(3):
         owner = np.random.default_rng(seed).integers(-1, s.num_bs, (4, s.num_irs))
         if s.csi == "owned":
             owner = np.where(np.random.default_rng(seed).random(owner.shape) < 0.5, known, -1)
         rates = views[0].rates_if(owner, action)
+        np.testing.assert_array_equal(rates, views[0].rates_if(owner))
         for e, m in itertools.product(range(4), range(s.num_bs)):
             (index,) = np.flatnonzero((sets == (owner[e] == m)).all(-1))
             got = rates[e, views[0].cell[e] == m].sum()

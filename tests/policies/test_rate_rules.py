@@ -116,8 +116,8 @@ def test_marginal_rates_need_csi_of_all_irss() -> None:
 
 
 def shares(load: list[int], num_irs: int) -> list[int]:
-    """Numbers of IRSs by the L largest of all quotients load / 1, load / 2, ..."""
-    quotients = [(Fraction(users, i + 1), -m) for m, users in enumerate(load) for i in range(num_irs)]
+    """Numbers of IRSs by the L largest of all quotients load / 2, load / 3, ..."""
+    quotients = [(Fraction(users, i + 2), -m) for m, users in enumerate(load) for i in range(num_irs)]
     winners = [-m for _, m in sorted(quotients, reverse=True)[:num_irs]]
     return [winners.count(m) for m in range(len(load))]
 
