@@ -153,19 +153,10 @@ def scenario_of(args: Args) -> Scenario:
     return scenario_to_train_in(args.scenario, args.trusted, fields, parse_assignments(args.set))
 
 
-def train(args: Args) -> dict[str, Result]:
-    """Train, and compare with the beginning and with chance.
-
-    Raises:
-        ValueError: a setting is impossible.
-        Failed: a weight is no longer finite.
-    """
-    torch.set_num_threads(1)  # small networks: more threads only wait for one another
-    check_one_by_one(args, get_type_hints(Args, include_extras=True), PPO_LIMITS)
-    scenario = scenario_of(args)
-    check_rollout(args, scenario)
+def model_of(args: Args, scenario: Scenario) -> PPO:
+    """PPO before its training, in environments of a scenario."""
     env = share_parameters(make_env(scenario), args.num_envs) if args.supersuit else Sb3VecEnv(scenario, args.num_envs)
-    model = PPO(
+    return PPO(
         "MlpPolicy",
         env,
         seed=args.seed,
@@ -179,6 +170,30 @@ def train(args: Args) -> dict[str, Result]:
         policy_kwargs={"log_std_init": args.log_std_init},
         device="cpu",
     )
+
+
+def learn(
+    scenario: Scenario, seed: int, gamma: float, total_timesteps: int = Args.total_timesteps
+) -> tuple[Policy, int]:
+    """Train without a comparison; the policy, and how many slots of one environment it took."""
+    torch.set_num_threads(1)
+    model = model_of(Args(seed=seed, gamma=gamma), scenario)
+    model.learn(total_timesteps)
+    return deterministic(model), model.num_timesteps // scenario.num_bs
+
+
+def train(args: Args) -> dict[str, Result]:
+    """Train, and compare with the beginning and with chance.
+
+    Raises:
+        ValueError: a setting is impossible.
+        Failed: a weight is no longer finite.
+    """
+    torch.set_num_threads(1)  # small networks: more threads only wait for one another
+    check_one_by_one(args, get_type_hints(Args, include_extras=True), PPO_LIMITS)
+    scenario = scenario_of(args)
+    check_rollout(args, scenario)
+    model = model_of(args, scenario)
     results = {
         "random": score("random", args, scenario),
         "local-gain rule": score("structured-local-gain", args, scenario),
@@ -191,7 +206,8 @@ def train(args: Args) -> dict[str, Result]:
         if all(bool(torch.isfinite(p).all()) for p in model.policy.parameters()):
             raise
         raise Failed("the training diverged, its weights are no longer finite: a smaller --learning-rate?") from None
-    env.close()
+    assert model.env is not None
+    model.env.close()
     return results
 
 

@@ -9,8 +9,8 @@ Written for TorchRL 0.14; a minute of one core. The table compares it with rules
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
 from tensordict.nn import TensorDictModule
 from tensordict.nn.distributions import NormalParamExtractor
@@ -18,17 +18,17 @@ from torchrl.collectors import Collector
 from torchrl.modules import MultiAgentMLP, ProbabilisticActor, TanhNormal
 from torchrl.objectives import ClipPPOLoss, ValueEstimators
 
-from irs_marl_env import compare, evaluate, get_scenario
+from irs_marl_env import Scenario, compare, evaluate, get_scenario
 from irs_marl_env.adapters.torchrl import TorchRLEnv
 
 SCENARIO = get_scenario("mdlbi-blocked-small-v0", action="structured", observation="large_scale", reward="team")
 
 
-def main(updates: int = 128, episodes: int = 50) -> None:
-    """Train, and print a table on the same draws."""
+def learn(scenario: Scenario, seed: int = 1, gamma: float = 0.0, updates: int = 128) -> tuple[Any, int]:
+    """The trained policy, from observations ``(E, M, D_o)`` to actions, and how many slots it took."""
     torch.set_num_threads(1)
-    torch.manual_seed(1)
-    env = TorchRLEnv(SCENARIO, 16, seed=1, stagger=True)
+    torch.manual_seed(seed)
+    env = TorchRLEnv(scenario, 16, seed=seed, stagger=True)
     agents, seen, size = len(env.group_map["bs"]), env.batch.observation_size, env.batch.action_size
     mlp = partial(MultiAgentMLP, n_agents=agents, share_params=True, depth=2, num_cells=64)
     net = torch.nn.Sequential(mlp(seen, 2 * size, centralized=False), NormalParamExtractor())
@@ -40,16 +40,9 @@ def main(updates: int = 128, episodes: int = 50) -> None:
     loss = ClipPPOLoss(actor, critic, entropy_coeff=1e-4)
     names = ("action", "reward", "done", "terminated", "sample_log_prob")
     loss.set_keys(**{name: ("bs", name) for name in names}, value=("bs", "state_value"))
-    loss.make_value_estimator(ValueEstimators.GAE, gamma=0.0, lmbda=0.95)  # an action changes its own slot alone
+    loss.make_value_estimator(ValueEstimators.GAE, gamma=gamma, lmbda=0.95)
     networks = {"params": loss.critic_network_params, "target_params": loss.target_critic_network_params}
     optimizer = torch.optim.Adam(loss.parameters(), 1e-3)
-
-    def policy(observations: np.ndarray) -> np.ndarray:  # (E, M, D_o) to (E, M, D_a)
-        with torch.no_grad():
-            return torch.tanh(net(torch.as_tensor(observations))[0]).numpy()
-
-    rules = [evaluate(name, SCENARIO, episodes, 10_000, 20, 5) for name in ("random", "structured-local-gain")]
-    before = evaluate(policy, SCENARIO, episodes, 10_000, 20, 5, name="before training")
     counts = {"frames_per_batch": 256, "total_frames": updates * 256}
     for data in Collector(env, actor, **counts, auto_register_policy_transforms=False):
         with torch.no_grad():
@@ -61,8 +54,15 @@ def main(updates: int = 128, episodes: int = 50) -> None:
                 sum(losses[name] for name in ("loss_objective", "loss_critic", "loss_entropy")).backward()
                 optimizer.step()
                 optimizer.zero_grad()
-    after = evaluate(policy, SCENARIO, episodes, 10_000, 20, 5, name="MAPPO")
-    print(compare([*rules, before, after], ["sum_rate", "jain"], baseline="structured-local-gain").table())
+    return (lambda seen: torch.tanh(net(torch.as_tensor(seen))[0]).detach().numpy()), updates * 256
+
+
+def main(updates: int = 128, episodes: int = 50) -> None:
+    """Train, and print a table on the same draws."""
+    policy, _ = learn(SCENARIO, updates=updates)
+    rules = [evaluate(name, SCENARIO, episodes, 10_000, 20, 5) for name in ("random", "structured-local-gain")]
+    trained = evaluate(policy, SCENARIO, episodes, 10_000, 20, 5, name="MAPPO")
+    print(compare([*rules, trained], ["sum_rate", "jain"], baseline="structured-local-gain").table())
 
 
 if __name__ == "__main__":
