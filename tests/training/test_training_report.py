@@ -1,83 +1,53 @@
-"""What a finished run says: its score, the baselines beside it, and what decides the numbers."""
+"""What a finished run says of the channels it was trained on."""
 
-import importlib.util
-import re
-from types import SimpleNamespace
+from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the extra 'train'")
-for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
-    pytest.importorskip(needed, reason="needs the extra 'train'")
-from tiny_training import tiny_args  # noqa: E402
+pytest.importorskip("torch")
+pytest.importorskip("tyro")
+pytest.importorskip("safetensors")
+pytest.importorskip("matplotlib")
 
-from irs_marl_env.policies import POLICIES  # noqa: E402
-from irs_marl_env.training import bank, checkpoint, report  # noqa: E402
-from irs_marl_env.training.settings import scenario_of  # noqa: E402
+from examples.maddpg import main  # noqa: E402
+from irs_marl_env import Scenario  # noqa: E402
+from irs_marl_env.training.report import never_changes  # noqa: E402
 
-
-def test_the_bank_is_spread_over_an_episode():
-    scenario = scenario_of(tiny_args())
-    result = bank.on_bank("random", tiny_args(eval_slots=4, eval_episodes=3, eval_seed=9), scenario)
-    assert (len(result.rates), result.rates.shape[1], result.every, result.seed) == (3, 4, 25, 9)
-    short = bank.on_bank("random", tiny_args(eval_slots=40), scenario.replace(horizon=30))
-    assert (short.rates.shape[1], short.every) == (30, 1)
+pytestmark = pytest.mark.usefixtures("one_thread")
+STILL = {"fading": "frozen", "bs_irs_fading": "frozen", "mobility": "static", "layout": "frozen"}
+TINY = ["--no-tensorboard", "--no-baselines", "--no-progress", "--updates", "2", "--width", "4", "--batch", "2"]
+TINY += ["--eval-episodes", "1", "--eval-slots", "1", "--preset", "paper", "--scenario", "mdlbi-small-v0"]
 
 
-def test_each_baseline_is_printed_when_it_is_done(capsys, monkeypatch):
-    printed_before = []
-
-    def bank(policy, args, scenario):
-        printed_before.append(capsys.readouterr().out)
-        return SimpleNamespace(mean=1.5)
-
-    monkeypatch.setattr(report, "on_bank", bank)
-    found = report.baselines(tiny_args(), scenario_of(tiny_args()))
-    last = capsys.readouterr().out
-    names = [re.fullmatch(r"baseline (\S+): 1.500 bit/s/Hz, 0.0 s\n", line)[1] for line in [*printed_before[1:], last]]
-    assert names == list(found) == [
-        *("random", "uniform-structured", "structured-fixed", "structured-random", "structured-local-gain"),
-        *("fixed-ao", "local-gain-ao", "exhaustive-ao"),
-    ]  # fmt: skip
-    assert printed_before[0] == ""
+@pytest.mark.parametrize(
+    ("fields", "never"),
+    [
+        ({}, True),
+        ({"fading": "ar1"}, False),
+        ({"bs_irs_fading": "episode"}, False),
+        ({"bs_irs_fading": "episode", "num_irs": 0}, True),
+        ({"mobility": "group"}, False),
+        ({"layout": "episode"}, False),
+        ({"csi_error_variance": 0.2}, True),  # what is seen changes, what is best does not
+    ],
+)
+def test_what_moves_or_fades_is_not_one_frozen_channel(fields: dict, never: bool) -> None:
+    assert never_changes(Scenario(**{**STILL, **fields})) is never
 
 
-def test_baselines_follow_the_actions_and_the_size(capsys, monkeypatch):
-    monkeypatch.setattr(report, "on_bank", lambda policy, args, scenario: SimpleNamespace(mean=0.0))
-    paper = tiny_args(preset="paper", net="mlp")
-    assert list(report.baselines(paper, scenario_of(paper))) == ["random", "fixed-ao", "local-gain-ao", "exhaustive-ao"]
-    large = tiny_args(set=("num_irs=12",))
-    assert list(report.baselines(large, scenario_of(large)))[-1] == "greedy-ao"
+def test_channels_of_ones_own_count_as_changing() -> None:
+    shapes = {"H": (30, 2, 3, 4), "G": (1, 2, 1, 5, 4), "h": (30, 1, 3, 5)}
+    channels = {name: np.full(shape, 1e-4 + 0j, np.complex64) for name, shape in shapes.items()}
+    sizes = {"num_users": 3, "num_antennas": 4, "num_irs": 1, "num_elements": 5, "horizon": 20}
+    assert not never_changes(Scenario(channels=channels, **sizes))
 
 
-def test_every_baseline_is_a_policy_and_is_explained():
-    names = (*report.DECODED, *report.OPTIMISED, report.SEARCH, report.LARGE_SEARCH, "random")
-    assert set(names) <= set(POLICIES)
-    assert report.MEANING.keys() == {*names, "uniform-structured"}
-
-
-def test_table_shows_ratios_to_the_baselines():
-    trained, other, none = (SimpleNamespace(mean=m, standard_error=0.01) for m in (3.0, 2.0, 0.0))
-    lines = report.table(trained, {"fixed-ao": other, "random": none}, "mdlbi").splitlines()
-    assert [line.split()[:4] for line in lines[1:]] == [
-        ["mdlbi", "3.000", "0.010", "1.000"],
-        ["fixed-ao", "2.000", "0.010", "1.500"],
-        ["random", "0.000", "0.010", "nan"],
-    ]
-    assert "association of the first slot" in lines[2]
-
-
-def test_the_score_is_the_mean_of_the_last_three_evaluations():
-    assert report.headline([{"score": score} for score in (9.0, 1.0, 2.0, 6.0)]) == pytest.approx(3.0)
-    assert report.headline([{"score": 4.0}]) == 4.0
-
-
-def test_versions_say_what_decides_the_numbers(monkeypatch):
-    found = checkpoint.provenance()
-    assert found["torch"] == torch.__version__
-    assert found["numpy"] == np.__version__
-    assert (found["numba"] is not None) == (importlib.util.find_spec("numba") is not None)
-    assert found.keys() == {"commit", "python", "irs-marl-env", "torch", "numpy", "gymnasium", "pettingzoo", "numba"}
-    monkeypatch.setenv("PATH", "")  # no git
-    assert checkpoint.provenance()["commit"] is None
+@pytest.mark.parametrize(("flags", "said"), [([], True), (["--set", "fading=ar1", "--set", "mobility=group"], False)])
+def test_the_report_says_so_by_the_scenario(
+    flags: list[str], said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*TINY, *flags, "--out", str(tmp_path), "--name", "run"])
+    assert ("one frozen channel" in capsys.readouterr().out) is said
