@@ -58,7 +58,8 @@ def t_quantile(freedom: float, tail: float = 0.05) -> float:
     return high
 
 
-def _estimate(mean: float, error: float, freedom: float, count: int) -> Estimate:
+def estimate(mean: float, error: float, freedom: float, count: int) -> Estimate:
+    """A mean of ``count`` values with its interval, from its error and the degrees of freedom of that error."""
     if not error > 0 or not math.isfinite(error):
         return Estimate(mean, error, math.nan, math.nan, math.nan, count)
     half = t_quantile(freedom) * error
@@ -69,7 +70,7 @@ def mean_of(values: Any) -> Estimate:
     """The mean of independent values; no interval for a single one."""
     x = np.asarray(values, float)
     error = float(x.std(ddof=1) / math.sqrt(len(x))) if len(x) > 1 else math.nan
-    return _estimate(float(x.mean()), error, len(x) - 1, len(x))
+    return estimate(float(x.mean()), error, len(x) - 1, len(x))
 
 
 def paired(a: Any, b: Any) -> Estimate:
@@ -89,7 +90,7 @@ def welch(a: Any, b: Any) -> Estimate:
     va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     error = math.sqrt(va + vb)
     freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1)) if error > 0 else 1.0
-    return _estimate(float(a.mean() - b.mean()), error, freedom, len(a) + len(b))
+    return estimate(float(a.mean() - b.mean()), error, freedom, len(a) + len(b))
 
 
 # --- runs made once ---------------------------------------------------------------------------------------------------
