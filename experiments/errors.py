@@ -1,8 +1,8 @@
 """Errors over trainings and episodes together, and the smallest effect that a comparison could have detected.
 
-A difference ``d[s, e]`` between two methods depends on the training s and on the episode e of the bank. Neither the scatter
-over trainings alone nor that over episodes alone is the error of its mean, for another set of either would change it.
-With both drawn at random (a two-way layout without repetition) the variance of the mean is
+A difference ``d[s, e]`` between two methods depends on the training s and on the episode e of the bank. Neither the
+scatter over trainings alone nor that over episodes alone is the error of its mean, for another set of either would
+change it. With both drawn at random (a two-way layout without repetition) the variance of the mean is
 ``var_s / S + var_e / E + var_se / (S E)``, and its usual estimate is ``(MS_s + MS_e - MS_se) / (S E)`` with the mean
 squares of an analysis of variance (Searle, Casella, McCulloch, "Variance Components", Wiley 1992, section 4.3).
 """
@@ -22,8 +22,8 @@ POWER = 0.8  # with which an effect counts as detectable, at the 5 % level, two-
 def two_level(values: Any) -> tuple[Estimate, float]:
     """Mean of ``(trainings, episodes)`` values with its error over both, and the degrees of freedom of that error.
 
-    The degrees of freedom are Satterthwaite's. The error is never below that over trainings alone or over episodes alone,
-    which a negative estimate of a variance would make it. With one training only the error over episodes is known.
+    The degrees of freedom are Satterthwaite's. The error is never below that over trainings alone or over episodes
+    alone, which a negative estimate of a variance would make it. With one training only the error over episodes is known.
 
     Example:
         >>> found, freedom = two_level([[1.0, 3.0], [3.0, 5.0]])  # trainings 2 and 4, episodes 2 and 4, no more
@@ -63,7 +63,7 @@ def detectable(error: float, freedom: float) -> float:
 
 
 def ratio(above: Any, below: Any) -> tuple[Estimate, float]:
-    """Mean of ``above (S, E)`` over that of ``below (S, E)`` or ``(E,)``, its error by linearisation, and its freedom."""
+    """Mean of ``above (S, E)`` over that of ``below``, the same or ``(E,)``; its error, linearised, and its freedom."""
     a, b = np.broadcast_arrays(np.asarray(above, float), np.asarray(below, float))
     value = a.mean() / b.mean()
     found, freedom = two_level((a - value * b) / b.mean())

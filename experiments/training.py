@@ -43,8 +43,9 @@ DELAY = ("--set", "association_delay=1")
 
 # Table I on channels that change, and on frozen ones, a tenth of its steps
 CHANGING = {"fading": "ar1", "bs_irs_fading": "episode", "mobility": "group", "layout": "episode"}
-TENTH = ("--preset", "paper", "--updates", "400000", "--checkpoint-every", "20000", "--eval-every", "20000")
-TENTH = (*TENTH, "--eval-episodes", "100")
+MOVING = tuple(word for key, value in CHANGING.items() for word in ("--set", f"{key}={value}"))
+RARELY = ("--checkpoint-every", "20000", "--eval-every", "20000", "--eval-episodes", "100")
+TENTH = ("--preset", "paper", "--updates", "400000", *RARELY)
 
 # where a learner might beat the local-gain rule: name -> what the table says of the scenario, its fields
 BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
@@ -73,7 +74,7 @@ CONFIGURATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "blocked-long-fresh": (BLOCKED, LONG),
     "table1-long": (
         SMALL,
-        (*TENTH, *(word for key, value in CHANGING.items() for word in ("--set", f"{key}={value}"))),
+        (*TENTH, *MOVING),
     ),
     "table1-long-frozen": (SMALL, TENTH),
     **{
@@ -313,8 +314,8 @@ def levels() -> list[str]:
     lines = [
         "### All training configurations [bit/s/Hz, ± error over trainings and episodes]",
         "",
-        f"Budgets are shares of Table I's {TABLE_I_STEPS:,} steps (5,000 episodes of 800), in each of which it steps one "
-        "environment and makes one update.",
+        f"Budgets are shares of Table I's {TABLE_I_STEPS:,} steps (5,000 episodes of 800); in each of them it steps one "
+        "environment and makes an update.",
         "",
         "| configuration | mean ± error | each training | start | updates | transitions | s of a core |",
         "|---|---|---|---|---|---|---|",
