@@ -23,7 +23,7 @@ def two_level(values: Any) -> tuple[Estimate, float]:
     """Mean of ``(trainings, episodes)`` values with its error over both, and the degrees of freedom of that error.
 
     The degrees of freedom are Satterthwaite's. The error is never below that over trainings alone or over episodes
-    alone, which a negative estimate of a variance would make it. With one training only the error over episodes is known.
+    alone, which a negative estimate of a variance would make it. With one training that over episodes alone is known.
 
     Example:
         >>> found, freedom = two_level([[1.0, 3.0], [3.0, 5.0]])  # trainings 2 and 4, episodes 2 and 4, no more

@@ -314,8 +314,8 @@ def levels() -> list[str]:
     lines = [
         "### All training configurations [bit/s/Hz, ± error over trainings and episodes]",
         "",
-        f"Budgets are shares of Table I's {TABLE_I_STEPS:,} steps (5,000 episodes of 800); in each of them it steps one "
-        "environment and makes an update.",
+        f"Budgets are shares of Table I's {TABLE_I_STEPS:,} steps (5,000 episodes of 800); in each of them it steps "
+        "one environment and makes an update.",
         "",
         "| configuration | mean ± error | each training | start | updates | transitions | s of a core |",
         "|---|---|---|---|---|---|---|",

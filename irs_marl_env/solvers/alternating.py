@@ -121,8 +121,9 @@ def alternating_optimization(
     that lowers the rate is dropped and the next one damped more, until its ascent is certain.
 
     A sweep holds beams and receivers, so the phases it finds stay the closer to those before the higher the SNR
-    is, and from phases that are far from good it all but stands still. With ``leaps`` an iteration also tries a
-    long way along the gradient of the phases, with beams made anew for it, and takes it if the rate rises.
+    is, and from phases that are far from good it all but stands still. With ``leaps`` a second ascent from the same
+    start also tries, in every iteration, a long way along the gradient of the phases, with beams made anew for it,
+    and takes it if the rate rises; the better of the two ascents is kept.
 
     Args:
         H: ``(..., K, Nb)`` BS-user row channels; rows of absent users are zero.
@@ -138,7 +139,8 @@ def alternating_optimization(
         tolerance: a cell rests once an iteration raised its rate by no more than this share; ``None`` never.
         init: the first start, ``"aligned"`` (:func:`align_phases`) or ``"random"``.
         sweep: ``"sequential"`` or ``"parallel"``.
-        leaps: whether iterations leap, for about twice the time; ``None``: those of all starts but the aligned one do.
+        leaps: whether there is an ascent with leaps, for about three times the time; ``None``: from all starts but the
+            aligned one.
 
     Returns:
         ``w (..., K, Nb)`` at full power, ``phi (..., L, N)`` with ``|phi| = 1`` and ``history (...,
@@ -175,12 +177,13 @@ def alternating_optimization(
     for index, phi in enumerate(candidates):
         start = xp.reshape(phi, (batch, h_flat.shape[-1]))
         leaping = not (aligned and index == 0) if leaps is None else leaps
-        answer = _ascend(H_flat, G_flat, h_flat, start, weights, iterations, sweep, tolerance, leaping)
-        if best is None:
-            best = answer
-        else:
-            improves = answer[2][:, -1] > best[2][:, -1]
-            best = tuple(choose(improves, new, old) for new, old in zip(answer, best, strict=True))
+        for leap in (False, True) if leaping else (False,):
+            answer = _ascend(H_flat, G_flat, h_flat, start, weights, iterations, sweep, tolerance, leap)
+            if best is None:
+                best = answer
+            else:
+                improves = answer[2][:, -1] > best[2][:, -1]
+                best = tuple(choose(improves, new, old) for new, old in zip(answer, best, strict=True))
     w, phi, history = best
     padding = xp.zeros_like(w[:, :1, :])
     w = xp.reshape(take_rows(xp.concat([w, padding], axis=-2), slots), H.shape)

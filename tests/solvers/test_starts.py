@@ -77,13 +77,28 @@ def test_alignment_without_a_direct_path_leaps_when_told() -> None:
     assert np.all(leaping > np.log2(1 + 0.9e4 * alone))
 
 
+def test_a_leap_that_leads_to_a_worse_end_is_not_kept() -> None:
+    """Serving one user alone is best here, and leaps keep both."""
+    rng = np.random.default_rng(0)
+    H, G, h = (rng.standard_normal(shape) + 0j for shape in ((2, 2, 3), (2, 4, 3), (2, 2, 4)))
+    cell = H[0], G[:1], h[:1]
+    for leaps in (False, None):
+        _, _, history = solvers.alternating_optimization(
+            *cell, 1.0, 1.0, np.array([0.5, 0.5]), 100, phi_init=np.ones((1, 4), complex), leaps=leaps
+        )
+        assert history[-1] == pytest.approx(2.2145, abs=1e-3)
+
+
 @pytest.mark.parametrize("sweep", ["parallel", "sequential"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_leaps_never_lower_the_rate(sweep: str, weighted: bool) -> None:
-    cell = cells(5, 3, 10)
-    weights = np.array([1.0, 0.0, 0.2, 3.0, 1.0]) if weighted else None
+    cell = cells(4, 4, 10)
+    weights = np.array([1.0, 0.0, 0.2, 3.0]) if weighted else None
     w, phi, history = solvers.alternating_optimization(*cell, 50.0, 1.0, weights, leaps=True, sweep=sweep)
     assert np.all(np.diff(history) >= 0)
+    plain = solvers.alternating_optimization(*cell, 50.0, 1.0, weights, leaps=False, sweep=sweep)[2]
+    assert np.all(history[:, -1] >= plain[:, -1])
+    assert np.any(history[:, -1] > plain[:, -1] + 0.1)
     channel = cell[0] + (cell[2][:, 0] * phi) @ cell[1][:, 0]
     np.testing.assert_allclose(history[:, -1], rate(channel, w, weights), rtol=1e-9)
     np.testing.assert_allclose(abs(phi), 1, rtol=1e-12)

@@ -12,9 +12,9 @@ pytest.importorskip("tyro")
 pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
-from examples.maddpg import main  # noqa: E402
-from irs_marl_env import Scenario  # noqa: E402
-from irs_marl_env.training.report import never_changes  # noqa: E402
+from examples.maddpg import main
+from irs_marl_env import Scenario
+from irs_marl_env.training.report import never_changes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STILL = {"fading": "frozen", "bs_irs_fading": "frozen", "mobility": "static", "layout": "frozen"}
