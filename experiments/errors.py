@@ -31,19 +31,21 @@ def two_level(values: Any) -> tuple[Estimate, float]:
         (3.0, 2.0, 2.0)
     """
     x = np.atleast_2d(np.asarray(values, float))
+    variance, freedom = variance_of_mean(x)
+    return estimate(float(x.mean()), math.sqrt(variance), freedom, x.size), freedom
+
+
+def variance_of_mean(x: np.ndarray) -> tuple[float, float]:
+    """Variance of the mean of ``(trainings, episodes)`` values, and its degrees of freedom; see :func:`two_level`."""
     trainings, episodes = x.shape
     by_training, by_episode = x.mean(1), x.mean(0)
-    over = {
-        "trainings": _mean_square(by_training) / trainings,
-        "episodes": _mean_square(by_episode) / episodes,
-    }
+    over = (_mean_square(by_training) / trainings, _mean_square(by_episode) / episodes)
     rest = x - by_training[:, None] - by_episode + x.mean()
     both = (rest**2).sum() / max(1, (trainings - 1) * (episodes - 1)) / x.size
-    variance = max(over["trainings"] + over["episodes"] - both, *over.values())
-    parts = ((over["trainings"], trainings - 1), (over["episodes"], episodes - 1))
+    variance = max(sum(over) - both, *over)
+    parts = zip(over, (trainings - 1, episodes - 1), strict=True)
     spread = sum(part**2 / freedom for part, freedom in parts if freedom)
-    freedom = variance**2 / spread if spread > 0 else 1.0
-    return estimate(float(x.mean()), math.sqrt(variance), freedom, x.size), freedom
+    return variance, variance**2 / spread if spread > 0 else 1.0
 
 
 def _mean_square(x: np.ndarray) -> float:
