@@ -273,8 +273,8 @@ CHECKS: dict[str, Check] = {
         "from the access point, the user 2 m beside the line between them. Published values were read off the figure. "
         "Path gains are -30 dB at 1 m with exponents 3 (to the user) and 2.2 (access point to IRS), 10 dB of "
         "penetration to the user, and 5 dBi of an element on either way. These gains are our reading: those of the "
-        "reflected path were chosen so that the curves agree, so what is tested is the course over eight distances, not "
-        "its level",
+        "reflected path were chosen so that the curves agree, so what is tested is the course over eight distances, "
+        "not its level",
         "SNR [dB], mean of its dB",
         snr_over_distance,
         1000,

@@ -43,7 +43,7 @@ class Estimate(NamedTuple):
 def t_tail(t: float, freedom: float) -> float:
     """P(|T| > t) of Student's t, by integrating its density over ``T = tan(x) sqrt(freedom)``."""
     end = math.atan(abs(t) / math.sqrt(freedom))
-    x = np.linspace(end, math.pi / 2, 20_001)
+    x = np.linspace(end, math.pi / 2, 2_001)
     density = np.clip(np.cos(x), 0, None) ** (freedom - 1)
     whole = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
     return min(1.0, 2 * whole * float(np.trapezoid(density, x)))
@@ -52,7 +52,7 @@ def t_tail(t: float, freedom: float) -> float:
 def t_quantile(freedom: float, tail: float = 0.05) -> float:
     """The t beyond which, on both sides together, lies ``tail`` of Student's t; by bisection."""
     low, high = 0.0, 1e4
-    for _ in range(60):
+    for _ in range(48):
         middle = (low + high) / 2
         low, high = (middle, high) if t_tail(middle, freedom) > tail else (low, middle)
     return high
