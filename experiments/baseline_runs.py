@@ -25,20 +25,36 @@ EPISODES = {10: 16, 30: 12}  # of the baseline tables, by number of users
 
 
 class Runs:
-    """Evaluations kept in files that ``python -m irs_marl_env results`` prints."""
+    """Evaluations kept in files that ``python -m irs_marl_env results`` prints.
 
-    def __init__(self, again: bool = False, processes: int = 1) -> None:
-        self._again, self._processes = again, processes
+    Args:
+        again: run anew what is already there: all, or these policies alone.
+        processes: episodes are shared out over so many.
+    """
+
+    def __init__(self, again: bool | Iterable[str] = False, processes: int = 1) -> None:
+        self._all, self._processes = again is True, processes
+        self._some = frozenset() if isinstance(again, bool) else frozenset(again)
 
     def get(self, name: str, policies: Iterable[Any], scenario: str = "mdlbi-v0", **options: Any) -> dict[str, Result]:
         """Results by policy, from ``RAW/<name>.json``, or run and written there."""
         options = {"seed": SEED, "processes": self._processes, **options}
-        return self.keep(name, lambda: [evaluate(policy, scenario, **options) for policy in policies])
+        policies = tuple(policies)
+        there = self.kept(name) if self._some and _path(name).exists() else {}
+
+        def run() -> list[Result]:
+            kept = {policy: result for policy, result in there.items() if policy not in self._some}
+            return [kept.get(policy) or evaluate(policy, scenario, **options) for policy in policies]
+
+        return self._keep(name, run, again=self._all or bool(self._some & set(policies)))
 
     def keep(self, name: str, run: Callable[[], list[Result]]) -> dict[str, Result]:
-        """The same for results that are made in another way."""
+        """The same for results that are made in another way; with ``again`` for some policies they stay."""
+        return self._keep(name, run, again=self._all)
+
+    def _keep(self, name: str, run: Callable[[], list[Result]], again: bool) -> dict[str, Result]:
         path = _path(name)
-        if not path.exists() or self._again:
+        if not path.exists() or again:
             path.parent.mkdir(parents=True, exist_ok=True)
             before = time.process_time()
             results = run()

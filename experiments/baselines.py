@@ -3,6 +3,7 @@
     python -m experiments.baselines                 # everything; keeps what is already there
     python -m experiments.baselines --only figures  # one part, printed
     python -m experiments.baselines --again         # runs everything anew
+    python -m experiments.baselines --again random-wmmse no-irs-wmmse  # these policies alone, and keeps the others
 
 The page and its pictures in docs/images are made from results/baselines alone, whose files
 ``python -m irs_marl_env results FILE`` prints. Needs the extra ``render`` for matplotlib.
@@ -119,10 +120,10 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", choices=PARTS, help="print this part, and do not write the page")
-    parser.add_argument("--again", action="store_true", help="run anew what is already there")
+    parser.add_argument("--again", nargs="*", metavar="POLICY", help="run anew what is there, or these policies of it")
     parser.add_argument("--processes", type=int, default=1, help="episodes are shared out; the numbers are the same")
     args = parser.parse_args()
-    runs = Runs(args.again, args.processes)
+    runs = Runs(args.again is not None and (args.again or True), args.processes)
     before = time.process_time()
     if args.only:
         print(PARTS[args.only](runs))

@@ -165,10 +165,10 @@ def _against(ours: Estimate, theirs: Estimate) -> tuple[str, float]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--again", action="store_true", help="run anew what is already there")
+    parser.add_argument("--again", nargs="*", metavar="POLICY", help="run anew what is there, or these policies of it")
     parser.add_argument("--processes", type=int, default=1, help="episodes are shared out; the numbers are the same")
     args = parser.parse_args()
-    text = page(Runs(args.again, args.processes))
+    text = page(Runs(args.again is not None and (args.again or True), args.processes))
     PAGE.write_text(text, encoding="utf-8", newline="\n")
     print(text)
 

@@ -2,6 +2,7 @@
 
     python -m experiments.training                    # runs what is missing, then writes the tables
     python -m experiments.training --only blocked     # configurations whose name begins so
+    python -m experiments.training --only table1-long # 400,000 steps of Table I, hours: only when it is named
     python -m experiments.training --tables           # the tables alone, from results/training
 
 A run that was killed goes on where its last checkpoint was, and a finished one is never run again. All configurations
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from functools import partial
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import rawdata
+from experiments import errors, rawdata
 from irs_marl_env import evaluate, get_scenario
 
 ROOT = Path(__file__).parents[1]
@@ -28,9 +30,9 @@ RAW = ROOT / "results" / "training"
 PAGE = ROOT / "docs" / "training.md"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 SEEDS = (501, 502, 503)
+TABLE_I_STEPS = 5_000 * 800  # episodes x slots of the paper's Table I, an update in each
 BANK: dict[str, Any] = {"episodes": 100, "seed": 10_000, "slots": 20, "every": 5}
-SEEN = "seeds " + ", ".join(map(str, SEEDS))
-LOCAL_GAIN = "structured-local-gain"
+LOCAL_GAIN, MARGINAL = "structured-local-gain", "structured-marginal"
 LAST = 3  # evaluations in a score
 
 BLOCKED, SMALL = "mdlbi-blocked-small-v0", "mdlbi-small-v0"
@@ -38,6 +40,12 @@ QUICK = ("--quick",)  # 4,000 updates
 LONG = (*QUICK, "--updates", "8000", "--buffer", "262144", "--eval-every", "1000")
 SWEEPS = ("--eval-sweeps", "5", "10")
 DELAY = ("--set", "association_delay=1")
+
+# Table I on channels that change, and on frozen ones, a tenth of its steps
+CHANGING = {"fading": "ar1", "bs_irs_fading": "episode", "mobility": "group", "layout": "episode"}
+MOVING = tuple(word for key, value in CHANGING.items() for word in ("--set", f"{key}={value}"))
+RARELY = ("--checkpoint-every", "20000", "--eval-every", "20000", "--eval-episodes", "100")
+TENTH = ("--preset", "paper", "--updates", "400000", *RARELY)
 
 # where a learner might beat the local-gain rule: name -> what the table says of the scenario, its fields
 BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
@@ -63,11 +71,21 @@ CONFIGURATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "blocked-delay-gamma0": (BLOCKED, (*QUICK, *DELAY, "--gamma", "0")),
     "paper-stabilised": (SMALL, ("--preset", "paper", "--stabilised")),
     "paper-table1": (SMALL, ("--preset", "paper")),
+    "blocked-long-fresh": (BLOCKED, LONG),
+    "table1-long": (
+        SMALL,
+        (*TENTH, *MOVING),
+    ),
+    "table1-long-frozen": (SMALL, TENTH),
     **{
         name: (BLOCKED, (*QUICK, *(word for key, value in fields.items() for word in ("--set", f"{key}={value}"))))
         for name, (_, fields) in BEYOND.items()
     },
 }
+
+# seeds of the configurations that have others than SEEDS
+SEEDS_OF = {"blocked-long-fresh": (601, 602, 603), "table1-long": (511,), "table1-long-frozen": (511,)}
+HOURS = ("table1-long",)  # beginnings of names that run only when they are asked for
 
 # name -> scenario, fields, policies that need no learning
 STRUCTURED = ("structured-fixed", "structured-random", LOCAL_GAIN)
@@ -82,6 +100,7 @@ BASELINES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "blocked-l1": (BLOCKED, {"num_irs": 1}, STRUCTURED),
     **{name: (BLOCKED, fields, (*STRUCTURED, "structured-exhaustive")) for name, (_, fields) in BEYOND.items()},
     "small-l1": (SMALL, {"num_irs": 1}, STRUCTURED),
+    "table1-long": (SMALL, CHANGING, ("random", "random-mrt", "random-wmmse", "exhaustive-ao")),
     "paper": (
         SMALL,
         {"fading": "frozen", "bs_irs_fading": "frozen", "mobility": "static", "layout": "frozen"},
@@ -116,13 +135,14 @@ def train(name: str, seed: int, runs: Path) -> None:
 
 
 def measure(name: str) -> None:
-    """Evaluate the baselines of a scenario, unless they are there."""
+    """Evaluate the baselines of a scenario, but for those that are there."""
     path = RAW / "baselines" / f"{name}.json"
-    if path.exists():
-        return
     scenario, fields, policies = BASELINES[name]
-    found = {}
-    for policy in policies:
+    found = json.loads(path.read_text(encoding="utf-8"))["policies"] if path.exists() else {}
+    missing = [policy for policy in policies if policy not in found]
+    if not missing:
+        return
+    for policy in missing:
         result = evaluate(policy, get_scenario(scenario, **fields), progress=False, **BANK)
         found[policy] = {
             "mean": result.mean,
@@ -135,35 +155,78 @@ def measure(name: str) -> None:
         encoding="utf-8",
         newline="\n",
     )
-    print(name, *(f"{policy} {score['mean']:.3f}" for policy, score in found.items()), flush=True)
+    print(name, *(f"{policy} {found[policy]['mean']:.3f}" for policy in missing), flush=True)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-class Baseline:
+class Scored:
+    """What has been measured of a policy: scores by training and episode."""
+
+    def missing(self) -> bool:
+        """Whether some of it has not been measured yet."""
+        raise NotImplementedError
+
+    def scores(self, sweeps: int = 2) -> np.ndarray:
+        """``(trainings,)`` means over the bank [bit/s/Hz]; with other ``sweeps`` than it was trained with."""
+        raise NotImplementedError
+
+    def episodes(self) -> np.ndarray:
+        """``(trainings, episodes)`` means over slots [bit/s/Hz]."""
+        raise NotImplementedError
+
+    def against(self, label: str, other: Scored, goal: float | None, each: float | None = None, sweeps: int = 2) -> str:
+        """A row of a table: this divided by the other, for the means over seeds and seed by seed."""
+        wanted = "" if goal is None else f">= {goal:.2f}" + ("" if each is None else f", each >= {each:.2f}")
+        if self.missing() or other.missing():
+            return f"| {label} | {wanted} | not run | | | |"
+        above, below = self.scores(sweeps), other.scores(sweeps)
+        ratios, mean = above / below, above.mean() / below.mean()
+        met = "" if goal is None else "yes" if mean >= goal and ratios.min() >= (each or 0.0) else "no"
+        error, least = self._error(other, sweeps)
+        each_one = ", ".join(f"{ratio:.3f}" for ratio in ratios) if len(ratios) > 1 else ""
+        return f"| {label} | {wanted} | **{mean:.3f}**{error} | {each_one} | {met} | {least} |"
+
+    def _error(self, other: Scored, sweeps: int) -> tuple[str, str]:
+        """The error of the ratio and the least effect that could have been detected, as the table shows them."""
+        a, b = self.episodes(), other.episodes()
+        if sweeps == 2 and a.shape[1] == b.shape[1]:
+            found, freedom = errors.ratio(a, b)
+            return f" ± {found.standard_error:.3f}", f"{errors.detectable(found.standard_error, freedom):.3f}"
+        by_training = self.scores(sweeps) / other.scores(sweeps).mean()
+        if len(by_training) == 1:
+            return "", ""
+        error = by_training.std(ddof=1) / math.sqrt(len(by_training))
+        return f" ± {error:.3f}†", f"{errors.detectable(error, len(by_training) - 1):.3f}†"
+
+
+class Baseline(Scored):
     """A stored policy that needs no learning."""
 
     def __init__(self, name: str, policy: str) -> None:
         self.path, self._policy = RAW / "baselines" / f"{name}.json", policy
 
     def missing(self) -> bool:
-        """Whether it has not been measured yet."""
-        return not self.path.exists()
+        return not self.path.exists() or self._policy not in self._stored()
 
     def scores(self, sweeps: int = 2) -> np.ndarray:
-        """``(1,)`` mean over the bank [bit/s/Hz]."""
-        return np.array([json.loads(self.path.read_text(encoding="utf-8"))["policies"][self._policy]["mean"]])
+        return np.array([self._stored()[self._policy]["mean"]])
+
+    def episodes(self) -> np.ndarray:
+        return np.array([self._stored()[self._policy]["episodes"]])
+
+    def _stored(self) -> dict[str, Any]:
+        return json.loads(self.path.read_text(encoding="utf-8"))["policies"]
 
 
-class Configuration:
+class Configuration(Scored):
     """What is stored of a training configuration: one result per seed."""
 
     def __init__(self, name: str) -> None:
-        self.paths = [RAW / "runs" / f"{name}-s{seed}.json" for seed in SEEDS]
+        self.paths = [RAW / "runs" / f"{name}-s{seed}.json" for seed in SEEDS_OF.get(name, SEEDS)]
 
     def missing(self) -> bool:
-        """Whether a seed has not been run yet."""
         return not all(path.exists() for path in self.paths)
 
     @property
@@ -172,35 +235,26 @@ class Configuration:
         return [json.loads(path.read_text(encoding="utf-8")) for path in self.paths]
 
     def scores(self, sweeps: int = 2) -> np.ndarray:
-        """``(seeds,)`` means of the last evaluations [bit/s/Hz]; with other ``sweeps`` than it was trained with."""
+        """Means of the last evaluations."""
         if sweeps == 2:
             return np.array([result["final"]["score"] for result in self.results])
         return np.array([np.mean([p["sweeps"][str(sweeps)] for p in r["curve"][-LAST:]]) for r in self.results])
 
-    def against(
-        self,
-        label: str,
-        other: Configuration | Baseline,
-        goal: float | None,
-        each: float | None = None,
-        sweeps: int = 2,
-    ) -> str:
-        """A row of a table: this divided by the other, for the means over seeds and seed by seed."""
-        wanted = "" if goal is None else f">= {goal:.2f}" + ("" if each is None else f", each >= {each:.2f}")
-        if self.missing() or other.missing():
-            return f"| {label} | {wanted} | not run | | |"
-        above, below = self.scores(sweeps), other.scores(sweeps)
-        ratios, mean = above / below, above.mean() / below.mean()
-        met = "" if goal is None else "yes" if mean >= goal and ratios.min() >= (each or 0.0) else "no"
-        return f"| {label} | {wanted} | **{mean:.3f}** | {', '.join(f'{ratio:.3f}' for ratio in ratios)} | {met} |"
+    def episodes(self) -> np.ndarray:
+        """Of the last evaluation alone."""
+        return np.array([result["final"]["episodes"] for result in self.results])
+
+
+def head(first: str) -> list[str]:
+    """The head of a table of ratios."""
+    return [f"| {first} | goal | mean ± error | each training | met | detectable |", "|---|---|---|---|---|---|"]
 
 
 def judged(short: str) -> list[str]:
     """The table of one scenario; rows whose runs are not there yet say so."""
     blocked = short == "blocked"
     against = partial(Configuration.against, Configuration(f"{short}-mdlbi"))
-    lines = [f"### `{BLOCKED if blocked else SMALL}`", "", f"| ratio | goal | mean | {SEEN} | met |"]
-    lines.append("|---|---|---|---|---|")
+    lines = [f"### `{BLOCKED if blocked else SMALL}`", "", *head("ratio")]
     goal, each = (1.20, 1.15) if blocked else (1.05, 1.02)
     lines.append(against("MDLBI / fixed, both trained", Configuration(f"{short}-fixed"), goal, each))
     for sweeps, share in zip((2, 5, 10), (0.90, 0.93, 0.95) if blocked else (0.93, 0.95, 0.96), strict=True):
@@ -212,8 +266,13 @@ def judged(short: str) -> list[str]:
         lines.append(against(label, untrained, 1.00 if blocked else 0.98, sweeps=sweeps))
     lines.append(against("L=2 / L=1, MDLBI", Configuration(f"{short}-l1-mdlbi"), 1.15 if blocked else 1.05))
     if blocked:
-        label = "the same after 8,000 updates / untrained local-gain rule"
-        lines.append(Configuration("blocked-long").against(label, Baseline("blocked-2", LOCAL_GAIN), 1.02))
+        rule, better = Baseline("blocked-2", LOCAL_GAIN), Baseline("blocked-2", MARGINAL)
+        lines.append(better.against("no learning: marginal rule (own CSI) / local-gain rule", rule, None))
+        lines.append(against("MDLBI / marginal rule (own CSI)", better, None))
+        label = "exploratory, goal and result came together: 8,000 updates / local-gain rule"
+        lines.append(Configuration("blocked-long").against(label, rule, None))
+        label = "8,000 updates on fresh seeds 601, 602, 603 / local-gain rule"
+        lines.append(Configuration("blocked-long-fresh").against(label, rule, 1.02))
         late = Configuration("blocked-delay-mdlbi")
         lines.append(late.against("delay 1: MDLBI / fixed, both trained", Configuration("blocked-delay-fixed"), 1.10))
         lines.append(late.against("delay 1: discount 0.9 / 0", Configuration("blocked-delay-gamma0"), 1.05))
@@ -226,17 +285,25 @@ def judged(short: str) -> list[str]:
 def paper() -> list[str]:
     """The table of the paper's preset on its frozen channel."""
     random = Baseline("paper", "random")
-    lines = [f"### `{SMALL}`, raw actions and CSI, one frozen channel", "", f"| ratio | goal | mean | {SEEN} | met |"]
-    lines.append("|---|---|---|---|---|")
+    lines = [f"### `{SMALL}`, raw actions and CSI, one frozen channel", "", *head("ratio")]
     lines.append(Configuration("paper-stabilised").against("stabilised / random", random, 3.0))
     lines.append(Configuration("paper-table1").against("Table I as printed / random", random, None))
+    long, chance = Configuration("table1-long-frozen"), Baseline("table1-long", "random")
+    lines.append(long.against("Table I, 400,000 steps, seed 511 / random", random, None))
+    lines += ["", f"### `{SMALL}`, raw actions and CSI, Table I for 400,000 steps on channels that change", ""]
+    lines += head("ratio")
+    label = "Table I, seed 511 (fading ar1, groups walk, layouts new in each episode)"
+    lines.append(Configuration("table1-long").against(f"{label} / random", chance, None))
+    for policy in ("random-mrt", "random-wmmse", "exhaustive-ao"):
+        other = Baseline("table1-long", policy)
+        lines.append(Configuration("table1-long").against(f"the same / `{policy}`", other, None))
     return [*lines, ""]
 
 
 def beyond() -> list[str]:
     """The table of scenarios in which learning might beat the local-gain rule."""
     lines = [f"### Variants of `{BLOCKED}`: MDLBI / untrained local-gain rule with the same decoder", ""]
-    lines += [f"| variant | goal | mean | {SEEN} | met |", "|---|---|---|---|---|"]
+    lines += head("variant")
     for name, (label, _) in BEYOND.items():
         lines.append(Configuration(name).against(label, Baseline(name, LOCAL_GAIN), None))
     return [*lines, ""]
@@ -245,11 +312,14 @@ def beyond() -> list[str]:
 def levels() -> list[str]:
     """The tables of every configuration and baseline in bit/s/Hz."""
     lines = [
-        "### All training configurations [bit/s/Hz]",
+        "### All training configurations [bit/s/Hz, ± error over trainings and episodes]",
         "",
-        f"| configuration | mean | {SEEN} | start | s of a core |",
+        f"Budgets are shares of Table I's {TABLE_I_STEPS:,} steps (5,000 episodes of 800); in each of them it steps "
+        "one environment and makes an update.",
+        "",
+        "| configuration | mean ± error | each training | start | updates | transitions | s of a core |",
+        "|---|---|---|---|---|---|---|",
     ]
-    lines.append("|---|---|---|---|---|")
     for name in CONFIGURATIONS:
         trained = Configuration(name)
         if trained.missing():
@@ -257,7 +327,11 @@ def levels() -> list[str]:
         scores, seconds = trained.scores(), [result["cpu_seconds"] for result in trained.results]
         starts = np.mean([result["final"]["start"] for result in trained.results])
         shown = ", ".join(f"{score:.3f}" for score in scores)
-        lines.append(f"| {name} | {scores.mean():.3f} | {shown} | {starts:.3f} | {np.mean(seconds):.0f} |")
+        error = errors.two_level(trained.episodes())[0].standard_error
+        last = trained.results[0]["curve"][-1]
+        budget = " | ".join(f"{n:,} ({n / TABLE_I_STEPS:.2%})" for n in (last["update"], last["steps"]))
+        level = f"{scores.mean():.3f} ± {error:.3f}"
+        lines.append(f"| {name} | {level} | {shown} | {starts:.3f} | {budget} | {np.mean(seconds):.0f} |")
     lines += ["", "### Baselines, which need no learning [bit/s/Hz, ± standard error over episodes]", ""]
     lines += ["| scenario | policy | mean |", "|---|---|---|"]
     for name in BASELINES:
@@ -292,8 +366,8 @@ def main() -> None:
     options = parser.parse_args()
     if not options.tables:
         for name in CONFIGURATIONS:
-            if name.startswith(tuple(options.only)):
-                for seed in SEEDS:
+            if name.startswith(tuple(options.only)) and (options.only != [""] or not name.startswith(HOURS)):
+                for seed in SEEDS_OF.get(name, SEEDS):
                     train(name, seed, options.runs)
         for name in BASELINES:
             if name.startswith(tuple(options.only)):

@@ -23,7 +23,7 @@ ENDINGS = (".png", ".svg", ".pdf")
 MARKERS = "osD^vPX*"
 LINES = ("-", "--", ":", "-.")
 _UNITS = {"dbm": "dBm", "db": "dB", "hz": "Hz", "mps": "m/s", "dbi": "dBi", "w": "W", "m": "m", "s": "s"}
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.spines.top": False,
@@ -71,7 +71,7 @@ def bars(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(8.0, (0.9 + 0.3 * len(labels)) * len(panels) + 0.3), layout="constrained")
         axes = figure.subplots(len(panels), 2, squeeze=False, sharey=True, width_ratios=(3, 2))
         places, short = np.arange(len(labels)), tables.labels(labels)
@@ -118,7 +118,7 @@ def lines(
 
     numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
     places = np.array(values, float) if numeric else np.arange(float(len(values)))
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.2), layout="constrained")
         axis = figure.subplots()
         logarithmic = numeric and min(values) > 0 and max(values) / min(values) >= _LOGARITHMIC

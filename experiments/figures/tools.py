@@ -43,7 +43,7 @@ class Estimate(NamedTuple):
 def t_tail(t: float, freedom: float) -> float:
     """P(|T| > t) of Student's t, by integrating its density over ``T = tan(x) sqrt(freedom)``."""
     end = math.atan(abs(t) / math.sqrt(freedom))
-    x = np.linspace(end, math.pi / 2, 20_001)
+    x = np.linspace(end, math.pi / 2, 2_001)
     density = np.clip(np.cos(x), 0, None) ** (freedom - 1)
     whole = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(math.pi)
     return min(1.0, 2 * whole * float(np.trapezoid(density, x)))
@@ -52,13 +52,14 @@ def t_tail(t: float, freedom: float) -> float:
 def t_quantile(freedom: float, tail: float = 0.05) -> float:
     """The t beyond which, on both sides together, lies ``tail`` of Student's t; by bisection."""
     low, high = 0.0, 1e4
-    for _ in range(60):
+    for _ in range(48):
         middle = (low + high) / 2
         low, high = (middle, high) if t_tail(middle, freedom) > tail else (low, middle)
     return high
 
 
-def _estimate(mean: float, error: float, freedom: float, count: int) -> Estimate:
+def estimate(mean: float, error: float, freedom: float, count: int) -> Estimate:
+    """A mean of ``count`` values with its interval, from its error and the degrees of freedom of that error."""
     if not error > 0 or not math.isfinite(error):
         return Estimate(mean, error, math.nan, math.nan, math.nan, count)
     half = t_quantile(freedom) * error
@@ -69,7 +70,7 @@ def mean_of(values: Any) -> Estimate:
     """The mean of independent values; no interval for a single one."""
     x = np.asarray(values, float)
     error = float(x.std(ddof=1) / math.sqrt(len(x))) if len(x) > 1 else math.nan
-    return _estimate(float(x.mean()), error, len(x) - 1, len(x))
+    return estimate(float(x.mean()), error, len(x) - 1, len(x))
 
 
 def paired(a: Any, b: Any) -> Estimate:
@@ -89,7 +90,7 @@ def welch(a: Any, b: Any) -> Estimate:
     va, vb = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     error = math.sqrt(va + vb)
     freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1)) if error > 0 else 1.0
-    return _estimate(float(a.mean() - b.mean()), error, freedom, len(a) + len(b))
+    return estimate(float(a.mean() - b.mean()), error, freedom, len(a) + len(b))
 
 
 # --- runs made once ---------------------------------------------------------------------------------------------------

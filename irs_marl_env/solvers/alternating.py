@@ -20,11 +20,13 @@ from irs_marl_env.solvers._cells import (
     per_cell,
     present_users,
     take_rows,
+    unit_phase,
     weighted_sum,
 )
 from irs_marl_env.solvers.beamforming import _receivers, _wmmse_step, rzf
 from irs_marl_env.solvers.phases import (
     _beams_at_irs,
+    _field_and_curvature,
     _parallel_sweep,
     _sequential_sweep,
     align_phases,
@@ -109,6 +111,7 @@ def alternating_optimization(
     tolerance: float | None = None,
     init: str = "aligned",
     sweep: str = "parallel",
+    leaps: bool | None = None,
 ) -> tuple[Array, Array, Array]:
     """Maximise the weighted sum rate of one cell over beamformers and phase shifts.
 
@@ -116,6 +119,11 @@ def alternating_optimization(
     phase sweep: ``"sequential"`` (:func:`sequential_sweep`: element-wise, Guo et al. 2020) or ``"parallel"``
     (:func:`parallel_sweep`: all elements at once, damped by majorisation, Sun et al. 2017). A parallel sweep
     that lowers the rate is dropped and the next one damped more, until its ascent is certain.
+
+    A sweep holds beams and receivers, so the phases it finds stay the closer to those before the higher the SNR
+    is, and from phases that are far from good it all but stands still. With ``leaps`` a second ascent from the same
+    start also tries, in every iteration, a long way along the gradient of the phases, with beams made anew for it,
+    and takes it if the rate rises; the better of the two ascents is kept.
 
     Args:
         H: ``(..., K, Nb)`` BS-user row channels; rows of absent users are zero.
@@ -131,6 +139,8 @@ def alternating_optimization(
         tolerance: a cell rests once an iteration raised its rate by no more than this share; ``None`` never.
         init: the first start, ``"aligned"`` (:func:`align_phases`) or ``"random"``.
         sweep: ``"sequential"`` or ``"parallel"``.
+        leaps: whether there is an ascent with leaps, for about three times the time; ``None``: from all starts but the
+            aligned one.
 
     Returns:
         ``w (..., K, Nb)`` at full power, ``phi (..., L, N)`` with ``|phi| = 1`` and ``history (...,
@@ -163,14 +173,17 @@ def alternating_optimization(
     if weights is not None:
         weights = xp.take_along_axis(weights, users, axis=-1)
     best: Any = None
-    for phi in candidates:
+    aligned = phi_init is None and init == "aligned"
+    for index, phi in enumerate(candidates):
         start = xp.reshape(phi, (batch, h_flat.shape[-1]))
-        answer = _ascend(H_flat, G_flat, h_flat, start, weights, iterations, sweep, tolerance)
-        if best is None:
-            best = answer
-        else:
-            improves = answer[2][:, -1] > best[2][:, -1]
-            best = tuple(choose(improves, new, old) for new, old in zip(answer, best, strict=True))
+        leaping = not (aligned and index == 0) if leaps is None else leaps
+        for leap in (False, True) if leaping else (False,):
+            answer = _ascend(H_flat, G_flat, h_flat, start, weights, iterations, sweep, tolerance, leap)
+            if best is None:
+                best = answer
+            else:
+                improves = answer[2][:, -1] > best[2][:, -1]
+                best = tuple(choose(improves, new, old) for new, old in zip(answer, best, strict=True))
     w, phi, history = best
     padding = xp.zeros_like(w[:, :1, :])
     w = xp.reshape(take_rows(xp.concat([w, padding], axis=-2), slots), H.shape)
@@ -191,6 +204,7 @@ def _ascend(
     iterations: int,
     sweep: str,
     tolerance: float | None,
+    leaping: bool,
 ) -> tuple[Array, Array, Array]:
     """Alternate from one start on a flat batch of scaled cells; a step that does not help is not taken."""
     xp = namespace(H)
@@ -200,7 +214,7 @@ def _ascend(
     products = radio.beam_products(channel, w)
     rate = _rate(products, weights)
     working = xp.ones_like(rate, dtype=xp.bool)
-    damping = xp.ones_like(rate)
+    damping, resistance = xp.ones_like(rate), xp.zeros_like(rate)
     history = [rate]
     for _ in range(iterations):
         before = rate
@@ -233,6 +247,13 @@ def _ascend(
                     (new_rate, rate),
                 )
             )
+        if leaping and phi.shape[-1] > 0:
+            new = _leap(H, G, h, energy, phi, w, products, weights, resistance)
+            taken = working & (new[-1] > rate)
+            resistance = xp.where(taken, resistance * 0.5, xp.clip(resistance * 4.0, 0.1, 1e6))
+            phi, channel, w, products, rate = (
+                choose(taken, *pair) for pair in zip(new, (phi, channel, w, products, rate), strict=True)
+            )
         history.append(rate)
         if tolerance is not None:
             working = working & (rate - before > tolerance * before)
@@ -240,6 +261,35 @@ def _ascend(
                 break
     history += [rate] * (iterations + 1 - len(history))
     return w, phi, xp.stack(history, axis=-1)
+
+
+def _leap(
+    H: Array,
+    G: Array,
+    h: Array,
+    energy: Array,
+    phi: Array,
+    w: Array,
+    products: Array,
+    weights: Array | None,
+    resistance: Array,
+) -> tuple[Array, ...]:
+    """Phases along the gradient, and regularised zero-forcing of the users' present powers on the channel they make.
+
+    With the beams held a new phase brings interference that new beams would take away, so the two move together. A
+    ``resistance (B,)`` of zero goes all the way: one user's received power, convex in the phases, rises by it for sure.
+
+    Returns:
+        phi, the channel, w, the products and the rate, which may be lower than before.
+    """
+    xp = namespace(h)
+    field, _ = _field_and_curvature(products, h, energy, _beams_at_irs(G, w), *_receivers(products, weights))
+    hold = resistance * xp.mean(xp.abs(field), axis=-1)
+    new_phi = unit_phase(field + hold[:, None] * phi)
+    channel = channel_of(H, G, h, new_phi)
+    new_w = rzf(channel, 1.0, 1.0, xp.sum(radio.abs2(w), axis=-1))
+    new_products = radio.beam_products(channel, new_w)
+    return new_phi, channel, new_w, new_products, _rate(new_products, weights)
 
 
 def _rate(products: Array, weights: Array | None) -> Array:

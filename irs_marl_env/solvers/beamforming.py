@@ -9,6 +9,7 @@ refused with a ``ValueError``. Inside, channels are scaled so that power and noi
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from irs_marl_env.arrays import namespace
@@ -16,9 +17,11 @@ from irs_marl_env.checks import check_whole
 from irs_marl_env.physics import radio
 from irs_marl_env.shapes import check_fit, check_noise, check_powers, check_users
 from irs_marl_env.sizes import MOST_ITERATIONS
-from irs_marl_env.solvers._cells import Power, eye_like, per_cell, unit_noise, weighted_sum
+from irs_marl_env.solvers._cells import Power, choose, eye_like, per_cell, unit_noise, weighted_sum
 
 Array = Any  # a numpy array or a torch tensor
+
+LITTLE = 0.01  # amplitude of the beams of users outside a selection, whose beams have one
 
 __all__ = ["mrt", "rzf", "weighted_sum_rate", "wmmse", "wmmse_step"]
 
@@ -116,8 +119,9 @@ def wmmse(
         noise_power: sigma^2, W.
         weights: ``(..., K)`` weights of the users in the sum rate, not negative; ``None`` is one.
         iterations: number of steps.
-        w_init: ``(..., K, Nb)`` start; ``None`` is :func:`rzf`. A user whose beam starts at zero stays
-            without one.
+        w_init: ``(..., K, Nb)`` start; ``None`` is :func:`rzf` and, in cells of more users than antennas, where that
+            may end far below the best, also :func:`mrt` and zero-forcing of a selection of users; the best answer of
+            each cell is kept. A user whose beam starts at zero stays without one.
 
     Returns:
         ``(..., K, Nb)`` beamformers, sqrt(W), at full power.
@@ -127,10 +131,71 @@ def wmmse(
     check_whole("iterations", iterations, 0, MOST_ITERATIONS)
     check_fit(h_eff=(h_eff, "K Nb"), w_init=(w_init, "K Nb"))
     scaled = unit_noise(h_eff, power, noise_power)
-    w = radio.project_power(rzf(scaled, 1.0, 1.0) if w_init is None else w_init, 1.0, "sphere")
+    w = _ascended(scaled, rzf(scaled, 1.0, 1.0) if w_init is None else w_init, weights, iterations)
+    if w_init is None and h_eff.shape[-2] > h_eff.shape[-1]:
+        w = _further_starts(scaled, w, weights, iterations)
+    return w * per_cell(power**0.5, w, 2)
+
+
+def _ascended(scaled: Array, w: Array, weights: Array | None, iterations: int) -> Array:
+    """Beams after so many steps from ``w``, for scaled channels."""
+    w = radio.project_power(w, 1.0, "sphere")
     for _ in range(iterations):
         w = _wmmse_step(scaled, radio.beam_products(scaled, w), weights)
-    return w * per_cell(power**0.5, w, 2)
+    return w
+
+
+def _further_starts(scaled: Array, w: Array, weights: Array | None, iterations: int) -> Array:
+    """The best of ``w`` and what further starts lead to, in cells of more users than antennas; ``w`` in the others."""
+    xp = namespace(scaled)
+    lead = scaled.shape[:-2]
+    flat, w = (xp.reshape(x, (math.prod(lead), *x.shape[-2:])) for x in (scaled, w))
+    if weights is not None:
+        weights = xp.reshape(xp.broadcast_to(weights, scaled.shape[:-1]), flat.shape[:-1])
+    crowded = xp.sum(xp.astype(xp.any(flat != 0, axis=-1), xp.int64), axis=-1) > flat.shape[-1]
+    rows = xp.nonzero(crowded)[0]
+    if not rows.shape[0]:
+        return xp.reshape(w, scaled.shape)
+    cells, best = flat[rows], w[rows]
+    value = None if weights is None else weights[rows]
+    rate = _scaled_rate(cells, best, value)
+    for start in (mrt(cells, 1.0, 1.0), _selection(cells, value)):
+        new = _ascended(cells, start, value, iterations)
+        new_rate = _scaled_rate(cells, new, value)
+        best = choose(new_rate > rate, new, best)
+        rate = xp.where(new_rate > rate, new_rate, rate)
+    # the crowded cells stand behind the others, and each cell is taken from where it is: nothing is written in place
+    place = xp.cumulative_sum(xp.astype(crowded, xp.int64), axis=0) - 1 + len(crowded)
+    index = xp.where(crowded, place, xp.arange(len(crowded), device=getattr(w, "device", None)))
+    return xp.reshape(xp.concat([w, best], axis=0)[index], scaled.shape)
+
+
+def _selection(scaled: Array, weights: Array | None) -> Array:
+    """Zero-forcing ``(B, K, Nb)`` of as many users as antennas, chosen one by one by what is left of their channels.
+
+    What is left is the part orthogonal to the channels of those chosen before (Yoo, Goldsmith, "On the optimality of
+    multiantenna broadcast scheduling using zero-forcing beamforming", IEEE J. Sel. Areas Commun. 24(3), 2006). The
+    others get a little power, for a beam of zero would stay zero.
+    """
+    xp = namespace(scaled)
+    left = scaled if weights is None else scaled * xp.sqrt(weights)[..., None]
+    chosen = xp.zeros_like(left[..., 0].real, dtype=xp.bool)
+    user = xp.arange(scaled.shape[-2], device=getattr(scaled, "device", None))
+    for _ in range(scaled.shape[-1]):
+        energy = xp.where(chosen, xp.zeros_like(left[..., 0].real) - 1.0, xp.sum(radio.abs2(left), axis=-1))
+        pick = user == xp.argmax(energy, axis=-1)[..., None]
+        chosen = chosen | pick
+        row = xp.sum(xp.where(pick[..., None], left, xp.zeros_like(left)), axis=-2)
+        size = xp.sum(radio.abs2(row), axis=-1)[..., None, None]
+        along = left @ xp.conj(row)[..., None]
+        left = left - along * row[..., None, :] / xp.where(size > 0, size, xp.ones_like(size))
+    kept = xp.astype(chosen, scaled.dtype)[..., None]
+    return rzf(scaled * kept, 1.0, 1.0) + LITTLE * mrt(scaled * (1 - kept), 1.0, 1.0)
+
+
+def _scaled_rate(scaled: Array, w: Array, weights: Array | None) -> Array:
+    signal, interference = radio.received_power(radio.beam_products(scaled, w))
+    return weighted_sum(radio.rates(signal / (interference + 1.0)), weights)
 
 
 def wmmse_step(h_eff: Array, w: Array, power: Power, noise_power: float, weights: Array | None = None) -> Array:

@@ -94,6 +94,16 @@ def plot(path: Path, curve: list[dict[str, Any]], others: dict[str, Result], tit
         plt.close(figure)
 
 
+def never_changes(scenario: Scenario) -> bool:
+    """Whether every slot of every episode has the same channels, so that one action, found once, is the best for ever.
+
+    Channels and movements of one's own count as changing.
+    """
+    still = scenario.mobility == "static" and scenario.layout == "frozen" and scenario.fading == "frozen"
+    own = scenario.channels is not None or scenario.channel_model != "rician"
+    return still and not own and (scenario.bs_irs_fading == "frozen" or scenario.num_irs == 0)
+
+
 def headline(curve: list[dict[str, Any]]) -> float:
     """The score of a run: the mean over its last evaluations [bit/s/Hz]."""
     return float(np.mean([point["score"] for point in curve[-LAST:]]))
@@ -133,7 +143,7 @@ def report(run: Run, folder: Path) -> dict[str, Any]:
         "threads": args.threads,
         "device": str(run.device),
     }
-    title = f"{args.algo}, {args.scenario}, seed {args.seed}" + (" (frozen channel)" if args.preset == "paper" else "")
+    title = f"{args.algo}, {args.scenario}, seed {args.seed}" + (" (frozen channel)" if never_changes(scenario) else "")
     plot(folder / CURVE, curve, others, title)
     write_json(folder / RESULT, result)
     print(table(trained, others, args.algo))
@@ -145,7 +155,7 @@ def report(run: Run, folder: Path) -> dict[str, Any]:
     best = others.get(SEARCH) or others.get(LARGE_SEARCH)
     if best is not None:
         print(f"share of {best.policy}: {headline(curve) / best.mean:.3f}")
-    if args.preset == "paper":
+    if never_changes(scenario):
         print("one frozen channel: the agents searched for one action, they did not learn to react to channels")
     print(f"{folder}/: {RESULT}, {CURVE}, {POLICY}, {CHECKPOINT}")
     return result

@@ -60,8 +60,14 @@ def test_kept_results_are_not_run_again(monkeypatch, tmp_path):
     again = baseline_runs.Runs().get("x", ["random", "random-mrt"], **options)
     assert len(calls) == 2
     np.testing.assert_array_equal(first["random-mrt"].rates, again["random-mrt"].rates)
-    baseline_runs.Runs(again=True).get("x", ["random"], **options)
+    mixed = baseline_runs.Runs(again=["random-mrt", "other"]).get("x", ["random", "random-mrt"], **options)
+    assert [policy for policy, *_ in calls] == ["random", "random-mrt", "random-mrt"]
+    assert list(mixed) == ["random", "random-mrt"]
+    np.testing.assert_array_equal(first["random"].rates, mixed["random"].rates)
+    baseline_runs.Runs(again=["other"]).get("x", ["random"], **options)
     assert len(calls) == 3
+    baseline_runs.Runs(again=True).get("x", ["random"], **options)
+    assert len(calls) == 4
 
 
 @pytest.mark.filterwarnings("ignore:policy .* neglects")
