@@ -1,0 +1,249 @@
+"""Bids that are computed and not learned: a critic of a BS's own sets of IRSs, and the auction of what it expects.
+
+Without interference between cells nothing but the set of IRSs that a BS wins decides its own rate. So its critic
+Q(o, S), of its own observation and a set S, is a regression on its own returns: no other agent is in the target. A bid
+for IRS l is what l is expected to add to the set that the BS wins of the others,
+
+    b_l = E[Q(o, T + l) - Q(o, T)],    every other IRS j in T with probability p_j = F(b_j)^(M - 1),
+
+where F(b) is the share of bids below b, and so p_j the chance that all M - 1 rivals bid less. Bids and F are found in
+turns, beginning with the mean of first and last marginal, (Q({l}) - Q({}) + Q(all) - Q(all but l)) / 2. Of more than 4
+IRSs, T is the set of those that are won more often than not, so that no more than 4 L + 2 sets are valued.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from irs_marl_env.training.learner import GradientLearner
+from irs_marl_env.training.networks import Block, Sizes, StackedLinear, by_agent, columns
+from irs_marl_env.training.settings import Args
+
+MOST_ENUMERATED = 4  # IRSs of which every set is valued; of more, 4 L + 2 sets
+ROUNDS = 3  # of finding bids and chances to win together
+QUANTILES = 256  # of the bids of all, which are F
+EVERY, SHARE = 50, 0.3  # updates between looks at the bids of all, and the weight of the newest look
+
+
+class Seen(NamedTuple):
+    """What a critic takes of observations, whatever the set is; R rows for each of A networks.
+
+    Attributes:
+        pairs: ``(A, R, L, K W)`` features of every pair of IRS and user.
+        users: ``(A, R, K, F)`` what is known of users without an IRS.
+        present: ``(A, R, K, 1)`` 0/1, which users are the BS's own.
+        prior: ``(A, R, 2, L)`` own first and last marginal rates where they are observed, else ``None``.
+    """
+
+    pairs: torch.Tensor
+    users: torch.Tensor
+    present: torch.Tensor
+    prior: torch.Tensor | None
+
+
+class SetCritic(nn.Module):
+    """Q(o, S): the own return of a BS that holds the set S, a sum over its users. It knows no order of users and IRSs.
+
+    Every pair of user and IRS gets features; those of the IRSs in the set are added up for each user, and an estimate
+    for each user follows from its own features and the sum of those of all.
+
+    Args:
+        sizes: of the environment.
+        args: settings; half the width is that of the hidden layers.
+        generator: of the initial weights.
+    """
+
+    BY_USER, BY_IRS = ("direct_gain", "velocity", "position"), ("first_value", "last_value", "switching", "held")
+
+    def __init__(self, sizes: Sizes, args: Args, generator: torch.Generator) -> None:
+        super().__init__()
+        self.sizes, self.stack = sizes, 1 if args.share_critic else sizes.num_bs
+        blocks = sizes.observation.shapes
+        self.by_user = [name for name in self.BY_USER if name in blocks]
+        own = [name for name in self.BY_IRS if name in blocks]
+        self.by_irs = [name for name in own if name != "held" or "switching" in own]  # held matters to what idles
+        users = 1 + sum(blocks[name][1] if len(blocks[name]) > 1 else 1 for name in self.by_user)
+        stack, width, norm = self.stack, args.width // 2, args.layer_norm
+        self.pair = nn.Sequential(
+            Block(stack, 1 + users + len(self.by_irs), width, False, generator),
+            StackedLinear(stack, width, width, generator),
+        )
+        self.user = nn.Sequential(
+            Block(stack, width + users, width, norm, generator), Block(stack, width, width, False, generator)
+        )
+        self.head = nn.Sequential(
+            Block(stack, 2 * width + users, width, norm, generator), StackedLinear(stack, width, 1, generator)
+        )
+
+    def look(self, obs: torch.Tensor) -> Seen:
+        """What the critic takes of observations ``(M, B, D_o)``."""
+        view, (M, K, L) = columns(obs, self.stack).mT, (self.sizes.num_bs, self.sizes.num_users, self.sizes.num_irs)
+        A, R, _ = view.shape
+
+        def block(name: str, *shape: int) -> torch.Tensor:
+            return view[..., self.sizes.observation.slices[name]].reshape(A, R, *shape)
+
+        present = block("own_user", K, 1)
+        load = (present.sum(2, keepdim=True) * (M / K) - 1).expand_as(present)
+        users = torch.cat([load, *(block(name, K, -1) for name in self.by_user)], -1)
+        of_pairs = [block("irs_gain", L, K, 1), users[:, :, None].expand(-1, -1, L, -1, -1)]
+        of_pairs += [block(name, L, 1, 1).expand(-1, -1, -1, K, -1) for name in self.by_irs]
+        pairs = self.pair(torch.cat(of_pairs, -1).view(A, R * L * K, -1)).view(A, R, L, -1)
+        values = [block(name, L) for name in ("first_value", "last_value") if name in self.by_irs]
+        return Seen(pairs, users, present, torch.stack(values, 2) if values else None)
+
+    def forward(self, seen: Seen, held: torch.Tensor) -> torch.Tensor:
+        """Q ``(A, R)`` of sets ``held (A, R, L)`` 0/1."""
+        A, R, K, _ = seen.users.shape
+        over_irs = torch.einsum("arlx,arl->arx", seen.pairs, held).view(A, R, K, -1)
+        user = self.user(torch.cat([over_irs, seen.users], -1).view(A, R * K, -1)).view(A, R, K, -1) * seen.present
+        cell = (user.sum(2, keepdim=True) * (self.sizes.num_bs / K)).expand_as(user)
+        rates = self.head(torch.cat([user, cell, seen.users], -1).view(A, R * K, -1)).view(A, R, K, 1)
+        return (rates * seen.present).sum((2, 3))
+
+
+def all_sets(num_irs: int) -> torch.Tensor:
+    """Every set of IRSs ``(2^L, L)`` 0/1; the empty one is the first and that of all the last."""
+    return torch.tensor(list(itertools.product((0.0, 1.0), repeat=num_irs))).view(2**num_irs, num_irs)
+
+
+def expected_marginals(q: torch.Tensor, sets: torch.Tensor, chances: torch.Tensor) -> torch.Tensor:
+    """What each IRS is expected to add to the set that is won of the others.
+
+    Args:
+        q: ``(..., 2^L)`` value of every set.
+        sets: of :func:`all_sets`.
+        chances: ``(..., L)`` of winning each IRS, independent of one another.
+
+    Returns:
+        ``(..., L)``.
+    """
+    factors = torch.where(sets > 0, chances[..., None, :], 1 - chances[..., None, :])  # (..., 2^L, L)
+    added = []
+    for irs, sign in enumerate(2 * sets.T - 1):  # with the IRS less without it
+        others = torch.cat([factors[..., :irs], factors[..., irs + 1 :]], -1).prod(-1)
+        added.append((sign * others * q).sum(-1))
+    return torch.stack(added, -1)
+
+
+class ValueBids(nn.Module):
+    """A policy ``(M, B, D_o)`` to actions ``(M, B, D_a)``: bids from a critic, all other entries neutral.
+
+    Attributes:
+        critic: the network.
+        quantiles: of the bids of all BSs for all IRSs, ascending.
+        span: ``(D_a,)`` bounds of exploration: bids alone.
+    """
+
+    span: torch.Tensor
+    quantiles: torch.Tensor
+
+    def __init__(self, sizes: Sizes, args: Args, generator: torch.Generator) -> None:
+        super().__init__()
+        self.sizes, self.scale = sizes, args.reward_scale
+        self.critic = SetCritic(sizes, args, generator)
+        span = torch.zeros(sizes.action.size)
+        span[sizes.action.slices["bids"]] = 1.0
+        self.register_buffer("span", span, persistent=False)
+        self.register_buffer("quantiles", torch.zeros(QUANTILES))
+
+    def chances(self, bids: torch.Tensor) -> torch.Tensor:
+        """The chance that all rivals bid less."""
+        below = torch.searchsorted(self.quantiles, bids.contiguous(), right=True)
+        return (below / len(self.quantiles)) ** (self.sizes.num_bs - 1)
+
+    def values(self, obs: torch.Tensor) -> torch.Tensor:
+        """Expected marginal values ``(M, B, L)`` of the IRSs, in the unit of the reward."""
+        seen, L = self.critic.look(obs), self.sizes.num_irs
+
+        def q(sets: torch.Tensor) -> torch.Tensor:  # (C, L) or (A, R, C, L) to (A, R, C)
+            several = sets.expand(*seen.users.shape[:2], -1, -1)
+            return torch.stack([self.critic(seen, one) for one in several.unbind(2)], -1)
+
+        one = torch.eye(L, device=obs.device)
+        if L <= MOST_ENUMERATED:
+            sets = all_sets(L).to(obs.device)
+            of_all = q(sets)
+            bids = expected_marginals(of_all, sets, torch.zeros(L)) / 2
+            bids = bids + expected_marginals(of_all, sets, torch.ones(L)) / 2
+            for _ in range(ROUNDS):
+                bids = expected_marginals(of_all, sets, self.chances(bids / self.scale))
+        else:
+            first, last = q(one) - q(0 * one[:1]), q(1 + 0 * one[:1]) - q(1 - one)
+            likeliest = (self.chances((first + last) / 2 / self.scale) > 0.5).to(obs.dtype)[..., None, :]
+            bids = q(torch.maximum(likeliest, one)) - q(torch.minimum(likeliest, 1 - one))
+        return by_agent(bids.mT, self.sizes.num_bs) / self.scale
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        """Actions ``(M, B, D_a)``; only the order of bids counts, so that any increasing map into [-1, 1] does."""
+        values = self.values(obs)
+        action = values.new_zeros(*values.shape[:2], self.sizes.action.size)
+        action[..., self.sizes.action.slices["bids"]] = values / (1 + values.abs())
+        return action
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions ``(E, M, D_a)`` for observations ``(E, M, D_o)``, without exploration."""
+        with torch.inference_mode():
+            action = self(torch.from_numpy(observations).to(self.span.device).transpose(0, 1))
+        return action.transpose(0, 1).cpu().numpy()
+
+
+class OwnValueLearner(GradientLearner):
+    """The regression of own returns on own observations and the sets that were won.
+
+    Args:
+        sizes: of the environment.
+        args: settings.
+        gamma: discount inside a return of several slots.
+        device: of the networks.
+    """
+
+    remembers = ("obs", "won", "reward")
+
+    def __init__(self, sizes: Sizes, args: Args, gamma: float, device: Any = "cpu") -> None:
+        generator = torch.Generator().manual_seed(args.seed)
+        actor = ValueBids(sizes, args, generator).to(device)
+        super().__init__({"actor": actor}, {"actor": args.critic_lr}, args, gamma, device)
+        self.actor = actor
+
+    def act(self, observations: np.ndarray) -> np.ndarray:
+        """Actions ``(E, M, D_a)`` for observations ``(E, M, D_o)``, without exploration."""
+        return self.actor.act(observations)
+
+    def update(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
+        """One step of the critic down the square of Q(o, S) - return; now and then a look at the bids of all.
+
+        Args:
+            batch: ``obs (B, M, D_o)``, ``won (B, M, L)`` the sets that the bids of that slot won, 0/1, and ``reward
+                (B, M)`` the returns from the slot on in which these sets were held.
+
+        Returns:
+            The loss and the mean Q.
+
+        Raises:
+            Diverged: the loss is not finite; the networks are as they were.
+        """
+        critic, obs = self.actor.critic, batch["obs"].transpose(0, 1)
+        won = columns(batch["won"].transpose(0, 1), critic.stack).mT
+        q = by_agent(critic(critic.look(obs), won)[:, None], len(obs))[..., 0]
+        error = q - self.args.reward_scale * batch["reward"].T
+        loss, q_mean = self.descend("actor", error.square().mean(1).sum(), q.mean())
+        if self.updates % EVERY == 0:
+            self.look_around(obs)
+        self.follow()
+        self.updates += 1
+        return {"critic_loss": loss, "q": q_mean / self.args.reward_scale}
+
+    @torch.no_grad()
+    def look_around(self, obs: torch.Tensor) -> None:
+        """Learn how high bids are, from those of all BSs in observations ``(M, B, D_o)``."""
+        levels = (torch.arange(QUANTILES, device=obs.device) + 0.5) / QUANTILES
+        quantiles = torch.quantile(self.actor.values(obs).flatten(), levels)
+        self.actor.quantiles.lerp_(quantiles, SHARE if self.updates else 1.0)
+        average: Any = self.targets["actor"]
+        average.quantiles.copy_(self.actor.quantiles)
