@@ -34,23 +34,29 @@ class Seen(NamedTuple):
     """What a critic takes of observations, whatever the set is; R rows for each of A networks.
 
     Attributes:
-        pairs: ``(A, R, L, K W)`` features of every pair of IRS and user.
+        pairs: ``(A, L, R, K W)`` features of every pair of IRS and user.
         users: ``(A, R, K, F)`` what is known of users without an IRS.
         present: ``(A, R, K, 1)`` 0/1, which users are the BS's own.
-        prior: ``(A, R, 2, L)`` own first and last marginal rates where they are observed, else ``None``.
+        marginals: ``(A, R, 2, L)`` own first and last marginal rates where they are observed, else ``None``.
     """
 
     pairs: torch.Tensor
     users: torch.Tensor
     present: torch.Tensor
-    prior: torch.Tensor | None
+    marginals: torch.Tensor | None
 
 
 class SetCritic(nn.Module):
     """Q(o, S): the own return of a BS that holds the set S, a sum over its users. It knows no order of users and IRSs.
 
     Every pair of user and IRS gets features; those of the IRSs in the set are added up for each user, and an estimate
-    for each user follows from its own features and the sum of those of all.
+    for each user follows from its own features and the sum of those of all. Where a BS observes its first and last
+    marginal rates (``observation="values"``), the network has only to learn what they leave open: added to it is what
+    they say of a set S, between the first ones (of a single IRS) and the last ones (of all), times a learned factor,
+
+        sum of l in S:  first_l + (last_l - first_l) (|S| - 1) / (2 (L - 1)),
+
+    which for two IRSs is exactly by how much the rate with S exceeds that without any.
 
     Args:
         sizes: of the environment.
@@ -79,6 +85,7 @@ class SetCritic(nn.Module):
         self.head = nn.Sequential(
             Block(stack, 2 * width + users, width, norm, generator), StackedLinear(stack, width, 1, generator)
         )
+        self.trust = nn.Parameter(torch.ones(stack, 1)) if {"first_value", "last_value"} <= set(own) else None
 
     def look(self, obs: torch.Tensor) -> Seen:
         """What the critic takes of observations ``(M, B, D_o)``."""
@@ -91,20 +98,27 @@ class SetCritic(nn.Module):
         present = block("own_user", K, 1)
         load = (present.sum(2, keepdim=True) * (M / K) - 1).expand_as(present)
         users = torch.cat([load, *(block(name, K, -1) for name in self.by_user)], -1)
-        of_pairs = [block("irs_gain", L, K, 1), users[:, :, None].expand(-1, -1, L, -1, -1)]
-        of_pairs += [block(name, L, 1, 1).expand(-1, -1, -1, K, -1) for name in self.by_irs]
-        pairs = self.pair(torch.cat(of_pairs, -1).view(A, R * L * K, -1)).view(A, R, L, -1)
-        values = [block(name, L) for name in ("first_value", "last_value") if name in self.by_irs]
-        return Seen(pairs, users, present, torch.stack(values, 2) if values else None)
+        of_pairs = [block("irs_gain", L, K, 1).transpose(1, 2), users[:, None].expand(-1, L, -1, -1, -1)]
+        of_pairs += [block(name, L, 1, 1).expand(-1, -1, -1, K, -1).transpose(1, 2) for name in self.by_irs]
+        pairs = self.pair(torch.cat(of_pairs, -1).view(A, L * R * K, -1)).view(A, L, R, -1)
+        marginals = None
+        if self.trust is not None:
+            marginals = torch.stack([block("first_value", L), block("last_value", L)], 2)
+        return Seen(pairs, users, present, marginals)
 
     def forward(self, seen: Seen, held: torch.Tensor) -> torch.Tensor:
         """Q ``(A, R)`` of sets ``held (A, R, L)`` 0/1."""
         A, R, K, _ = seen.users.shape
-        over_irs = torch.einsum("arlx,arl->arx", seen.pairs, held).view(A, R, K, -1)
+        over_irs = (seen.pairs * held.mT[..., None]).sum(1).view(A, R, K, -1)
         user = self.user(torch.cat([over_irs, seen.users], -1).view(A, R * K, -1)).view(A, R, K, -1) * seen.present
         cell = (user.sum(2, keepdim=True) * (self.sizes.num_bs / K)).expand_as(user)
         rates = self.head(torch.cat([user, cell, seen.users], -1).view(A, R * K, -1)).view(A, R, K, 1)
-        return (rates * seen.present).sum((2, 3))
+        q = (rates * seen.present).sum((2, 3))
+        if seen.marginals is None:
+            return q
+        first, last = seen.marginals.unbind(2)
+        others = (held.sum(-1, keepdim=True) - 1) / (2 * max(1, held.shape[-1] - 1))
+        return q + self.trust * (held * (first + (last - first) * others)).sum(-1)
 
 
 def all_sets(num_irs: int) -> torch.Tensor:
@@ -212,8 +226,8 @@ class OwnValueLearner(GradientLearner):
         self.actor = actor
 
     def act(self, observations: np.ndarray) -> np.ndarray:
-        """Actions ``(E, M, D_a)`` for observations ``(E, M, D_o)``, without exploration."""
-        return self.actor.act(observations)
+        """Neutral actions ``(E, M, D_a)``: with noise on equal bids owners are random, and every set is seen."""
+        return np.zeros((*observations.shape[:2], self.actor.sizes.action.size), np.float32)
 
     def update(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
         """One step of the critic down the square of Q(o, S) - return; now and then a look at the bids of all.

@@ -65,8 +65,8 @@ OWN_VALUE: dict[str, Any] = {
     "batch": 256,
     "reward_scale": 1.0,
     "critic_warmup": 0,
-    "noise_start": 10.0,  # random owners all the time
-    "noise_end": 10.0,
+    "noise_start": 0.4,  # on bids that are all the same: random owners
+    "noise_end": 0.4,
     "eval_every": 600,
     "checkpoint_every": 600,
 }
