@@ -2,13 +2,15 @@
 
 Without interference between cells nothing but the set of IRSs that a BS wins decides its own rate. So its critic
 Q(o, S), of its own observation and a set S, is a regression on its own returns: no other agent is in the target. A bid
-for IRS l is what l is expected to add to the set that the BS wins of the others,
+for IRS l is what l is expected to add to the set T that the BS wins of the others,
 
-    b_l = E[Q(o, T + l) - Q(o, T)],    every other IRS j in T with probability p_j = F(b_j)^(M - 1),
+    b_l = E[Q(o, T + l) - Q(o, T)],    T = {j: b_j > b'_j},
 
-where F(b) is the share of bids below b, and so p_j the chance that all M - 1 rivals bid less. Bids and F are found in
-turns, beginning with the mean of first and last marginal, (Q({l}) - Q({}) + Q(all) - Q(all but l)) / 2. Of more than 4
-IRSs, T is the set of those that are won more often than not, so that no more than 4 L + 2 sets are valued.
+where b' are the highest bids of the rivals. They are not known; a sample of them is remembered. A bid decides nothing
+unless the rivals' is about as high, so that samples weigh the more the nearer their b'_l is to b_l, and the more alike
+the number of own users was. Bids and samples are found in turns, beginning with the mean of first and last marginal,
+(Q({l}) - Q({}) + Q(all) - Q(all but l)) / 2. Of more than 4 IRSs, T is the set of those that are won more often than
+not, so that no more than 4 L + 2 sets are valued.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from irs_marl_env.training.networks import Block, Sizes, StackedLinear, by_agent
 from irs_marl_env.training.settings import Args
 
 MOST_ENUMERATED = 4  # IRSs of which every set is valued; of more, 4 L + 2 sets
-ROUNDS = 3  # of finding bids and chances to win together
-QUANTILES = 256  # of the bids of all, which are F
-EVERY, SHARE = 50, 0.3  # updates between looks at the bids of all, and the weight of the newest look
+ROUNDS = 3  # of finding bids and what is won with them
+SAMPLES = 512  # of rivals' bids
+WIDTH = 0.7  # of what counts as near, in standard deviations of the samples
+EVERY = 50  # updates between looks at the bids of all
 
 
 class Seen(NamedTuple):
@@ -44,6 +47,11 @@ class Seen(NamedTuple):
     users: torch.Tensor
     present: torch.Tensor
     marginals: torch.Tensor | None
+
+
+def load(seen: Seen) -> torch.Tensor:
+    """How many users BSs have of their own, ``(A, R)``: 0 for an equal share of all, -1 for none."""
+    return seen.users[..., 0, 0]
 
 
 class SetCritic(nn.Module):
@@ -126,23 +134,39 @@ def all_sets(num_irs: int) -> torch.Tensor:
     return torch.tensor(list(itertools.product((0.0, 1.0), repeat=num_irs))).view(2**num_irs, num_irs)
 
 
-def expected_marginals(q: torch.Tensor, sets: torch.Tensor, chances: torch.Tensor) -> torch.Tensor:
-    """What each IRS is expected to add to the set that is won of the others.
+def mean_marginals(q: torch.Tensor) -> torch.Tensor:
+    """Mean of first and last marginal of every IRS, ``(..., L)``, from values of all sets ``(..., 2^L)``."""
+    last = q.shape[-1] - 1
+    alone = 2 ** torch.arange(last.bit_length() - 1, -1, -1, device=q.device)  # the rows of the sets of one IRS
+    return (q[..., alone] - q[..., :1] + q[..., -1:] - q[..., last - alone]) / 2
+
+
+def pivotal_marginals(q: torch.Tensor, bids: torch.Tensor, rivals: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
+    """What each IRS is expected to add to the set that is won of the others, if the bid for it just decides.
 
     Args:
-        q: ``(..., 2^L)`` value of every set.
-        sets: of :func:`all_sets`.
-        chances: ``(..., L)`` of winning each IRS, independent of one another.
+        q: ``(..., 2^L)`` value of every set of :func:`all_sets`.
+        bids: ``(..., L)`` own ones.
+        rivals: ``(S, L)`` samples of the highest of the rivals.
+        alike: ``(..., S)`` logarithm of the weight of each sample, for other reasons than its bids.
 
     Returns:
         ``(..., L)``.
     """
-    factors = torch.where(sets > 0, chances[..., None, :], 1 - chances[..., None, :])  # (..., 2^L, L)
+    rows = 2 ** torch.arange(rivals.shape[1] - 1, -1, -1, device=q.device)  # what an IRS adds to the row of a set
+    won = (bids[..., None, :] > rivals) * rows  # (..., S, L)
     added = []
-    for irs, sign in enumerate(2 * sets.T - 1):  # with the IRS less without it
-        others = torch.cat([factors[..., :irs], factors[..., irs + 1 :]], -1).prod(-1)
-        added.append((sign * others * q).sum(-1))
+    for irs, row in enumerate(rows):
+        others = won.sum(-1) - won[..., irs]
+        marginal = q.gather(-1, others + row) - q.gather(-1, others)
+        weights = torch.softmax(alike + nearness(bids[..., irs], rivals[:, irs]), -1)
+        added.append((weights * marginal).sum(-1))
     return torch.stack(added, -1)
+
+
+def nearness(x: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
+    """Logarithm of a Gaussian weight ``(..., S)`` of samples ``(S,)`` around each of ``x (...)``."""
+    return -0.5 * ((x[..., None] - samples) / (WIDTH * samples.std() + 1e-6)).square()
 
 
 class ValueBids(nn.Module):
@@ -150,12 +174,14 @@ class ValueBids(nn.Module):
 
     Attributes:
         critic: the network.
-        quantiles: of the bids of all BSs for all IRSs, ascending.
+        rivals: ``(S, L)`` samples of the highest bids of all other BSs, in the unit of the reward.
+        loads: ``(S,)`` how many users of its own the BS had whose rivals these were, see :meth:`SetCritic.look`.
         span: ``(D_a,)`` bounds of exploration: bids alone.
     """
 
     span: torch.Tensor
-    quantiles: torch.Tensor
+    rivals: torch.Tensor
+    loads: torch.Tensor
 
     def __init__(self, sizes: Sizes, args: Args, generator: torch.Generator) -> None:
         super().__init__()
@@ -164,12 +190,8 @@ class ValueBids(nn.Module):
         span = torch.zeros(sizes.action.size)
         span[sizes.action.slices["bids"]] = 1.0
         self.register_buffer("span", span, persistent=False)
-        self.register_buffer("quantiles", torch.zeros(QUANTILES))
-
-    def chances(self, bids: torch.Tensor) -> torch.Tensor:
-        """The chance that all rivals bid less."""
-        below = torch.searchsorted(self.quantiles, bids.contiguous(), right=True)
-        return (below / len(self.quantiles)) ** (self.sizes.num_bs - 1)
+        self.register_buffer("rivals", torch.zeros(SAMPLES, sizes.num_irs))
+        self.register_buffer("loads", torch.zeros(SAMPLES))
 
     def values(self, obs: torch.Tensor) -> torch.Tensor:
         """Expected marginal values ``(M, B, L)`` of the IRSs, in the unit of the reward."""
@@ -179,19 +201,18 @@ class ValueBids(nn.Module):
             several = sets.expand(*seen.users.shape[:2], -1, -1)
             return torch.stack([self.critic(seen, one) for one in several.unbind(2)], -1)
 
-        one = torch.eye(L, device=obs.device)
         if L <= MOST_ENUMERATED:
-            sets = all_sets(L).to(obs.device)
-            of_all = q(sets)
-            bids = expected_marginals(of_all, sets, torch.zeros(L)) / 2
-            bids = bids + expected_marginals(of_all, sets, torch.ones(L)) / 2
+            of_all = q(all_sets(L).to(obs.device)) / self.scale
+            bids, alike = mean_marginals(of_all), nearness(load(seen), self.loads)
             for _ in range(ROUNDS):
-                bids = expected_marginals(of_all, sets, self.chances(bids / self.scale))
+                bids = pivotal_marginals(of_all, bids, self.rivals, alike)
         else:
+            one = torch.eye(L, device=obs.device)
             first, last = q(one) - q(0 * one[:1]), q(1 + 0 * one[:1]) - q(1 - one)
-            likeliest = (self.chances((first + last) / 2 / self.scale) > 0.5).to(obs.dtype)[..., None, :]
-            bids = q(torch.maximum(likeliest, one)) - q(torch.minimum(likeliest, 1 - one))
-        return by_agent(bids.mT, self.sizes.num_bs) / self.scale
+            share = ((first + last)[..., None, :] / (2 * self.scale) > self.rivals).to(obs.dtype).mean(-2)
+            likeliest = (share > 0.5).to(obs.dtype)[..., None, :]
+            bids = (q(torch.maximum(likeliest, one)) - q(torch.minimum(likeliest, 1 - one))) / self.scale
+        return by_agent(bids.mT, self.sizes.num_bs)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         """Actions ``(M, B, D_a)``; only the order of bids counts, so that any increasing map into [-1, 1] does."""
@@ -255,9 +276,13 @@ class OwnValueLearner(GradientLearner):
 
     @torch.no_grad()
     def look_around(self, obs: torch.Tensor) -> None:
-        """Learn how high bids are, from those of all BSs in observations ``(M, B, D_o)``."""
-        levels = (torch.arange(QUANTILES, device=obs.device) + 0.5) / QUANTILES
-        quantiles = torch.quantile(self.actor.values(obs).flatten(), levels)
-        self.actor.quantiles.lerp_(quantiles, SHARE if self.updates else 1.0)
+        """Remember what rivals bid, from the bids of all BSs in observations ``(M, B, D_o)`` of the same slots."""
+        bids, loads = self.actor.values(obs), load(self.actor.critic.look(obs)).reshape(obs.shape[:2])
+        M = len(bids)
+        others = [[j for j in range(M) if j != m] for m in range(M)]
+        highest = bids[torch.tensor(others)].amax(1) if M > 1 else torch.full_like(bids, -1e6)  # (M, B, L)
+        some = torch.arange(SAMPLES, device=obs.device) % loads.numel()  # all BSs of a slot, then those of the next one
         average: Any = self.targets["actor"]
-        average.quantiles.copy_(self.actor.quantiles)
+        for actor in (self.actor, average):
+            actor.rivals.copy_(highest.transpose(0, 1).flatten(0, 1)[some])
+            actor.loads.copy_(loads.T.flatten()[some])

@@ -15,7 +15,7 @@ from tiny_training import tiny_args, tiny_run  # noqa: E402
 from examples import maddpg  # noqa: E402
 from examples.maddpg import advance, prepare  # noqa: E402
 from irs_marl_env import evaluate, load_policy, make_env, make_vec_env  # noqa: E402
-from irs_marl_env.training.own_value import OwnValueLearner, all_sets, expected_marginals  # noqa: E402
+from irs_marl_env.training.own_value import OwnValueLearner, all_sets, mean_marginals, pivotal_marginals  # noqa: E402
 from irs_marl_env.training.policy import save_policy  # noqa: E402
 from irs_marl_env.training.presets import OWN_VALUE  # noqa: E402
 from irs_marl_env.training.settings import Args, parse, scenario_of, usual_fields  # noqa: E402
@@ -27,34 +27,53 @@ OWN = {"algo": "own-value", "eval_network": "target", "noise_start": 0.4, "noise
 # --- bids -------------------------------------------------------------------------------------------------------------
 
 
-def test_expected_marginals_of_a_small_game():
+def test_mean_of_first_and_last_marginal():
     """Q({}) = 0, Q({1}) = 3, Q({0}) = 2, both 4: IRS 0 adds 2 alone and 1 to the other one, IRS 1 adds 3 and 2."""
-    q, sets = torch.tensor([0.0, 3.0, 2.0, 4.0]), all_sets(2)
-    assert sets.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
-    assert expected_marginals(q, sets, torch.tensor([0.0, 0.0])).tolist() == [2, 3]
-    assert expected_marginals(q, sets, torch.tensor([1.0, 1.0])).tolist() == [1, 2]
-    found = expected_marginals(q, sets, torch.tensor([0.25, 0.5]))  # IRS 1 is won half the time, IRS 0 a quarter
-    assert found.tolist() == [0.5 * 2 + 0.5 * 1, 0.75 * 3 + 0.25 * 2]
+    assert all_sets(2).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert mean_marginals(torch.tensor([0.0, 3.0, 2.0, 4.0])).tolist() == [1.5, 2.5]
+    assert mean_marginals(torch.tensor([1.0, 5.0])).tolist() == [4.0]
 
 
-def test_expected_marginals_are_those_of_drawing_the_other_irs():
+def test_a_bid_is_the_marginal_to_what_is_won_where_the_rivals_bid_as_much():
+    """In that game: rivals who bid 1 for IRS 0 bid 0 for IRS 1, and those who bid 3 for IRS 0 bid 9 for IRS 1."""
+    q, rivals = torch.tensor([0.0, 3.0, 2.0, 4.0]), torch.tensor([[1.0, 0.0], [3.0, 9.0]])
+    same = torch.zeros(2)
+    as_the_first = pivotal_marginals(q, torch.tensor([1.0, 4.0]), rivals, same)
+    distance = 2 / (0.7 * 2**0.5)  # of IRS 0's bid to the second sample, in widths
+    second = 1 / (1 + np.exp(distance**2 / 2))
+    assert as_the_first[0].item() == pytest.approx((1 - second) * 1 + second * 2)  # with IRS 1 won, and lost
+    of_the_second = pivotal_marginals(q, torch.tensor([2.0, 4.0]), rivals, torch.tensor([0.0, 50.0]))
+    assert of_the_second.tolist() == pytest.approx([2.0, 3.0])  # it loses IRS 1 there, and IRS 0 too
+
+
+def test_expected_marginals_are_those_of_the_samples_one_by_one():
     rng = np.random.default_rng(0)
-    q, chances = rng.normal(size=16), rng.uniform(size=4)
+    q, bids, rivals, alike = rng.normal(size=16), rng.normal(size=4), rng.normal(size=(6, 4)), rng.normal(size=6)
     value = dict(zip(itertools.product((0, 1), repeat=4), q, strict=True))
     expected = np.zeros(4)
-    for irs, won in itertools.product(range(4), value):
-        others = [j for j in range(4) if j != irs]
-        weight = np.prod([chances[j] if won[j] else 1 - chances[j] for j in others])
-        expected[irs] += weight * (value[won] if won[irs] else -value[won])
-    found = expected_marginals(torch.from_numpy(q), all_sets(4).double(), torch.from_numpy(chances))
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    for irs in range(4):
+        spread = 0.7 * rivals[:, irs].std(ddof=1)
+        weights = np.exp(alike - ((bids[irs] - rivals[:, irs]) / spread) ** 2 / 2)
+        for weight, rival in zip(weights / weights.sum(), rivals, strict=True):
+            won = [int(x) for x in bids > rival]
+            both = [(*won[:irs], bit, *won[irs + 1 :]) for bit in (0, 1)]
+            expected[irs] += weight * (value[both[1]] - value[both[0]])
+    found = pivotal_marginals(*map(torch.from_numpy, (q, bids, rivals, alike)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-def test_a_chance_is_the_share_of_lower_bids_to_the_power_of_the_rivals():
-    actor = tiny_run(**OWN, set=("num_bs=3",)).learner.actor
-    actor.quantiles.copy_(torch.linspace(0.0, 1.0, len(actor.quantiles)))
-    found = actor.chances(torch.tensor([-1.0, 0.5, 2.0]))
-    assert found.tolist() == pytest.approx([0.0, 0.25, 1.0], abs=1e-9)
+def test_samples_are_the_highest_bids_of_the_others():
+    run = tiny_run(**OWN, set=("num_bs=3",))
+    actor, obs = run.learner.actor, torch.from_numpy(np.array(run.obs)).transpose(0, 1)
+    bids = torch.arange(24.0).view(3, 4, 2)  # (M, B, L)
+    actor.values = lambda obs: bids
+    run.learner.look_around(obs)
+    expected = torch.stack([torch.maximum(*bids[[j for j in range(3) if j != m]]) for m in range(3)])
+    assert torch.equal(actor.rivals[:12], expected.transpose(0, 1).reshape(12, 2))
+    assert torch.equal(actor.rivals[12:24], actor.rivals[:12])  # a batch that is smaller than the sample
+    users = torch.from_numpy(run.env.observation_codec.decode(np.array(run.obs))["own_user"]).sum(-1).flatten()
+    torch.testing.assert_close(actor.loads[:12], users * 3 / 4 - 1)
+    assert torch.equal(actor.rivals, run.learner.targets["actor"].rivals)
 
 
 @pytest.mark.parametrize(("num_irs", "won"), [(3, [0, 1]), (6, [3, 4, 5])])
@@ -63,9 +82,8 @@ def test_bids_are_marginals_to_what_is_won_of_the_others(num_irs, won):
     run = tiny_run(**OWN, set=(f"num_irs={num_irs}",), reward_scale=0.5)
     policy, weights = run.learner.actor, torch.linspace(1.0, 2.0, num_irs)
     policy.critic.forward = lambda seen, held: 0.5 * (held.expand(*seen.users.shape[:2], -1) @ weights) ** 2
-    chances = torch.zeros(num_irs)
-    chances[won] = 1.0
-    policy.chances = lambda bids: chances.expand_as(bids)
+    policy.rivals.fill_(1e6)
+    policy.rivals[:, won] = -1e6
     bids = policy.values(torch.from_numpy(np.array(run.obs)).transpose(0, 1))
     in_the_others = [sum(weights[j] for j in won if j != irs) for irs in range(num_irs)]
     expected = [float((rest + w) ** 2 - rest**2) for rest, w in zip(in_the_others, weights, strict=True)]
@@ -91,8 +109,9 @@ def test_bids_know_no_order_of_users_and_irs():
     other |= {"irs_gain": named["irs_gain"][..., irs, :][..., users]}
     other |= {name: named[name][..., irs] for name in ("held", "rho")}
     learner = run.learner
-    learner.look_around(torch.from_numpy(np.array(run.obs)).transpose(0, 1))
+    learner.actor.rivals.normal_(generator=torch.Generator().manual_seed(0))
     before = learner.actor.act(np.array(run.obs))[..., :3]
+    learner.actor.rivals.copy_(learner.actor.rivals[:, irs])
     after = learner.actor.act(run.env.observation_codec.encode(other).astype(np.float32))[..., :3]
     np.testing.assert_allclose(after, before[..., irs], atol=1e-6)
 
@@ -133,11 +152,11 @@ def test_the_critic_finds_the_values_of_a_known_game(delay):
         advance(run)
     actor, worth = run.learner.actor, env.worth()
     obs = torch.from_numpy(np.array(run.obs)).transpose(0, 1)
-    for chance in (0.0, 1.0):
-        actor.chances = lambda bids, chance=chance: torch.full_like(bids, chance)
+    for won in (0.0, 1.0):
+        actor.rivals.fill_(1e6 - 2e6 * won)
         with torch.no_grad():
             found = actor.values(obs).transpose(0, 1).numpy()
-        error = (found - worth + chance)[worth > 0]
+        error = (found - worth + won)[worth > 0]
         assert abs(error).mean() < 0.15
         assert not found[worth == 0].any()
 
@@ -206,7 +225,7 @@ def test_a_policy_file_bids_the_same_here_and_in_environments_of_other_sizes(tmp
     save_policy(run.policy(), tmp_path / "p.safetensors")
     policy = load_policy(tmp_path / "p.safetensors")
     np.testing.assert_array_equal(policy(run.obs), run.learner.targets["actor"].act(run.obs))
-    larger = policy.scenario.replace(num_users=6, num_irs=3, num_bs=3)
+    larger = policy.scenario.replace(num_users=6, num_bs=3)
     assert evaluate(policy, larger, episodes=2, slots=2).mean > 0
     env = make_env(larger)
     obs, _ = env.reset(seed=0)
