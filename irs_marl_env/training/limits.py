@@ -180,6 +180,7 @@ def check_with_scenario(args: Any, scenario: Scenario) -> None:
     if args.net != "deepsets":
         return
     if not structured or scenario.observation not in ("large_scale", "values"):
-        raise ValueError("net='deepsets' needs action='structured' and observation='large_scale': use --net mlp")
+        allowed = "action='structured' and observation='large_scale' or 'values'"
+        raise ValueError(f"net='deepsets' needs {allowed}: use --net mlp")
     if scenario.num_irs == 0:
         raise ValueError("net='deepsets' needs an IRS: num_irs=0 works with --net mlp")
