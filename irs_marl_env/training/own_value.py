@@ -29,7 +29,7 @@ from irs_marl_env.training.settings import Args
 MOST_ENUMERATED = 4  # IRSs of which every set is valued; of more, 4 L + 2 sets
 ROUNDS = 3  # of finding bids and what is won with them
 SAMPLES = 512  # of rivals' bids
-WIDTH = 0.7  # of what counts as near, in standard deviations of the samples
+WIDTH = 1.0  # of what counts as near, in standard deviations of the samples
 EVERY = 50  # updates between looks at the bids of all
 
 

@@ -67,7 +67,7 @@ OWN_VALUE: dict[str, Any] = {
     "critic_warmup": 0,
     "noise_start": 0.4,  # on bids that are all the same: random owners
     "noise_end": 0.4,
-    "eval_every": 600,
+    "eval_every": 300,
     "checkpoint_every": 600,
 }
 ALGORITHM_SCENARIO: dict[str, dict[str, Any]] = {"ddpg": {"rho": "none"}, "own-value": {"reward": "local"}}

@@ -15,7 +15,7 @@ from tiny_training import tiny_args, tiny_run  # noqa: E402
 from examples import maddpg  # noqa: E402
 from examples.maddpg import advance, prepare  # noqa: E402
 from irs_marl_env import evaluate, load_policy, make_env, make_vec_env  # noqa: E402
-from irs_marl_env.training.own_value import OwnValueLearner, all_sets, mean_marginals, pivotal_marginals  # noqa: E402
+from irs_marl_env.training.own_value import WIDTH, OwnValueLearner, all_sets, mean_marginals, pivotal_marginals  # noqa: E402
 from irs_marl_env.training.policy import save_policy  # noqa: E402
 from irs_marl_env.training.presets import OWN_VALUE  # noqa: E402
 from irs_marl_env.training.settings import Args, parse, scenario_of, usual_fields  # noqa: E402
@@ -39,7 +39,7 @@ def test_a_bid_is_the_marginal_to_what_is_won_where_the_rivals_bid_as_much():
     q, rivals = torch.tensor([0.0, 3.0, 2.0, 4.0]), torch.tensor([[1.0, 0.0], [3.0, 9.0]])
     same = torch.zeros(2)
     as_the_first = pivotal_marginals(q, torch.tensor([1.0, 4.0]), rivals, same)
-    distance = 2 / (0.7 * 2**0.5)  # of IRS 0's bid to the second sample, in widths
+    distance = 2 / (WIDTH * 2**0.5)  # of the bid for IRS 0 to the second sample, in widths
     second = 1 / (1 + np.exp(distance**2 / 2))
     assert as_the_first[0].item() == pytest.approx((1 - second) * 1 + second * 2)  # with IRS 1 won, and lost
     of_the_second = pivotal_marginals(q, torch.tensor([2.0, 4.0]), rivals, torch.tensor([0.0, 50.0]))
@@ -52,7 +52,7 @@ def test_expected_marginals_are_those_of_the_samples_one_by_one():
     value = dict(zip(itertools.product((0, 1), repeat=4), q, strict=True))
     expected = np.zeros(4)
     for irs in range(4):
-        spread = 0.7 * rivals[:, irs].std(ddof=1)
+        spread = WIDTH * rivals[:, irs].std(ddof=1)
         weights = np.exp(alike - ((bids[irs] - rivals[:, irs]) / spread) ** 2 / 2)
         for weight, rival in zip(weights / weights.sum(), rivals, strict=True):
             won = [int(x) for x in bids > rival]
