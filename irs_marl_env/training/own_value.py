@@ -104,8 +104,8 @@ class SetCritic(nn.Module):
             return view[..., self.sizes.observation.slices[name]].reshape(A, R, *shape)
 
         present = block("own_user", K, 1)
-        load = (present.sum(2, keepdim=True) * (M / K) - 1).expand_as(present)
-        users = torch.cat([load, *(block(name, K, -1) for name in self.by_user)], -1)
+        share = (present.sum(2, keepdim=True) * (M / K) - 1).expand_as(present)
+        users = torch.cat([share, *(block(name, K, -1) for name in self.by_user)], -1)
         of_pairs = [block("irs_gain", L, K, 1).transpose(1, 2), users[:, None].expand(-1, L, -1, -1, -1)]
         of_pairs += [block(name, L, 1, 1).expand(-1, -1, -1, K, -1).transpose(1, 2) for name in self.by_irs]
         pairs = self.pair(torch.cat(of_pairs, -1).view(A, L * R * K, -1)).view(A, L, R, -1)
