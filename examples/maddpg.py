@@ -9,6 +9,7 @@
 ``--algo mdlbi`` is the paper's multi-agent DDPG: an actor and a local critic Q(o_m, a_m) per base station (BS), where
 o_m holds rho, the other BSs' last association. ``ddpg`` is the same without rho, ``maddpg`` has central critics on the
 global state and all actions, ``fixed`` learns all but the association, which is the best one of the first slot, held.
+``own-value`` computes bids from a critic of own sets of IRSs, and learns nothing else (training/own_value.py).
 
 ``--preset structured`` (default) acts through bids, focus weights and powers on large-scale observations, with a team
 reward, and learns in minutes. ``--preset paper`` is Table I of arXiv:2106.12883 on raw beams, phases and CSI: measured,
@@ -31,8 +32,6 @@ if __name__ == "__main__":  # the imports take seconds: until command() listens,
 
     check_installed("train")
 
-import copy
-import math
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +42,11 @@ from torch import nn
 from irs_marl_env import load_policy
 from irs_marl_env.training.bank import on_bank
 from irs_marl_env.training.command import command
-from irs_marl_env.training.flat import Flat, FlatAdam
 from irs_marl_env.training.folder import POLICY, folder_of, go_on, opened
-from irs_marl_env.training.loop import Diverged, Run, training_device, training_env
+from irs_marl_env.training.learner import GradientLearner
+from irs_marl_env.training.loop import Run, training_device, training_env
 from irs_marl_env.training.networks import Actor, Critic, Look, Sizes
+from irs_marl_env.training.own_value import OwnValueLearner
 from irs_marl_env.training.policy import save_policy
 from irs_marl_env.training.report import baselines, report, table
 from irs_marl_env.training.session import Session
@@ -58,7 +58,7 @@ Batch = dict[str, torch.Tensor]
 # --- the algorithm ---------------------------------------------------------------------------------------------------
 
 
-class Learner:
+class Learner(GradientLearner):
     """Actors, critics, their targets and optimisers; one update of all. The agents are stacked: tensors (M, B, ...).
 
     Args:
@@ -69,18 +69,14 @@ class Learner:
     """
 
     def __init__(self, sizes: Sizes, args: Args, gamma: float, device: Any = "cpu") -> None:
-        self.sizes, self.args, self.gamma, self.device = sizes, args, gamma, device
-        self.central = args.algo == "maddpg"
+        self.sizes, self.central = sizes, args.algo == "maddpg"
+        self.remembers += ("state", "next_state") * self.central + ("discount",) * (args.n_step > 1)
         generator = torch.Generator().manual_seed(args.seed)
         self.actor = Actor(sizes, args, generator).to(device)
         self.critic = Critic(sizes, self.central, args, generator).to(device)
         self.alike = not self.central and self.actor.stack == self.critic.stack  # they take the same of observations
-        self.nets = nn.ModuleDict({"actor": self.actor, "critic": self.critic})
-        self.targets = copy.deepcopy(self.nets).requires_grad_(False)
-        self.rates = {"actor": args.actor_lr, "critic": args.critic_lr}
-        self.optimisers = {name: FlatAdam(Flat(self.nets[name]), rate) for name, rate in self.rates.items()}
-        self.followers = {name: Flat(self.targets[name]) for name in self.rates}
-        self.updates = 0
+        nets = {"actor": self.actor, "critic": self.critic}
+        super().__init__(nets, {"actor": args.actor_lr, "critic": args.critic_lr}, args, gamma, device)
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Actions ``(E, M, D_a)`` for observations ``(E, M, D_o)``, without exploration."""
@@ -118,22 +114,21 @@ class Learner:
             actor_loss = (self.args.pretanh_penalty * squares - value.mean(1)).sum()
             losses["actor_loss"], losses["pretanh"] = self.descend("actor", actor_loss, squares.mean())
 
-        for name, target in self.followers.items():  # theta' <- (1 - tau) theta' + tau theta (Eqs. 11, 12)
-            target.follow(self.optimisers[name].weights, self.args.tau)
+        self.follow()
         self.updates += 1
         return losses
 
     def target(self, batch: Batch) -> torch.Tensor:
-        """``scale * r + gamma * Q'(o', mu'(o'))``, ``(M, B)``."""
+        """``scale * r + gamma * Q'(o', mu'(o'))``, ``(M, B)``; r may be the return of several slots."""
         reward = self.args.reward_scale * batch["reward"].transpose(0, 1)
-        if self.gamma == 0.0:
+        if self.gamma == 0.0 or not self.args.bootstrap:
             return reward
         with torch.no_grad():
             following = batch["next_obs"].transpose(0, 1)
             action, _ = self.targets["actor"](following)
             look = self.look(self.targets["critic"], following, batch.get("next_state"))
             value = self.value(self.targets["critic"], look, action)
-            return reward + self.gamma * value
+            return reward + batch.get("discount", self.gamma) * value
 
     def look(self, critic: Any, obs: torch.Tensor, state: torch.Tensor | None) -> Look:
         """What critics take of ``obs (M, B, D_o)``, or central ones of ``state (B, D_s)``."""
@@ -159,22 +154,6 @@ class Learner:
             joint = torch.where(own, action[:, :, None], joint)
         return critic(look, joint)
 
-    def descend(self, name: str, loss: torch.Tensor, watched: torch.Tensor) -> list[float]:
-        """A step of Adam down the gradient of a loss; returns the loss and what is watched beside it."""
-        numbers: list[float] = torch.stack([loss, watched]).tolist()  # one wait for a GPU, not two
-        if not math.isfinite(numbers[0]):
-            raise Diverged(f"the {name} loss is {numbers[0]} in update {self.updates}")
-        optimiser = self.optimisers[name]
-        if self.args.lr_decay:
-            done = min(1.0, self.updates / self.args.updates)
-            optimiser.param_groups[0]["lr"] = self.rates[name] * (1 - 0.9 * done)
-        optimiser.descend(loss)
-        return numbers
-
-    def finite(self) -> bool:
-        """Whether all weights are finite."""
-        return all(bool(torch.isfinite(p).all()) for p in self.nets.parameters())
-
 
 # --- the loop --------------------------------------------------------------------------------------------------------
 
@@ -187,7 +166,8 @@ def prepare(args: Args, env: Any = None) -> Run:
     """
     env = training_env(args, env)
     gamma = discount(args, env.scenario.association_delay)
-    return Run(args, env, Learner(Sizes.of(env), args, gamma, training_device(args)))
+    learner: Any = OwnValueLearner if args.algo == "own-value" else Learner
+    return Run(args, env, learner(Sizes.of(env), args, gamma, training_device(args)))
 
 
 def advance(run: Run) -> None:

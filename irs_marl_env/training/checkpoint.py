@@ -142,7 +142,8 @@ def check_learner(learner: Any, args: Args, updates: int, tensors: Tensors) -> N
     """
     wanted = {name: v for name, v in learner_tensors(learner).items() if not name.startswith("optimiser.")}
     for name, optimiser in learner.optimisers.items():
-        steps = max(0, updates - (args.critic_warmup if name == "actor" else 0))
+        waits = args.critic_warmup if name == "actor" and args.algo != "own-value" else 0
+        steps = max(0, updates - waits)
         if steps:
             wanted |= _moments(name, _stepped(optimiser))
         for key, value in under(f"optimiser.{name}.", tensors).items():
@@ -178,8 +179,13 @@ def check_keys(name: str, found: Any, wanted: set[str]) -> None:
         raise ValueError(f"{name}: {key} does not belong there")
 
 
-def check_counters(plain: dict[str, Any], args: Args) -> None:
+def check_counters(plain: dict[str, Any], args: Args, transitions: Callable[[int], int] = int) -> None:
     """Refuse counters that no run with these settings can have.
+
+    Args:
+        plain: of the checkpoint.
+        args: settings.
+        transitions: how many of them so many steps give.
 
     Raises:
         ValueError: names the counter, its value and what is allowed.
@@ -190,7 +196,8 @@ def check_counters(plain: dict[str, Any], args: Args) -> None:
     steps = Whole(0)("progress.steps", progress["steps"])
     if steps % args.num_envs:
         raise refusal("progress.steps", steps, f"a multiple of num_envs={args.num_envs}")
-    held = [min(steps, args.buffer), steps % args.buffer]
+    rows = transitions(steps)
+    held = [min(rows, args.buffer), rows % args.buffer]
     if plain["replay"] != held:
         raise refusal("replay", plain["replay"], f"{held} after {steps} steps with buffer={args.buffer}")
     for name in ("seconds", "cpu_seconds"):

@@ -68,6 +68,7 @@ LIMITS: dict[str, Kind] = {
     "reward_scale": Real(1e-6, 1e6),
     "pretanh_penalty": Real(0, 1e6),
     "critic_warmup": Whole(0, MOST),
+    "n_step": Whole(1, 10_000),
     "width": Whole(1, 16_384),
     "depth": Whole(0, 64),
     "threads": Whole(1, 1024),
@@ -122,6 +123,10 @@ def check_together(args: Any) -> None:
         raise refusal("buffer", args.buffer, f"at least batch={args.batch} and num_envs={args.num_envs}")
     if args.stabilised and args.preset != "paper":
         raise refusal("stabilised", args.stabilised, f"False with preset={args.preset!r}; it belongs to --preset paper")
+    if args.n_step > 1 and args.gamma == 0:
+        raise refusal("gamma", args.gamma, f"above 0 with n_step={args.n_step}, since it weights the rewards")
+    if args.algo == "own-value" and (args.net, args.preset) != ("deepsets", "structured"):
+        raise ValueError("algo='own-value' needs net='deepsets' and preset='structured'")
     if args.net == "deepsets" and args.width < 2:
         raise refusal("width", args.width, "at least 2 with net='deepsets'")
 
@@ -164,6 +169,9 @@ def check_with_scenario(args: Any, scenario: Scenario) -> None:
         ValueError: names the setting.
     """
     check_memory(f"width={args.width}, depth={args.depth}, batch={args.batch}", network_bytes(args, scenario))
+    window = args.n_step + (scenario.association_delay if args.algo == "own-value" else 0)
+    if window > scenario.horizon and not (args.bootstrap and args.algo != "own-value"):
+        raise refusal("n_step", args.n_step, f"so few that a whole return fits into horizon={scenario.horizon}")
     structured = scenario.action == "structured"
     if args.eval_sweeps and not structured:
         raise refusal("eval_sweeps", args.eval_sweeps, f"empty with action={scenario.action!r}, which has no decoder")

@@ -8,6 +8,7 @@ observations and learns from batches; :class:`Run` feeds it, and
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,16 +32,13 @@ from irs_marl_env.training.checkpoint import (
     restore_state,
     under,
 )
-from irs_marl_env.training.command import Failed
 from irs_marl_env.training.files import Damaged, read_tensors, write_tensors
+from irs_marl_env.training.learner import Diverged as Diverged
 from irs_marl_env.training.policy import FixedAssociation, TrainedPolicy
 from irs_marl_env.training.replay import Replay
+from irs_marl_env.training.returns import Returns
 from irs_marl_env.training.settings import Args, check, scenario_of
 from irs_marl_env.vector_env import MdlbiVectorEnv
-
-
-class Diverged(Failed):
-    """A loss or a weight is no longer finite."""
 
 
 class LearnerProtocol(Protocol):
@@ -52,7 +50,7 @@ class LearnerProtocol(Protocol):
         optimisers: by name of the network.
         updates: how many updates were done.
         gamma: discount.
-        central: whether batches hold ``state`` and ``next_state`` too.
+        remembers: the arrays of a transition that batches hold, of those that :meth:`Run.shapes` has.
         device: where the networks live.
     """
 
@@ -61,7 +59,7 @@ class LearnerProtocol(Protocol):
     optimisers: dict[str, Any]
     updates: int
     gamma: float
-    central: bool
+    remembers: tuple[str, ...]
     device: Any
 
     def act(self, observations: np.ndarray) -> np.ndarray:
@@ -147,12 +145,11 @@ class Run:
         self.args, self.env, self.learner, self.device = args, env, learner, learner.device
         actor: Any = learner.nets["actor"]
         self.span = actor.span.cpu().numpy()  # exploration stays inside the actor's bounds
-        M = env.scenario.num_bs
-        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("obs", "next_obs"), (M, env.observation_size))
-        shapes |= {"action": (M, env.action_size), "reward": (M,)}
-        if learner.central:
-            shapes |= dict.fromkeys(("state", "next_state"), (env.state_size,))
-        self.replay = Replay(args.buffer, shapes, self.device)
+        shapes = self.shapes()
+        self.replay = Replay(args.buffer, {name: shapes[name] for name in learner.remembers}, self.device)
+        own_value = args.algo == "own-value"  # its returns begin where the set that was won is held
+        delay = env.scenario.association_delay if own_value else 0
+        self.returns = Returns(args.n_step, learner.gamma, delay, args.bootstrap and not own_value)
         self.generators = {
             name: np.random.Generator(np.random.Philox(key))
             for name, key in zip(("noise", "replay"), np.random.SeedSequence(args.seed).spawn(2), strict=True)
@@ -162,6 +159,16 @@ class Run:
         self.obs, _ = env.reset(seed=env_seed)
         self.fixed = FixedAssociation(env, env_seed) if args.algo == "fixed" else None
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """What may be remembered of a transition, and its shape: ``obs``, ``action``, the return ``reward``, what is
+        observed after it, ``next_obs``, and the discount of its value; ``won``, the IRSs that the action won; ``state``
+        and ``next_state``, global.
+        """
+        env, M = self.env, self.env.scenario.num_bs
+        seen, state = (M, env.observation_size), (env.state_size,)
+        each = {"obs": seen, "next_obs": seen, "action": (M, env.action_size), "reward": (M,), "discount": ()}
+        return {**each, "won": (M, env.scenario.num_irs), "state": state, "next_state": state}
+
     def step(self) -> None:
         """One step of the environments into the replay memory."""
         env, obs = self.env, self.obs
@@ -169,13 +176,18 @@ class Run:
         action = np.clip(self.learner.act(obs) + self.noise_level() * self.span * noise, -1, 1)
         if self.fixed is not None:
             action = self.fixed.impose(action)
-        before = {"state": env.state()} if self.learner.central else {}
+        wanted = self.learner.remembers
+        slot = {"state": env.state()} if "state" in wanted else {}
         self.obs, reward, _, truncated, infos = env.step(action)
         ended = bool(truncated.any())  # all rows at once; the next observation is then that of a new episode
-        if self.learner.central:
-            before["next_state"] = infos["final_state"] if ended else env.state()
+        if "next_state" in wanted:
+            slot["next_state"] = infos["final_state"] if ended else env.state()
         following = infos["final_observation"] if ended else self.obs
-        self.replay.add(obs=obs, action=action, reward=reward, next_obs=following, **before)
+        if "won" in wanted:
+            slot["won"] = following[..., env.observation_codec.layout.slices["held"]]
+        slot |= {"obs": obs, "action": action, "reward": reward, "next_obs": following}
+        for rows in self.returns.add(ended, **slot):
+            self.replay.add(**rows)
         self.progress.steps += len(obs)
         self.progress.note(train=float(infos["sum_rate"].sum(-1).mean()), idle=float((infos["owner"] < 0).mean()))
 
@@ -225,6 +237,7 @@ class Run:
         tensors |= {f"replay.{name}": array[:filled] for name, array in self.replay.arrays.items()}
         arrays, rest = self._env_state()
         tensors |= arrays
+        tensors |= self._waiting()
         if self.fixed is not None and self.fixed.memory.held is not None:
             tensors["fixed.held"] = torch.from_numpy(self.fixed.memory.held)
         plain = {
@@ -269,6 +282,11 @@ class Run:
         self.replay.size, self.replay.next = plain["replay"]
         for name, value in under("replay.", tensors).items():
             self.replay.arrays[name][: self.replay.size] = value.to(self.device)
+        slots: dict[int, dict[str, np.ndarray]] = {}
+        for key, value in under("waiting.", tensors).items():
+            index, _, name = key.partition(".")
+            slots.setdefault(int(index), {})[name] = value.numpy()
+        self.returns.waiting = deque(slots[index] for index in sorted(slots))
         for name, generator in self.generators.items():
             restore_state(generator, plain["generators"][name])
         if self.fixed is not None and "fixed.held" in tensors:
@@ -281,10 +299,15 @@ class Run:
         Raises:
             ValueError: names the part.
         """
-        check_counters(plain, self.args)
+        horizon, envs = self.env.scenario.horizon, len(self.obs)
+        check_counters(plain, self.args, lambda steps: envs * self.returns.transitions(steps // envs, horizon))
         check_learner(self.learner, self.args, plain["updates"], tensors)
         filled, arrays = plain["replay"][0], self.replay.arrays
         wanted = {f"replay.{name}": array[:1].cpu().expand(filled, *array.shape[1:]) for name, array in arrays.items()}
+        for index in range(self.returns.waiting_after(plain["progress"]["steps"] // envs, horizon)):
+            names = [name for name in arrays if name != "discount"]
+            rows = {name: torch.zeros(envs, *arrays[name].shape[1:]) for name in names}
+            wanted |= {f"waiting.{index}.{name}": row for name, row in rows.items()}
         env, rest = self._env_state()
         wanted |= env
         if self.fixed is not None and filled:
@@ -295,6 +318,15 @@ class Run:
         check_keys("generators", plain["generators"], set(self.generators))
         for name, generator in self.generators.items():
             check_generator(f"generators.{name}", plain["generators"][name], generator)
+
+    def _waiting(self) -> dict[str, torch.Tensor]:
+        """The slots whose return is not complete."""
+        return {
+            f"waiting.{index}.{name}": torch.from_numpy(np.ascontiguousarray(slot[name], np.float32))
+            for index, slot in enumerate(self.returns.waiting)
+            for name in self.replay.arrays
+            if name != "discount"
+        }
 
     def _env_state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """The state of the environments: tensors, and what is JSON."""

@@ -20,6 +20,7 @@ from irs_marl_env.training.checkpoint import under
 from irs_marl_env.training.files import read_tensors, write_tensors
 from irs_marl_env.training.folder import provenance
 from irs_marl_env.training.networks import Actor, Sizes
+from irs_marl_env.training.own_value import ValueBids
 from irs_marl_env.training.settings import Args, restored_args, scenario_of
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
@@ -58,7 +59,7 @@ class TrainedPolicy:
         name: what tables call it.
     """
 
-    def __init__(self, actor: Actor, args: Args, scenario: Scenario, name: str = "trained") -> None:
+    def __init__(self, actor: Actor | ValueBids, args: Args, scenario: Scenario, name: str = "trained") -> None:
         self.actor, self.args, self.scenario, self.name = actor, args, scenario, name
 
     @property
@@ -117,7 +118,7 @@ class TrainedPolicy:
 
         return act if hasattr(env, "num_envs") else act_by_agent
 
-    def _actions(self, actor: Actor, observations: np.ndarray) -> np.ndarray:
+    def _actions(self, actor: Actor | ValueBids, observations: np.ndarray) -> np.ndarray:
         shape = (actor.sizes.num_bs, actor.sizes.observation.size)
         if observations.shape[1:] != shape:
             raise ValueError(f"observations of shape {observations.shape}: must be (E, {shape[0]}, {shape[1]})")
@@ -192,10 +193,10 @@ def _settings(values: dict[str, Any], weights: dict[str, torch.Tensor], path: An
     return args
 
 
-def _actor(sizes: Sizes, args: Args, weights: dict[str, torch.Tensor], source: Any) -> Actor:
+def _actor(sizes: Sizes, args: Args, weights: dict[str, torch.Tensor], source: Any) -> Actor | ValueBids:
     """An actor with given weights."""
     try:
-        actor = Actor(sizes, args, torch.Generator())
+        actor = (ValueBids if args.algo == "own-value" else Actor)(sizes, args, torch.Generator())
         actor.load_state_dict(weights)
     except (RuntimeError, ValueError, OverflowError, MemoryError) as error:
         raise ValueError(

@@ -52,6 +52,25 @@ QUICK: dict[str, Any] = {
     "share_critic": True,
     "batch": 128,
 }
+OWN_VALUE: dict[str, Any] = {
+    "algo": "own-value",
+    "updates": 2400,
+    "updates_per_step": 2,
+    "num_envs": 24,  # 29,000 transitions in all
+    "share_actor": True,
+    "share_critic": True,
+    "critic_lr": 3e-3,
+    "tau": 0.01,
+    "eval_network": "target",
+    "batch": 256,
+    "reward_scale": 1.0,
+    "critic_warmup": 0,
+    "noise_start": 0.4,  # on bids that are all the same: random owners
+    "noise_end": 0.4,
+    "eval_every": 300,
+    "checkpoint_every": 600,
+}
+ALGORITHM_SCENARIO: dict[str, dict[str, Any]] = {"ddpg": {"rho": "none"}, "own-value": {"reward": "local"}}
 PRESET_SCENARIO: dict[str, dict[str, Any]] = {
     "structured": {"action": "structured", "observation": "large_scale", "reward": "team"},
     "paper": {

@@ -11,9 +11,9 @@ import tyro
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.scenario_text import parse_assignments, scenario_to_train_in
 from irs_marl_env.training.limits import check_one_by_one, check_together, check_with_scenario
-from irs_marl_env.training.presets import PRESET_SCENARIO, QUICK, STABILISED, TABLE_I
+from irs_marl_env.training.presets import ALGORITHM_SCENARIO, OWN_VALUE, PRESET_SCENARIO, QUICK, STABILISED, TABLE_I
 
-Algorithm = Literal["mdlbi", "maddpg", "ddpg", "fixed"]
+Algorithm = Literal["mdlbi", "maddpg", "ddpg", "fixed", "own-value"]
 Preset = Literal["structured", "paper"]
 Network = Literal["deepsets", "mlp"]
 Weights = Literal["online", "target"]
@@ -24,7 +24,8 @@ class Args:
     """Settings; ``--preset``, ``--stabilised`` and ``--quick`` change the defaults shown, any other flag overrides."""
 
     algo: Algorithm = "mdlbi"
-    """mdlbi: local critics with rho; ddpg: without rho; maddpg: central critics; fixed: association not learned"""
+    """mdlbi: local critics with rho; ddpg: without rho; maddpg: central critics; fixed: association not learned;
+    own-value: bids computed from a critic of own sets of IRSs, which changes some of the defaults shown"""
     preset: Preset = "structured"
     """structured: bids, focus weights, powers; paper: Table I on raw beams and phases, one frozen channel"""
     stabilised: bool = False
@@ -65,7 +66,12 @@ class Args:
     """bound of all structured entries but the bids: less protects a good decoder from early critic noise"""
 
     gamma: float | None = None
-    """discount; none: 0 where bids act in their own slot (a contextual bandit), 0.9 with association_delay=1"""
+    """discount; none: 0 where bids act in their own slot (a contextual bandit), 0.9 with association_delay=1 or
+    n_step > 1"""
+    n_step: int = 1
+    """slots whose rewards a target adds up before the critic's own value of what follows"""
+    bootstrap: bool = True
+    """add that value; without it a target is the discounted sum of n_step rewards alone"""
     actor_lr: float = 3e-4
     """learning rate of the actors (Adam)"""
     critic_lr: float = 1e-3
@@ -149,6 +155,8 @@ def parse(argv: list[str] | None = None, description: str | None = None) -> Args
         defaults = STABILISED if "--stabilised" in named else TABLE_I
     if "--quick" in named:
         defaults = {**QUICK, **defaults}
+    if "--algo=own-value" in named or ("--algo" in argv and argv[argv.index("--algo") + 1 :][:1] == ["own-value"]):
+        defaults = {**defaults, **OWN_VALUE}
     args = tyro.cli(Args, args=argv, default=replace(Args(), **defaults), description=description)
     check(args)
     _check_flags(args, {argument.partition("=")[0] for argument in named if argument.startswith("--")})
@@ -183,7 +191,7 @@ def _current_flag(argument: str) -> str:
 
 def usual_fields(args: Args) -> dict[str, Any]:
     """Scenario fields of the preset and the algorithm."""
-    return PRESET_SCENARIO[args.preset] | ({"rho": "none"} if args.algo == "ddpg" else {})
+    return PRESET_SCENARIO[args.preset] | ALGORITHM_SCENARIO.get(args.algo, {})
 
 
 def scenario_of(args: Args) -> Scenario:
@@ -199,7 +207,8 @@ def discount(args: Args, association_delay: int) -> float:
     """The discount factor, see ``Args.gamma``."""
     if args.gamma is not None:
         return args.gamma
-    return 0.9 if association_delay else 0.0
+    delayed = association_delay and args.algo != "own-value"  # whose returns begin after the delay
+    return 0.9 if delayed or args.n_step > 1 else 0.0
 
 
 def restored_args(values: dict[str, Any], source: Any) -> Args:
