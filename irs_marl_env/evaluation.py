@@ -263,6 +263,11 @@ def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> tuple[
     return tuple(kept.values())
 
 
+def _remembers(scenario: Scenario) -> bool:
+    """Whether actions before the last slot still decide what happens now."""
+    return scenario.switching_slots > 0 or scenario.contention not in ("auction", "second_price")
+
+
 def _begun(job: _Job) -> tuple[MdlbiVectorEnv, np.ndarray, Callable[[Any], np.ndarray]]:
     """A job before its first slot: the environment, its observations, and what acts on them."""
     env = MdlbiVectorEnv(job.scenario, job.episodes, autoreset=False)

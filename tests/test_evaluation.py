@@ -325,3 +325,22 @@ def test_a_class_is_no_policy_but_an_object_of_it_is():
 def test_near_matches_of_policies():
     with pytest.raises(ValueError, match=r"policy 'local-gain-a' is not known; .*; did you mean 'local-gain-ao'\?"):
         evaluate("local-gain-a", "mdlbi-small-v0")
+
+
+@pytest.mark.parametrize(
+    ("fields", "slots"),
+    [({}, [0, 3, 4]), ({"contention": "collision"}, range(5)), ({"switching_slots": 2}, range(5))],
+)
+def test_a_policy_acts_in_every_slot_where_older_actions_count(fields, slots):
+    acted = []
+
+    class Counting:
+        def bind(self, env, seed):
+            def act(observations):
+                acted.append(int(env.view().slot[0]))
+                return np.zeros((len(observations), 2, env.action_size), np.float32)
+
+            return act
+
+    evaluate(Counting(), "mdlbi-blocked-small-v0", 1, slots=1, first=4, action="structured", **fields)
+    assert acted == list(slots)
