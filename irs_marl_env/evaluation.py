@@ -64,8 +64,10 @@ def evaluate(
         seed: episode i has ``seed + i``.
         slots: number of slots to measure in each episode; ``None`` is all that fit into the horizon.
         every: measure slots ``first``, ``first + every``, ``first + 2 every`` ... of the episode. The policy acts in
-            these, in the slot before each, which is as far as an environment remembers actions, and in slot 0; a
-            policy with a memory of its own has an attribute ``remembers = True`` and acts in every slot.
+            these, in the slot before each, which is as far as most environments remember actions, and in slot 0. It
+            acts in every slot if it has an attribute ``remembers = True``, for a memory of its own, and where more than
+            the slot before counts: with ``switching_slots``, and with any contention but an auction, where who holds
+            what is all that agents learn of one another.
         first: slots before this one are not measured. In slot 0 owners that are held are the best ones, and with
             ``association_delay=1`` they are those of the reset, whatever the policy.
         processes: episodes are shared out over so many; the result is the same. The policy must pickle, and a script
@@ -248,7 +250,7 @@ def _episodes(job: _Job, advance: Callable[[int], None] | None = None) -> tuple[
     env, observations, act = _begun(job)
     idle = np.zeros((job.episodes, job.scenario.num_bs, env.action_size), np.float32)
     column = {job.first + i * job.every: i for i in range(job.slots)}  # by slot, of the measured ones
-    in_all_slots = getattr(job.policy, "remembers", False)
+    in_all_slots = getattr(job.policy, "remembers", False) or _remembers(job.scenario)
     kept = _kept(job)
     for slot in range(max(column) + 1):
         measured = slot in column
