@@ -40,14 +40,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from irs_marl_env import load_policy
 from irs_marl_env.training.bank import on_bank
 from irs_marl_env.training.command import command
 from irs_marl_env.training.flat import Flat, FlatAdam
 from irs_marl_env.training.folder import POLICY, folder_of, go_on, opened
 from irs_marl_env.training.loop import Diverged, Run, training_device, training_env
 from irs_marl_env.training.networks import Actor, Critic, Look, Sizes
-from irs_marl_env.training.policy import save_policy
+from irs_marl_env.training.policy import load_policy, save_policy
 from irs_marl_env.training.report import baselines, report, table
 from irs_marl_env.training.session import Session
 from irs_marl_env.training.settings import Args, discount, parse, parse_assignments
