@@ -155,7 +155,7 @@ def test_it_comes_back_from_a_file(tmp_path):
     loaded = load_policy(tmp_path / "p.safetensors")
     assert (loaded.name, loaded.scenario, loaded.width) == (policy.name, TASK, 8)
     assert np.array_equal(*(evaluate(one, TASK, 3, 5, progress=False).rates for one in (policy, loaded)))
-    with pytest.raises(ValueError, match="a policy of another trainer, .claims.: irs_marl_env.load_policy reads it"):
+    with pytest.raises(ValueError, match="a policy of another trainer, 'claims': irs_marl_env"):
         trainer.load_policy(tmp_path / "p.safetensors")
 
 
