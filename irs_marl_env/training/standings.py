@@ -52,7 +52,7 @@ class Standings:
         M, L = mine.shape[1:]
         anew = begins[:, None, None]
         claimed, before = self.claimed, self.mine_before
-        if claimed is None or before is None or begins.all():
+        if claimed is None or before is None:
             claimed, before, anew = mine, mine, np.ones_like(anew)
         usual = np.arange(L) % M == np.arange(M)[:, None]
         self.claimed = np.where(anew, mine, claimed)

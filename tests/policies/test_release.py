@@ -75,14 +75,19 @@ def test_holders_are_followed_through_the_environment():
 
 
 def test_without_an_owner_the_first_offers_are_spread_over_the_base_stations():
-    env = make_vec_env(POLICIES["release"].adapt(TASK.replace(initial_owner="none")), 8, fast=False)
+    env = make_vec_env(POLICIES["release"].adapt(TASK.replace(initial_owner="none", horizon=5)), 16, fast=False)
     env.reset(seed=0)
-    view = env.view()
-    claimed = POLICIES["release"].bind(env)()[..., env.action_codec.layout.slices["bids"]] > 0
-    np.testing.assert_array_equal(claimed[:, 1, 0], view.own_user[:, 1].any(-1))  # IRS 0 counts as BS 0's last
-    np.testing.assert_array_equal(claimed[:, 0, 1], view.own_user[:, 0].any(-1))
-    assert not claimed[:, 0, 0].any()
-    assert not claimed[:, 1, 1].any()
+    act = POLICIES["release"].bind(env)
+    for slot in range(11):
+        view, action = env.view(), act()
+        claimed = action[..., env.action_codec.layout.slices["bids"]] > 0
+        env.step(action)
+        if slot % 5:
+            continue
+        np.testing.assert_array_equal(claimed[:, 1, 0], view.own_user[:, 1].any(-1))  # IRS 0 counts as BS 0's last
+        np.testing.assert_array_equal(claimed[:, 0, 1], view.own_user[:, 0].any(-1))
+        assert not claimed[:, 0, 0].any()
+        assert not claimed[:, 1, 1].any()
 
 
 def test_single_and_batched_environment_alike():
