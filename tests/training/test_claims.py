@@ -70,6 +70,7 @@ def test_the_memory_of_claims_by_hand():
         ([False, False], [[0], [0]], [[0], [0]], [2, 3]),  # idle
         ([True, False], [[1], [0]], [[0], [1]], [0, 1]),
         ([False, False], [[0], [0]], [[0], [0]], [3, 2]),
+        ([False, True], [[0], [1]], [[1], [0]], [1, 0]),
     ]
     for claims, held, rho, views in story:
         memory.claimed = np.array(claims)[None, :, None]
