@@ -39,7 +39,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from irs_marl_env import load_policy
 from irs_marl_env.training.bank import on_bank
 from irs_marl_env.training.command import command
 from irs_marl_env.training.folder import POLICY, folder_of, go_on, opened
@@ -47,7 +46,7 @@ from irs_marl_env.training.learner import GradientLearner
 from irs_marl_env.training.loop import Run, training_device, training_env
 from irs_marl_env.training.networks import Actor, Critic, Look, Sizes
 from irs_marl_env.training.own_value import OwnValueLearner
-from irs_marl_env.training.policy import save_policy
+from irs_marl_env.training.policy import load_policy, save_policy
 from irs_marl_env.training.report import baselines, report, table
 from irs_marl_env.training.session import Session
 from irs_marl_env.training.settings import Args, discount, parse, parse_assignments

@@ -29,11 +29,11 @@ from examples.maddpg import advance, prepare
 from experiments import rawdata
 from experiments.analytic_gradient import Solver, ao
 from experiments.unfolded_decoder import DecodedPolicy
-from irs_marl_env import evaluate, load_policy, make_vec_env
+from irs_marl_env import evaluate, make_vec_env
 from irs_marl_env.policies import POLICIES
 from irs_marl_env.solvers import decode_structured
 from irs_marl_env.training.checkpoint import provenance
-from irs_marl_env.training.policy import TrainedPolicy, save_policy
+from irs_marl_env.training.policy import TrainedPolicy, load_policy, save_policy
 from irs_marl_env.training.settings import Args as TrainerArgs
 
 BASE = "mdlbi-blocked-small-v0"

@@ -25,6 +25,7 @@ from irs_marl_env.vector_env import MdlbiVectorEnv
 if TYPE_CHECKING:
     from os import PathLike
 
+    from irs_marl_env.training.claims import ClaimsPolicy
     from irs_marl_env.training.policy import TrainedPolicy
 
 __version__ = "0.1.0"
@@ -100,7 +101,7 @@ def make_vec_env(
     )
 
 
-def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any) -> TrainedPolicy:
+def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any) -> TrainedPolicy | ClaimsPolicy:
     """A trained policy from a file, for :func:`evaluate` and for one's own loop.
 
     ``policy(observations)`` gives actions ``(E, M, D_a)`` for observations ``(E, M, D_o)`` of ``policy.scenario``, and
@@ -121,10 +122,10 @@ def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any)
         OSError: the file cannot be read.
     """
     try:
-        from irs_marl_env.training import policy
+        from irs_marl_env.training import claims
     except ModuleNotFoundError as error:
         raise ImportError(f"load_policy needs {error.name}: pip install 'irs-marl-env[train]'") from error
-    return policy.load_policy(path, trusted, **fields)
+    return claims.load_policy(path, trusted, **fields)
 
 
 register_presets()

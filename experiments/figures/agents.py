@@ -9,8 +9,8 @@ from typing import Any
 
 from examples.maddpg import advance, prepare
 from experiments.figures.tools import BANK, once
-from irs_marl_env import evaluate, load_policy
-from irs_marl_env.training.policy import TrainedPolicy, save_policy
+from irs_marl_env import evaluate
+from irs_marl_env.training.policy import TrainedPolicy, load_policy, save_policy
 from irs_marl_env.training.settings import Args
 
 

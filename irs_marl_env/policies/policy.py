@@ -16,6 +16,7 @@ from irs_marl_env.physics import association, radio
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.limits import neglected
 from irs_marl_env.policies.rate_rules import check_oracle
+from irs_marl_env.policies.release import ReleasePolicy
 from irs_marl_env.policies.rules import CLAIMING_RULES, RULES, VALUE_RULES, Memory, bids_for, check_exhaustive
 from irs_marl_env.policies.weights import WEIGHTS, proportional_fair, reweighted, user_rates
 from irs_marl_env.scenario import Scenario
@@ -224,7 +225,7 @@ def _shaped(env: Any, actions: np.ndarray) -> Any:
     return {agent: actions[0, m] for m, agent in enumerate(env.possible_agents)}
 
 
-POLICIES: dict[str, UniformPolicy | ClassicalPolicy] = {
+POLICIES: dict[str, UniformPolicy | ClassicalPolicy | ReleasePolicy] = {
     policy.name: policy
     for policy in (
         UniformPolicy("random"),
@@ -253,6 +254,7 @@ POLICIES: dict[str, UniformPolicy | ClassicalPolicy] = {
         ClassicalPolicy("structured-exhaustive", "exhaustive", "structured"),
         ClassicalPolicy("structured-oracle", "oracle", "structured"),
         ClassicalPolicy("head-count", "head-count", "structured"),
+        ReleasePolicy(),
     )
 }
 

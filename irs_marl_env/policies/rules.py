@@ -73,11 +73,14 @@ def local_gain(view: View, cells: Cells, memory: Memory) -> np.ndarray:
     ``bid[m,l] = log10(sum_{k in cell m} g[m,l] g[l,k] / g_ref) / 10``. It reads the large scale
     only, so it needs no CSI of IRSs that the BS does not hold.
     """
-    s = view.scenario
-    reach = (view.irs_gain * view.own_user[:, :, None]).sum(-1)
-    reference = _reference_gain(s)
-    bids = np.log10(np.maximum(reach / reference, 1e-300)) / GAIN_RANGE
+    bids = np.log10(np.maximum(own_gain(view), 1e-300)) / GAIN_RANGE
     return np.clip(bids, -1.0, 1.0).astype(np.float32)
+
+
+def own_gain(view: View) -> np.ndarray:
+    """``(E, M, L)`` sum of a BS's own users' path gains over each IRS, both legs, relative to the reference."""
+    reach: np.ndarray = (view.irs_gain * view.own_user[:, :, None]).sum(-1)
+    return reach / _reference_gain(view.scenario)
 
 
 def _reference_gain(s: Scenario) -> float:

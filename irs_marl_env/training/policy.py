@@ -158,6 +158,10 @@ def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any)
         OSError: the file cannot be read.
     """
     tensors, plain = read_tensors(Path(path))
+    if "kind" in plain:
+        raise ValueError(
+            f"{path}: a policy of another trainer, {shown(plain['kind'])}: irs_marl_env.load_policy reads it"
+        )
     if not isinstance(plain.get("args"), dict):
         raise ValueError(f"{path}: not a checkpoint or policy of this trainer (no settings in it)")
     averaged = plain["args"].get("eval_network") == "target" and bool(under("targets.actor.", tensors))
