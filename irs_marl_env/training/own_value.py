@@ -122,7 +122,7 @@ class SetCritic(nn.Module):
         cell = (user.sum(2, keepdim=True) * (self.sizes.num_bs / K)).expand_as(user)
         rates = self.head(torch.cat([user, cell, seen.users], -1).view(A, R * K, -1)).view(A, R, K, 1)
         q = (rates * seen.present).sum((2, 3))
-        if seen.marginals is None:
+        if seen.marginals is None or self.trust is None:
             return q
         first, last = seen.marginals.unbind(2)
         others = (held.sum(-1, keepdim=True) - 1) / (2 * max(1, held.shape[-1] - 1))
