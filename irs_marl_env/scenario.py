@@ -491,15 +491,28 @@ _SMALL = {"num_antennas": 4, "num_elements": 16, "num_users": 4, "num_irs": 2, "
 _TASK = {"blockage_db": 35.0, "reward": "team", "action": "structured", "observation": "large_scale"}
 _COLLISION = {**_SMALL, **_TASK, "mobility": "random_waypoint", "contention": "collision"}
 _SWITCHING = {**_SMALL, **_TASK, "mobility": "random_waypoint", "switching_slots": 4, "observe_velocity": True}
+
+
+def _panels(num_blocks: int) -> tuple[tuple[float, float, float], ...]:
+    """Four IRSs, 2 m apart, on a facade in the middle of each block of the street."""
+    return tuple((40.0, 80.0 * block + y, 5.0) for block in range(num_blocks) for y in (37.0, 39.0, 41.0, 43.0))
+
+
 _INTERFERENCE = {
     **_SMALL,
     **_TASK,
+    **{"num_users": 12, "num_irs": 4, "num_elements": 64, "tx_power_dbm": 20.0, "irs_positions_m": _panels(1)},
     "mobility": "random_waypoint",
     "inter_cell_interference": True,
     "reflection": "all",
     "power_control": True,
 }
-_CITY = {**_TASK, "num_bs": 8, "num_irs": 16, "num_users": 80, "num_groups": 16, "horizon": 100}
+_CITY = {
+    **_TASK,
+    **{"num_bs": 8, "num_antennas": 4, "num_elements": 64, "num_users": 80, "num_irs": 16, "horizon": 100},
+    "irs_positions_m": _panels(4),
+    "mobility": "random_waypoint",
+}
 _PRESETS: dict[str, dict[str, Any]] = {
     "mdlbi-v0": {},
     "mdlbi-small-v0": _SMALL,

@@ -26,14 +26,14 @@ SIZES = {  # id: M, K, L, Nb, N, T, blockage [dB]
     "mdlbi-large-v0": (8, 128, 32, 16, 64, 800, 20.0),
     "mdlbi-collision-v0": (2, 4, 2, 4, 16, 100, 35.0),
     "mdlbi-switching-v0": (2, 4, 2, 4, 16, 100, 35.0),
-    "mdlbi-interference-v0": (2, 4, 2, 4, 16, 100, 35.0),
-    "mdlbi-city-v0": (8, 80, 16, 8, 32, 100, 35.0),
+    "mdlbi-interference-v0": (2, 12, 4, 4, 64, 100, 35.0),
+    "mdlbi-city-v0": (8, 80, 16, 4, 64, 100, 35.0),
 }
 TASKS: dict[str, dict[str, Any]] = {  # what makes each task
     "mdlbi-collision-v0": {"mobility": "random_waypoint", "contention": "collision"},
     "mdlbi-switching-v0": {"mobility": "random_waypoint", "switching_slots": 4, "observe_velocity": True},
     "mdlbi-interference-v0": {"inter_cell_interference": True, "reflection": "all", "power_control": True},
-    "mdlbi-city-v0": {"contention": "auction"},
+    "mdlbi-city-v0": {"contention": "auction", "mobility": "random_waypoint"},
 }
 
 
