@@ -51,7 +51,7 @@ TASKS = {
     ),
     "mdlbi-interference-v0": Task(
         (
-            "structured-fixed",
+            "structured-random",
             "structured-local-gain",
             "structured-marginal",
             QuietCells("quiet cells, local gain", "structured-local-gain", QUIET),
