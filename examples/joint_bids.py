@@ -29,6 +29,7 @@ import torch
 from torch import nn
 
 from irs_marl_env import evaluate, get_scenario, make_vec_env
+from irs_marl_env.policies import POLICIES
 
 WIDTH, PLACE, RATE = 48, 8, 10.0  # of layers; of what is learned of each IRS; bit/s/Hz that a critic takes for 1
 LEAST = -6.0  # log10 of a gain that counts for nothing
@@ -68,7 +69,7 @@ class Critic(nn.Module):
         super().__init__()
         self.meet = meet  # whether cells interfere
         self.user = nn.Sequential(nn.Linear(5, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU())
-        self.head = mlp((2 * WIDTH + 3) * (2 if meet else 1), 1)
+        self.head = mlp((2 * WIDTH + 4) * (2 if meet else 1), 1)
 
     def forward(self, s: Seen, sets: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
         gain = 10.0 ** s.over.clamp(min=LEAST) * sets[..., None, :]  # (B, M, K, L)
@@ -77,8 +78,8 @@ class Critic(nn.Module):
         logs = [torch.log10(x + 1e-2) for x in (gain.sum(-1), root.sum(-1), gain.amax(-1))]
         users = torch.stack([s.direct, *logs, (number / 4).expand_as(s.direct)], -1)
         each = self.user(users) * s.own[..., None]
-        cell = [each.sum(2) / 5, each.amax(2), number / 4, s.own.sum(-1, keepdim=True) / 10, share[..., None]]
-        mine = torch.cat(cell, -1)  # (B, M, 2 W + 3)
+        power = [share[..., None], torch.log10(share[..., None] + 1e-2)]
+        mine = torch.cat([each.sum(2) / 5, each.amax(2), number / 4, s.own.sum(-1, keepdim=True) / 10, *power], -1)
         if self.meet:
             rest = (mine.sum(1, keepdim=True) - mine) / max(1, mine.shape[1] - 1)
             mine = torch.cat([mine, rest], -1)
@@ -96,8 +97,9 @@ class Actor(nn.Module):
         self.place = nn.Parameter(0.5 * torch.randn(num_bs, num_irs, PLACE))
         self.base = nn.Parameter(0.3 * torch.randn(num_bs, num_irs))
         self.bid, self.power = mlp(8 + PLACE, 1), mlp(4 + num_bs, 1)
-        nn.init.zeros_(self.power[-1].weight)
-        nn.init.constant_(self.power[-1].bias, 1.5)
+        last: Any = self.power[-1]
+        nn.init.zeros_(last.weight)
+        nn.init.constant_(last.bias, 1.5)  # begin near Pmax
 
     def forward(self, s: Seen) -> tuple[torch.Tensor, torch.Tensor]:
         own, count = s.own[..., None], s.own.sum(-1, keepdim=True)
@@ -145,9 +147,10 @@ class JointBids:
         self.most = min(s.num_users, max(8, 2 * s.num_users // s.num_bs))
         self.controls = "total_power" in self.acts.slices
         self.critic, self.actor = Critic(s.inter_cell_interference), Actor(s.num_bs, s.num_irs)
-        self.slots, self.updates, self.seed = slots, updates, seed
+        self.slots, self.updates = slots, updates
         self.random = np.random.default_rng(seed)
         self.memory: list[tuple[torch.Tensor, ...]] = []
+        self.obs, _ = self.env.reset(seed=100_000 * (seed + 1))
         self.cpu_seconds = 0.0
 
     def seen(self, obs: np.ndarray) -> Seen:
@@ -199,7 +202,6 @@ class JointBids:
         begun = time.process_time()
         critic = torch.optim.Adam(self.critic.parameters(), 3e-3)
         actor = torch.optim.Adam(self.actor.parameters(), 3e-3)
-        self.obs, _ = self.env.reset(seed=100_000 * (self.seed + 1))
         first = self.slots // 2
         self.collect(first, explore=1.0)
         for update in range(2 * self.updates):
@@ -249,10 +251,12 @@ def main() -> None:
     if args.save:
         torch.save(learner.actor.state_dict(), args.save)
     bank = {"episodes": args.eval_episodes, "seed": args.eval_seed, "slots": 20, "every": 5, "progress": False}
-    result = evaluate(learner, learner.scenario, name="joint bids", **bank)
-    rule = evaluate("structured-local-gain", args.scenario, **bank)
-    paired = result.mean / rule.mean
-    print(f"{result}\n{rule}\nratio {paired:.4f}")
+    learned = evaluate(learner, learner.scenario, name="joint bids", **bank)
+    print(f"joint bids {learned.mean:.3f} ± {learned.standard_error:.3f} bit/s/Hz")
+    for rule in ("structured-local-gain", "structured-marginal"):
+        if rule in POLICIES:
+            result = evaluate(rule, args.scenario, **bank)
+            print(f"{rule} {result.mean:.3f} ± {result.standard_error:.3f}, ratio {learned.mean / result.mean:.4f}")
 
 
 if __name__ == "__main__":

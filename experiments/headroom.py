@@ -101,7 +101,8 @@ def run(task: str) -> None:
             continue
         begun = time.process_time()
         known[name] = evaluate(policy, task, EPISODES, SEED, SLOTS, EVERY, progress=False)
-        print(f"{task}: {known[name]} ({time.process_time() - begun:.0f} s of a core)", flush=True)
+        rate, seconds = f"{known[name].mean:.3f} ± {known[name].standard_error:.3f}", time.process_time() - begun
+        print(f"{task}: {name} {rate} bit/s/Hz ({seconds:.0f} s of a core)", flush=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dump(list(known.values()), users=False), encoding="utf-8")
 

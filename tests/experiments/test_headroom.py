@@ -56,7 +56,9 @@ def test_joint_search_finds_the_best_of_what_it_tries():
     found = JointSearch(shares=(0.0, 1.0)).actions(env)
     owner = found[..., :3].argmax(1)
     best = env._core.slot.rates(env._state, found, owner)[0].sum(-1)
-    for held, share in itertools.product(itertools.product(range(2), repeat=3), itertools.product((-1.0, 1.0), repeat=2)):
+    for held, share in itertools.product(
+        itertools.product(range(2), repeat=3), itertools.product((-1.0, 1.0), repeat=2)
+    ):
         owner = np.tile(held, (3, 1))
         tried = _with(env, bids=bids_for(owner, 2), total_power=np.tile(share, (3, 1)))
         assert (env._core.slot.rates(env._state, tried, owner)[0].sum(-1) <= best + 1e-4).all()
@@ -68,8 +70,10 @@ def test_quiet_cells_radiate_nothing_and_win_nothing():
     quiet = QuietCells("quiet", "structured-local-gain", (tuple(range(4)), ()))
     _, _, _, _, infos = env.step(quiet.actions(env))
     silent = load[:, 0] < 4
-    assert silent.any() and not silent.all()
-    assert (infos["power_w"][silent, 0] == 0).all() and (infos["power_w"][~silent & (load[:, 0] > 0), 0] > 0).all()
+    assert silent.any()
+    assert not silent.all()
+    assert (infos["power_w"][silent, 0] == 0).all()
+    assert (infos["power_w"][~silent & (load[:, 0] > 0), 0] > 0).all()
     assert (infos["owner"][silent] == 1).all()
 
 
@@ -91,16 +95,20 @@ def test_headroom_and_its_paired_error():
 
 
 def test_policies_that_are_not_installed_are_left_out(monkeypatch):
-    assert headroom.installed("structured-local-gain") and not headroom.installed("of another version")
+    assert headroom.installed("structured-local-gain")
+    assert not headroom.installed("of another version")
     assert not headroom.installed(QuietCells("quiet", "of another version", ((), ())))
     assert headroom.rows("mdlbi-city-v0", [])[1] == "not measured"
 
 
 def test_the_row_of_a_task_has_the_best_rule_and_the_ceiling():
     bank = {"episodes": 3, "seed": 3, "slots": 1, "every": 1, "num_users": 4}
-    results = [evaluate(name, "mdlbi-blocked-small-v0", **bank) for name in ("structured-random", "structured-local-gain")]
+    results = [
+        evaluate(name, "mdlbi-blocked-small-v0", **bank) for name in ("structured-random", "structured-local-gain")
+    ]
     ceiling = evaluate("structured-exhaustive", "mdlbi-blocked-small-v0", name="structured-oracle", **bank)
     row = headroom.rows("mdlbi-collision-v0", [*results, ceiling])
     best = max(results, key=lambda result: result.mean)
-    assert row[1].startswith(f"{best.policy}: {best.mean:.3f}") and row[2].startswith("structured-oracle")
+    assert row[1].startswith(f"{best.policy}: {best.mean:.3f}")
+    assert row[2].startswith("structured-oracle")
     assert row[3].startswith(f"{100 * (ceiling.mean / best.mean - 1):.1f} ")
