@@ -12,7 +12,8 @@ the actors learn. They act on their own observations alone; in training they are
    happened. With interference between cells it also takes the powers, and what the other BSs see and hold.
 2. The bids b_m(o_m) of all BSs decide all sets by the auction, S = auction(b_1, ..., b_M). The actors follow the
    gradient of sum_m Q_m through it: each IRS goes to the highest of the bids with Gumbel noise, and the gradient is
-   that of the softmax over the BSs (straight-through, Jang et al. 2017). A sigmoid gives the share of Pmax.
+   that of the softmax over the BSs (straight-through, Jang et al. 2017). Where a BS has power control, it decides
+   likewise whether it is on: one that is silent bids for nothing. (The best powers are nearly always 0 or Pmax.)
 
 So the auction, which is known, is computed and not learned, and the gradient of the actors has little variance.
 """
@@ -32,6 +33,7 @@ from irs_marl_env import evaluate, get_scenario, make_vec_env
 from irs_marl_env.policies import POLICIES
 
 WIDTH, PLACE, RATE = 48, 8, 10.0  # of layers; of what is learned of each IRS; bit/s/Hz that a critic takes for 1
+SILENT = 30.0  # by how much a BS that is off bids less
 LEAST = -6.0  # log10 of a gain that counts for nothing
 
 
@@ -87,7 +89,7 @@ class Critic(nn.Module):
 
 
 class Actor(nn.Module):
-    """Bids ``(B, M, L)`` of any size, and logits ``(B, M)`` of the share of Pmax.
+    """Bids ``(B, M, L)`` of any size, and logits ``(B, M)`` of being on.
 
     A bid follows from what own users gain over an IRS, and from what is learned of the IRS and the BS (their place).
     """
@@ -99,7 +101,7 @@ class Actor(nn.Module):
         self.bid, self.power = mlp(8 + PLACE, 1), mlp(4 + num_bs, 1)
         last: Any = self.power[-1]
         nn.init.zeros_(last.weight)
-        nn.init.constant_(last.bias, 1.5)  # begin near Pmax
+        nn.init.constant_(last.bias, 2.5)  # begin with nearly all on: else one of two stays silent for ever
 
     def forward(self, s: Seen) -> tuple[torch.Tensor, torch.Tensor]:
         own, count = s.own[..., None], s.own.sum(-1, keepdim=True)
@@ -113,7 +115,7 @@ class Actor(nn.Module):
         top = reach.amax(-1, keepdim=True)
         of_irs = [reach, mean, most, near, reach - top, *(x.expand_as(reach) for x in (direct, count / 10, top))]
         place = self.place.expand(len(reach), *self.place.shape)
-        bids = self.bid(torch.cat([torch.stack(of_irs, -1), place], -1))[..., 0] + self.base
+        bids = self.bid(torch.cat([torch.stack(of_irs, -1), place], -1))[..., 0] + self.base + reach
         who = torch.eye(reach.shape[1]).expand(len(reach), -1, -1)
         of_cell = torch.cat([direct, count / 10, top, reach.mean(-1, keepdim=True), who], -1)
         return bids, self.power(of_cell)[..., 0]
@@ -125,6 +127,13 @@ def auction(bids: torch.Tensor, temperature: float) -> torch.Tensor:
     soft = (bids / temperature + noise).softmax(1)
     hard = torch.zeros_like(soft).scatter_(1, soft.argmax(1, keepdim=True), 1.0)
     return hard + soft - soft.detach()
+
+
+def switched(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Decisions 0/1 ``(B, M)`` by logits with logistic noise, with the gradient of a sigmoid."""
+    chance = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
+    soft = torch.sigmoid((logits + torch.log(chance / (1 - chance))) / temperature)
+    return (soft > 0.5).float() + soft - soft.detach()
 
 
 class JointBids:
@@ -170,20 +179,22 @@ class JointBids:
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """The policy: actions ``(E, M, D_a)`` without exploration."""
         bids, logits = self.actor(self.seen(observations))
-        return self.action(bids, torch.sigmoid(2 * logits))
+        on = (logits > 0).float() if self.controls else torch.ones_like(logits)
+        return self.action(bids - SILENT * (1 - on[..., None]), on)
 
     @torch.inference_mode()
     def collect(self, slots: int, explore: float) -> None:
-        """Steps of the environments with noise on bids, and some shares drawn at random."""
+        """Steps of the environments with noise on bids, and some BSs silent at random."""
         for _ in range(slots):
             s = self.seen(self.obs)
             bids, logits = self.actor(s)
             scale = explore * torch.from_numpy(self.random.choice([0.3, 1.0, 3.0], (len(bids), 1, 1))).float()
             bids = bids + scale * torch.from_numpy(self.random.standard_normal(bids.shape)).float()
-            share = torch.sigmoid(2 * logits)
+            share = torch.ones_like(logits)
             if self.controls:
-                drawn = torch.from_numpy(self.random.choice([0.0, 0.1, 0.3, 1.0], share.shape)).float()
-                share = torch.where(torch.from_numpy(self.random.random(share.shape)) < 0.6, drawn, share)
+                drawn = torch.from_numpy(self.random.random(share.shape)) < 0.3
+                share = torch.where(drawn, 0.0, (logits > 0).float())
+                bids = bids - SILENT * (1 - share[..., None])
             self.obs, _, _, _, infos = self.env.step(self.action(bids, share))
             stations = np.arange(self.scenario.num_bs)[:, None]
             won = torch.from_numpy((infos["owner"][:, None] == stations).astype(np.float32))
@@ -202,13 +213,13 @@ class JointBids:
         begun = time.process_time()
         critic = torch.optim.Adam(self.critic.parameters(), 3e-3)
         actor = torch.optim.Adam(self.actor.parameters(), 3e-3)
-        first = self.slots // 2
+        first, num_bs = self.slots // 2, self.scenario.num_bs
         self.collect(first, explore=1.0)
         for update in range(2 * self.updates):
             done = update / (2 * self.updates)
             for group in (*critic.param_groups, *actor.param_groups):
                 group["lr"] = 3e-3 * (1 - 0.95 * done)
-            s, won, share, rate = self.batch(64)
+            s, won, share, rate = self.batch(max(64, 256 // num_bs))
             loss = (self.critic(s, won, share) - rate).square().mean()
             critic.zero_grad()
             loss.backward()
@@ -217,9 +228,12 @@ class JointBids:
                 continue
             if update % max(1, 3 * self.updates // (2 * (self.slots - first))) == 0:
                 self.collect(1, explore=0.5)
-            s = Seen(*(x[:24] for x in s))
+            s = Seen(*(x[: 192 // num_bs] for x in s))
             bids, logits = self.actor(s)
-            value = self.critic(s, auction(bids, 1.0 - 0.85 * done), torch.sigmoid(2 * logits)).sum(1).mean()
+            warmth = 1.0 - 0.85 * done
+            on = switched(logits, warmth) if self.controls else torch.ones_like(logits)
+            won = auction(bids - SILENT * (1 - on[..., None]), warmth)
+            value = self.critic(s, won, on).sum(1).mean()
             actor.zero_grad()
             (-value).backward()
             actor.step()
