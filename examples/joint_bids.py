@@ -12,8 +12,9 @@ the actors learn. They act on their own observations alone; in training they are
    happened. With interference between cells it also takes the powers, and what the other BSs see and hold.
 2. The bids b_m(o_m) of all BSs decide all sets by the auction, S = auction(b_1, ..., b_M). The actors follow the
    gradient of sum_m Q_m through it: each IRS goes to the highest of the bids with Gumbel noise, and the gradient is
-   that of the softmax over the BSs (straight-through, Jang et al. 2017). Where a BS has power control, it decides
-   likewise whether it is on: one that is silent bids for nothing. (The best powers are nearly always 0 or Pmax.)
+   that of the softmax over the BSs (straight-through, Jang et al. 2017). Where a BS has power control, it learns
+   when to be on, by what the critics say of both; one that is silent bids for nothing. (The best powers are nearly
+   always 0 or Pmax.)
 
 So the auction, which is known, is computed and not learned, and the gradient of the actors has little variance.
 """
@@ -129,13 +130,6 @@ def auction(bids: torch.Tensor, temperature: float) -> torch.Tensor:
     return hard + soft - soft.detach()
 
 
-def switched(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Decisions 0/1 ``(B, M)`` by logits with logistic noise, with the gradient of a sigmoid."""
-    chance = torch.rand_like(logits).clamp(1e-6, 1 - 1e-6)
-    soft = torch.sigmoid((logits + torch.log(chance / (1 - chance))) / temperature)
-    return (soft > 0.5).float() + soft - soft.detach()
-
-
 class JointBids:
     """Actors and critic, their environment and what was seen.
 
@@ -208,6 +202,20 @@ class JointBids:
         )
         return Seen(own, direct, over), won, share, rate
 
+    def value(self, s: Seen, bids: torch.Tensor, on: torch.Tensor, warmth: float) -> torch.Tensor:
+        """Team values ``(B,)`` of bids where some BSs are on."""
+        return self.critic(s, auction(bids - SILENT * (1 - on[..., None]), warmth), on).sum(1)
+
+    @torch.no_grad()
+    def worth_of_on(self, s: Seen, bids: torch.Tensor, on: torch.Tensor, warmth: float) -> torch.Tensor:
+        """How much more the team has ``(B, M)`` if a BS is on than if it is off, the others as they are."""
+        worth = []
+        for bs in range(on.shape[1]):
+            yes, no = on.clone(), on.clone()
+            yes[:, bs], no[:, bs] = 1.0, 0.0
+            worth.append(self.value(s, bids, yes, warmth) - self.value(s, bids, no, warmth))
+        return torch.stack(worth, 1)
+
     def train(self, show: bool = True) -> None:
         """Random sets, critic; then critic, actors and a slot now and then in turns."""
         begun = time.process_time()
@@ -231,9 +239,12 @@ class JointBids:
             s = Seen(*(x[: 192 // num_bs] for x in s))
             bids, logits = self.actor(s)
             warmth = 1.0 - 0.85 * done
-            on = switched(logits, warmth) if self.controls else torch.ones_like(logits)
-            won = auction(bids - SILENT * (1 - on[..., None]), warmth)
-            value = self.critic(s, won, on).sum(1).mean()
+            chance = torch.sigmoid(logits)
+            on = torch.bernoulli(chance.detach()) if self.controls else torch.ones_like(logits)
+            value = self.value(s, bids, on, warmth)
+            if self.controls:  # the chance to be on goes up where being on is worth more than being off
+                value = value + (chance * self.worth_of_on(s, bids.detach(), on, warmth)).sum(1)
+            value = value.mean()
             actor.zero_grad()
             (-value).backward()
             actor.step()
