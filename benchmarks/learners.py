@@ -291,7 +291,11 @@ def main(args: Args) -> None:
     running, about, missing = {}, {}, []
     try:
         for library, python in pythons.items():
-            process = Process(library, python)
+            try:
+                process = Process(library, python)
+            except OSError as error:  # there is no such Python
+                missing.append(f"{NAMES[library]} did not start with {python}: {error}")
+                continue
             try:
                 about[library] = process.answer()
                 running[library] = process

@@ -1,9 +1,7 @@
 """MATD3 of AgileRL over ``AgileVecEnv``: a minute of learning beside the baselines.
 
-    pip install -e '.[fast]' torch agilerl==2.58.0 'pettingzoo<1.27' tensordict==0.13.0 peft  # in its own environment
-    python examples/agilerl_matd3.py
-
-AgileRL's own loop would store the first observation of the next episode as what follows a last slot; this one does not.
+pip install -e '.[fast]' torch agilerl==2.58.0 'pettingzoo<1.27' tensordict==0.13.0 peft  # in its own environment
+python examples/agilerl_matd3.py
 """
 
 from __future__ import annotations
@@ -41,6 +39,7 @@ def learn(matd3: MATD3, vec: AgileVecEnv, steps: int, warmup: int = 500) -> None
         if step < warmup:
             raw = actions = {agent: rng.uniform(-1, 1, x.shape).astype(np.float32) for agent, x in raw.items()}
         following, rewards, terminations, _, infos = vec.step(actions)
+        # AgileRL's own loop would store the first observation of the next episode as what follows a last slot
         over = infos["bs_0"].get("TimeLimit.truncated", np.zeros(1, bool))[:, None]
         last = {a: np.where(over, infos[a].get("terminal_observation", x), x) for a, x in following.items()}
         row = transition_to_tensordict(MultiAgentTransition(observations, raw, rewards, last, terminations))

@@ -1,54 +1,32 @@
 """Which libraries know a time limit, and how fast they are: the table of docs/libraries.md.
 
-    python experiments/probes.py                        # all, in environments under build/probes, which are kept
-    python experiments/probes.py torchrl benchmarl      # some
-    python experiments/probes.py torchrl --here         # in the environment that is active
-    python experiments/probes.py --write                # also puts the table into docs/libraries.md
+    python -m experiments.probes                        # all, in environments under build/libraries, which are kept
+    python -m experiments.probes torchrl benchmarl      # some
+    python -m experiments.probes torchrl --here         # in the environment that is active
+    python -m experiments.probes --write                # also puts the table into docs/libraries.md
 
-The libraries pin versions that exclude each other, so each probe (``experiments/probe_NAME.py``) runs in a virtual
-environment of its own. The first run installs them, which takes minutes and some gigabytes.
+Each probe (``experiments/probe_NAME.py``) runs in an environment of its library (``experiments/libraries.py``), which
+the first run installs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "libraries.md"
+from experiments.libraries import FOLDER, PACKAGES, PAGE, ROOT, interpreter, surroundings, write_between
+
 BEGIN, END = "<!-- probes -->", "<!-- /probes -->"
-PACKAGES = {  # what a probe needs beside this package
-    "torchrl": ["torchrl>=0.14"],
-    "benchmarl": ["benchmarl==1.5.2"],
-    "sb3": ["stable-baselines3>=2.9"],
-    "rllib": ["ray[rllib]==2.60.0"],
-    "agilerl": ["agilerl==2.58.0", "peft", "pettingzoo<1.27", "tensordict==0.13.0"],
-    "skrl": ["skrl==2.1.1"],
-}
-
-
-def interpreter(name: str, folder: Path) -> Path:
-    """Python of the environment of a library, made if it is missing."""
-    python = folder / name / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if not (folder / name / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder / name)], check=True)
-        install = [str(python), "-m", "pip", "install", "-q", "-e", f"{ROOT}[fast]", *PACKAGES[name]]
-        subprocess.run(install, check=True)
-        (folder / name / "ready").touch()
-    return python
 
 
 def probe(name: str, python: Path) -> dict[str, Any]:
     """The line that a probe prints last."""
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     command = [str(python), "-m", f"experiments.probe_{name}"]
-    environment = {**os.environ, **threads, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(command, env=surroundings(), cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -69,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(PACKAGES)}; none: all")
     parser.add_argument("--here", action="store_true", help="run in the active environment; install nothing")
-    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "probes", help="of the environments")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the environments")
     parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
     args = parser.parse_args()
     unknown = [name for name in args.names if name not in PACKAGES]
@@ -82,9 +60,7 @@ def main() -> None:
     text = table(rows)
     print(text)
     if args.write:
-        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-        after = rest.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n{text.strip()}\n{END}{after}", encoding="utf-8", newline="\n")
+        write_between(BEGIN, END, text)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from irs_marl_env.solvers.bounds import upper_bound
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
 BOUND = "upper-bound"  # evaluated like a policy, though no policy reaches it
-BATCH = 16  # episodes stepped together
+BATCH = 16  # episodes stepped together, unless asked otherwise
+MOST_TOGETHER = 4096
 INTERFACES = ("arrays", "dicts")
 MOST_PROCESSES = 1024
 
@@ -47,6 +48,7 @@ def evaluate(
     *,
     processes: int = 1,
     ray: bool = False,
+    batch: int = BATCH,
     progress: bool | None = None,
     interface: str = "arrays",
     name: str | None = None,
@@ -73,8 +75,10 @@ def evaluate(
         processes: episodes are shared out over so many; the result is the same. The policy must pickle, and a script
             needs its ``if __name__ == "__main__":``, as always with Python's ``spawn``; what was typed in (a notebook,
             standard input) evaluates policies of modules. The processes end with this one, however it ends.
-        ray: every 16 episodes are a task of Ray (extra ``ray``; docs/many-machines.md), on all machines of its cluster;
-            the result is the same.
+        ray: every ``batch`` episodes are a task of Ray (extra ``ray``; docs/many-machines.md), on all machines of its
+            cluster; the result is the same.
+        batch: so many episodes are stepped together. More are quicker where a step is cheap, and need more memory. The
+            draws are the same; what a network or a solver makes of them may differ in the last digits.
         progress: show a bar (needs tqdm); ``None``: on a terminal.
         interface: what a callable takes and returns. ``"arrays"``: ``(E, M, D_o)`` float32, several episodes in a
             batch, to ``(E, M, D_a)``; ``"dicts"``: PettingZoo's dicts by agent, one episode at a time.
@@ -91,7 +95,9 @@ def evaluate(
         ChildProcessError: a process died.
     """
     progress = Flag(optional=True)("progress", progress)
-    plan = _planned(policy, scenario, episodes, seed, slots, every, first, processes, ray, interface, name, overrides)
+    plan = _planned(
+        policy, scenario, episodes, seed, slots, every, first, processes, ray, batch, interface, name, overrides
+    )
     jobs, (chosen, run_on, label) = plan.jobs, (plan.jobs[0].policy, plan.jobs[0].scenario, plan.jobs[0].label)
     _check_repeats(run_on, plan.episodes)
     for neglect in getattr(chosen, "neglects", lambda scenario: [])(run_on):
@@ -114,7 +120,7 @@ def rehearse(policy: Policy, scenario: str | Scenario, **arguments: Any) -> None
         ValueError, TypeError: as :func:`evaluate`.
     """
     given = {"episodes": 20, "seed": 0, "slots": None, "every": 1, "first": 0, "processes": 1, "interface": "arrays"}
-    given |= {"name": None, "progress": None, "ray": False}
+    given |= {"name": None, "progress": None, "ray": False, "batch": BATCH}
     overrides = {name: value for name, value in arguments.items() if name not in given}
     given |= {name: value for name, value in arguments.items() if name in given}
     Flag(optional=True)("progress", given.pop("progress"))
@@ -141,6 +147,7 @@ def _planned(
     first: Any,
     processes: Any,
     ray: Any,
+    batch: Any,
     interface: Any,
     name: Any,
     overrides: dict[str, Any],
@@ -152,6 +159,7 @@ def _planned(
     ray = Flag()("ray", ray)
     if ray and processes > 1:
         raise refusal("processes", processes, "1 with ray=True, where the cluster decides")
+    batch = check_whole("batch", batch, 1, MOST_TOGETHER)
     interface = Choice(INTERFACES)("interface", interface)
     name = None if name is None else check_text("name", name)
     policy, label = _resolve(policy)
@@ -169,7 +177,7 @@ def _planned(
     fitting = -(-(run_on.horizon - first) // every)
     slots = fitting if slots is None else check_whole("slots", slots, 1, fitting)
     check_rates(episodes, slots, run_on.num_bs, 0 if label == BOUND else run_on.num_users)
-    size = 1 if interface == "dicts" else BATCH
+    size = 1 if interface == "dicts" else batch
     jobs = [
         _Job(policy, run_on, slots, every, first, seed + start, min(size, episodes - start), interface, name or label)
         for start in range(0, episodes, size)

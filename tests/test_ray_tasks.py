@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from irs_marl_env import evaluate
+from irs_marl_env import Result, comparison, evaluate, sweep
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,6 +25,18 @@ def test_ray_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ImportError, match=r"irs-marl-env\[ray\]"):
         evaluate("random", "mdlbi-small-v0", 2, slots=1, ray=True)
+
+
+def test_a_sweep_hands_ray_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def evaluated(*args: object, ray: bool = False, **options: object) -> Result:
+        asked.append(ray)
+        return evaluate(*args, **options)
+
+    monkeypatch.setattr(comparison, "evaluate", evaluated)
+    sweep("random", "mdlbi-small-v0", "tx_power_dbm", [10.0, 20.0], episodes=2, slots=1, ray=True)
+    assert asked == [True, True]
 
 
 SCRIPT = """

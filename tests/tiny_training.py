@@ -35,6 +35,10 @@ def tiny_run(**changes):
 def random_batch(run, size=5, seed=0):
     rng = np.random.default_rng(seed)
     shapes = {name: array.shape[1:] for name, array in run.replay.arrays.items()}
-    return {
+    batch = {
         name: torch.from_numpy(rng.uniform(-1, 1, (size, *shape)).astype(np.float32)) for name, shape in shapes.items()
     }
+    for name in batch.keys() & {"obs", "next_obs"}:  # of every user one base station says that it is its own
+        own = batch[name][..., run.env.observation_codec.layout.slices["own_user"]]  # (size, M, K), a view
+        own.copy_(torch.nn.functional.one_hot(own.argmax(1), own.shape[1]).mT)
+    return batch

@@ -64,19 +64,20 @@ class Sb3VecEnv(VecEnv):
 
     def _infos(self, metrics: dict[str, Any]) -> list[dict[str, Any]]:
         """Infos of every row, from those of the batch."""
-        count, cell = len(self.batch.agents), metrics["cell"]
+        count = len(self.batch.agents)
         own = self._rows(own_rates(metrics, count))
         sums, power = metrics["sum_rate"].ravel().tolist(), metrics["power_w"].ravel().tolist()
+        owners, cells = (np.repeat(metrics[name], count, axis=0) for name in ("owner", "cell"))
         infos: list[dict[str, Any]] = [
             {
-                "rates": own[row],
-                "sum_rate": sums[row],
-                "owner": metrics["owner"][row // count],
-                "power_w": power[row],
-                "cell": cell[row // count],
+                "rates": rates,
+                "sum_rate": sum_rate,
+                "owner": owner,
+                "power_w": power_w,
+                "cell": cell,
                 "TimeLimit.truncated": False,
             }
-            for row in range(self.num_envs)
+            for rates, sum_rate, owner, power_w, cell in zip(own, sums, owners, power, cells, strict=True)
         ]
         if "final_observation" in metrics:
             last = self._rows(metrics["final_observation"])

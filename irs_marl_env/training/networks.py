@@ -1,6 +1,7 @@
 """Actors and critics: the networks of all agents stacked, so that one batched product serves any number of BSs.
 
-Tensors have the agents in front: ``(A, B, ...)`` for A networks and a batch of B.
+Tensors have the networks in front, then the batch: ``(A, B, S, ...)``, where each of A networks serves S base stations.
+There is a network for each of M base stations (A = M, S = 1), or one that they share (A = 1, S = M).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +48,10 @@ class Block(nn.Module):
         self.shift = nn.Parameter(torch.zeros(stack, 1, width)) if norm else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.linear(x)
+        return self.finish(self.linear(x))
+
+    def finish(self, y: torch.Tensor) -> torch.Tensor:
+        """What follows the linear layer, ``(A, R, width)``."""
         if self.gain is not None and self.shift is not None:
             width = y.shape[-1:]
             if len(y) == 1:  # torch has one kernel for gain and shift too, if they are those of all rows
@@ -66,7 +71,8 @@ def mlp(stack: int, fan_in: int, args: Args, generator: torch.Generator) -> nn.S
 class SetTrunk(nn.Module):
     """DeepSets over pairs of IRS and user: features of pairs, of IRSs and of the whole, equivariant in both.
 
-    The batch stands behind IRSs and users, so that sums over these add up long pieces of memory.
+    A user is there for one base station at most. Where base stations share a network, a pair is worked out once, for
+    the base station of its user, and not for the others as well.
 
     Args:
         stack: number of networks, A.
@@ -87,13 +93,30 @@ class SetTrunk(nn.Module):
         self.irs = Block(stack, 2 * width, args.width, args.layer_norm, generator)
 
     def forward(self, pairs: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """``(A, F, L, K, B)``, ``(A, K, B)`` 0/1 to ``(A, L, K, B, W / 2)``, ``(A, L, B, W)``, ``(A, B, W / 2)``."""
-        A, _, L, K, B = pairs.shape
-        pair = self.pair(pairs.flatten(2).mT).view(A, L, K, B, -1) * present[:, None, :, :, None]
-        users = pair.sum(2) * (self.pool / K)
-        whole = users.mean(1)
-        irs = self.irs(torch.cat([users, whole[:, None].expand_as(users)], -1).flatten(1, 2))
-        return pair, irs.view(A, L, B, -1), whole
+        """Features of pairs, of IRSs and of the whole.
+
+        Args:
+            pairs: ``(A, B, K, L, F)``.
+            present: ``(A, B, S, K)`` 0/1, which users are there for which base station.
+
+        Returns:
+            ``(A, B, K, L, W / 2)``, ``(A, B, S, L, W)`` and ``(A, B, S, W / 2)``.
+
+        The features of pairs are those of users, present or not; IRSs and the whole know of the present ones alone.
+        """
+        A, B, K, L, _ = pairs.shape
+        S = present.shape[2]
+        pair = self.pair(pairs.view(A, B * K * L, -1))
+        width = pair.shape[-1]
+        summed = torch.bmm(present.reshape(A * B, S, K) * (self.pool / K), pair.view(A * B, K, L * width))
+        users = summed.view(A, B, S, L, width)
+        whole = users.mean(3)
+        linear: Any = self.irs.linear
+        near, far = linear.weight.split(width, 1)  # what it takes of an IRS's users and of all of them
+        of_whole = torch.baddbmm(linear.bias, whole.view(A, B * S, width), far)
+        irs = torch.bmm(users.view(A, B * S * L, width), near).view(A, B * S, L, -1) + of_whole[:, :, None]
+        irs = self.irs.finish(irs.view(A, B * S * L, -1))
+        return pair.view(A, B, K, L, width), irs.view(A, B, S, L, -1), whole
 
 
 @dataclass(frozen=True)
@@ -117,7 +140,7 @@ class Sizes:
         return cls(s.num_bs, s.num_users, s.num_irs, seen, env.action_codec.layout, env.state_encoder.layout)
 
     def own_pairs(self) -> torch.Tensor:
-        """Where the features of an agent's pairs stand in what :meth:`own_view` gives: ``(F, L, K)``, F at least 6."""
+        """Where the features of an agent's pairs stand in what :meth:`own_view` gives: ``(K, L, F)``, F at least 6."""
         size, K, L = self.observation.size, self.num_users, self.num_irs
         own, direct, over_irs, held = (
             _rows(self.observation, n) for n in ("own_user", "direct_gain", "irs_gain", "held")
@@ -125,39 +148,51 @@ class Sizes:
         means, rivals = size + torch.arange(K), size + K + torch.arange(L)
         return torch.stack(
             [
-                over_irs,
-                *(users.expand(L, K) for users in (own, direct, means)),
-                *(irs[:, None].expand(L, K) for irs in (held, rivals)),
-                *_further(self.observation, L, K),
-            ]
+                over_irs.T,
+                *(users[:, None].expand(K, L) for users in (own, direct, means)),
+                *(irs.expand(K, L) for irs in (held, rivals)),
+                *_further(self.observation, K, L),
+            ],
+            -1,
         )
 
     def own_view(self, obs: torch.Tensor) -> torch.Tensor:
-        """Observations ``(A, D_o, R)``, means over IRSs of the users' gains, and whether a rival holds an IRS."""
-        over_irs, rho = (obs[:, self.observation.slices[name]] for name in ("irs_gain", "rho"))
-        A, R, K, L = len(obs), obs.shape[-1], self.num_users, self.num_irs
-        means = over_irs.view(A, L, K, R).mean(1)
-        rivals = rho.view(A, -1, L, R).amax(1) if self.num_bs > 1 else obs.new_zeros(A, L, R)
-        return torch.cat([obs, means, rivals], 1)
+        """Observations ``(..., D_o)``, means over IRSs of the users' gains, and whether a rival holds an IRS."""
+        lead, K, L = obs.shape[:-1], self.num_users, self.num_irs
+        over_irs, rho = (obs[..., self.observation.slices[name]] for name in ("irs_gain", "rho"))
+        means = over_irs.unflatten(-1, (L, K)).mean(-2)
+        rivals = rho.unflatten(-1, (-1, L)).amax(-2) if self.num_bs > 1 else obs.new_zeros(*lead, L)
+        return torch.cat([obs, means, rivals], -1)
 
     def own_look(self, view: torch.Tensor, pairs: torch.Tensor) -> Look:
-        """What networks take of observations ``(A, D_o, R)``; ``pairs`` is :meth:`own_pairs` on their device."""
-        return Look(view, gathered(self.own_view(view), pairs), view[:, self.observation.slices["own_user"]])
+        """What networks take of observations ``(A, B, S, D_o)``; ``pairs`` is :meth:`own_pairs` on their device."""
+        A, B, S, _ = view.shape
+        present = view[..., self.observation.slices["own_user"]]
+        rows = first_rows(A, B, S, view.device)
+        for station in range(1, S):  # argmax is slow over so few
+            rows = torch.add(rows, present[:, :, station, :, None, None].long(), alpha=station)
+        return Look(view, gathered(self.own_view(view), rows, pairs), present, rows)
 
     def action_pairs(self) -> torch.Tensor:
-        """Where the 3 features of pairs stand in a structured action: ``(3, L, K)``."""
+        """Where the 3 features of pairs stand in a structured action: ``(K, L, 3)``."""
         bids, focus, powers = (_rows(self.action, name) for name in ("bids", "focus", "powers"))
-        return torch.stack([focus, powers.expand_as(focus), bids[:, None].expand_as(focus)])
+        focus = focus.T
+        return torch.stack([focus, powers[:, None].expand_as(focus), bids.expand_as(focus)], -1)
 
     def state_pairs(self) -> torch.Tensor:
-        """Where the features of pairs stand in a global state: ``(F, L, K)``, F at least 4 M + 2."""
+        """Where the features of pairs stand in a global state: ``(K, L, F)``, F at least 4 M + 2."""
         named = {name: _rows(self.state, name) for name in self.state.shapes}
-        over_irs = named["irs_gain"]  # (M, L, K)
         users = torch.cat([named["direct_gain"], named["cell"], named["position"].T])
-        irs = named["owner"]
-        shape = over_irs.shape[1:]
-        further = [rows[None] for rows in _further(self.state, shape[0], shape[1], of_users=("velocity",))]
-        return torch.cat([over_irs, users[:, None].expand(-1, *shape), irs[:, :, None].expand(-1, *shape), *further])
+        K, L = self.num_users, self.num_irs
+        return torch.stack(
+            [
+                *named["irs_gain"].mT,
+                *(at[:, None].expand(K, L) for at in users),
+                *(at.expand(K, L) for at in named["owner"]),
+                *_further(self.state, K, L, of_users=("velocity",)),
+            ],
+            -1,
+        )
 
 
 def _rows(layout: Layout, name: str) -> torch.Tensor:
@@ -165,45 +200,56 @@ def _rows(layout: Layout, name: str) -> torch.Tensor:
     return layout.take(torch.arange(layout.size), name)
 
 
-def _further(layout: Layout, L: int, K: int, of_users: tuple[str, ...] = USER_BLOCKS) -> list[torch.Tensor]:
-    """Where the entries of blocks that not every scenario has stand, ``(L, K)`` for each feature of a pair."""
+def _further(layout: Layout, K: int, L: int, of_users: tuple[str, ...] = USER_BLOCKS) -> list[torch.Tensor]:
+    """Where the entries of blocks that not every scenario has stand, ``(K, L)`` for each feature of a pair."""
     users = [x for name in of_users if name in layout.shapes for x in _rows(layout, name).T]
     irss = [_rows(layout, name) for name in IRS_BLOCKS if name in layout.shapes]
-    return [*(x.expand(L, K) for x in users), *(x[:, None].expand(L, K) for x in irss)]
+    return [*(x[:, None].expand(K, L) for x in users), *(x.expand(K, L) for x in irss)]
 
 
 class Look(NamedTuple):
     """What networks take of observations or states, whatever the actions are.
 
     Attributes:
-        view: ``(A, D, R)``, a column for each of the ``A R = M B`` inputs of A networks.
-        pairs: ``(A, F, L, K, R)``, features of pairs of IRS and user; ``None`` for an mlp.
-        present: ``(A, K, R)`` 0/1, which users are there; ``None`` for an mlp.
+        view: ``(A, B, S, D)``.
+        pairs: ``(A, B, K, L, F)``, features of pairs of user and IRS; ``None`` for an mlp.
+        present: ``(A, B, S, K)`` 0/1, which users are there; ``None`` for an mlp.
+        rows: ``(A, B, K, 1, 1)``, or ``(A, B, 1, 1, 1)`` for all users alike: which of the ``A B S`` rows the pairs
+            of a user are taken from; ``None`` for an mlp.
     """
 
     view: torch.Tensor
     pairs: torch.Tensor | None = None
     present: torch.Tensor | None = None
+    rows: torch.Tensor | None = None
 
 
-def columns(x: torch.Tensor, stack: int) -> torch.Tensor:
-    """``(M, B, D)`` to ``(A, D, R)``, see :class:`Look`."""
-    M, B, D = x.shape
-    if stack == 1:
-        return x.permute(2, 0, 1).reshape(1, D, M * B)
-    return x.mT.contiguous()
+def by_network(x: torch.Tensor, stack: int) -> torch.Tensor:
+    """``(M, B, D)`` to ``(A, B, S, D)``."""
+    return x.transpose(0, 1)[None] if stack == 1 else x[:, :, None]
 
 
-def by_agent(y: torch.Tensor, num_bs: int) -> torch.Tensor:
-    """The inverse of :func:`columns`."""
-    if len(y) == num_bs:
-        return y.mT
-    return y.view(y.shape[1], num_bs, -1).permute(1, 2, 0)
+def by_agent(y: torch.Tensor) -> torch.Tensor:
+    """The inverse of :func:`by_network`."""
+    return y[0].transpose(0, 1) if len(y) == 1 else y[:, :, 0]
 
 
-def gathered(rows: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Features ``(A, F, L, K, R)`` of pairs from ``rows (A, D, R)`` and where they stand there, ``(F, L, K)``."""
-    return rows.index_select(1, index.view(-1)).view(len(rows), *index.shape, rows.shape[-1])
+@lru_cache(maxsize=8)
+def first_rows(A: int, B: int, S: int, device: torch.device) -> torch.Tensor:
+    """The first of S rows of every network and sample, ``(A, B, 1, 1, 1)``."""
+    with torch.inference_mode(False):
+        return torch.arange(0, A * B * S, S, device=device).view(A, B, 1, 1, 1)
+
+
+def gathered(x: torch.Tensor, rows: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Features of pairs, ``(A, B, K, L, F)``.
+
+    Args:
+        x: ``(A, B, S, D)``.
+        rows: of x that they are taken from, see :class:`Look`.
+        index: where they stand in a row, ``(K, L, F)``.
+    """
+    return x.take(torch.add(index, rows, alpha=x.shape[-1]))
 
 
 class Actor(nn.Module):
@@ -235,7 +281,7 @@ class Actor(nn.Module):
             )
         else:
             self.register_buffer("pairs", sizes.own_pairs(), persistent=False)
-            self.trunk = SetTrunk(self.stack, len(self.pairs), sizes.num_bs, args, generator)
+            self.trunk = SetTrunk(self.stack, self.pairs.shape[-1], sizes.num_bs, args, generator)
             heads = {"bids": width, "focus": width + width // 2, "powers": 2 * (width // 2), "regularizer": width // 2}
             if "total_power" in sizes.action.shapes:
                 heads["total_power"] = width // 2
@@ -247,12 +293,12 @@ class Actor(nn.Module):
 
     def look(self, obs: torch.Tensor) -> Look:
         """What the networks take of observations ``(M, B, D_o)``."""
-        view = columns(obs, self.stack)
+        view = by_network(obs, self.stack)
         return self.sizes.own_look(view, self.pairs) if isinstance(self.trunk, SetTrunk) else Look(view)
 
     def forward(self, obs: torch.Tensor | Look) -> tuple[torch.Tensor, torch.Tensor]:
         look = obs if isinstance(obs, Look) else self.look(obs)
-        raw = by_agent(self._raw(look), self.sizes.num_bs if self.stack == 1 else self.stack)
+        raw = by_agent(self._raw(look))
         return torch.tanh(raw) * self.span, raw
 
     def act(self, observations: np.ndarray) -> np.ndarray:
@@ -262,26 +308,30 @@ class Actor(nn.Module):
         return action.transpose(0, 1).cpu().numpy()
 
     def _raw(self, look: Look) -> torch.Tensor:
-        """The values before tanh, ``(A, D_a, R)``."""
+        """The values before tanh, ``(A, B, S, D_a)``."""
         if look.pairs is None or look.present is None:
-            return self.heads["action"](self.trunk(look.view.mT)).mT
+            A, B, S, D = look.view.shape
+            return self.heads["action"](self.trunk(look.view.reshape(A, B * S, D))).view(A, B, S, -1)
         pair, irs, whole = self.trunk(look.pairs, look.present)
-        A, L, K, R, _ = pair.shape
-        users = pair.mean(1)
-        of_users = torch.cat([users, whole[:, None].expand_as(users)], -1).view(A, K * R, -1)
-        of_irs = irs.view(A, L * R, -1)
-        focus: Any = self.heads["focus"]
+        A, B, S, L, _ = irs.shape
+        heads: Any = self.heads
+        bids, focus, powers, regularizer = (heads[name] for name in ("bids", "focus", "powers", "regularizer"))
         near, far = focus.weight.split([pair.shape[-1], irs.shape[-1]], 1)  # what it takes of a pair and of its IRS
-        of_pairs = torch.bmm(pair.view(A, L * K * R, -1), near).view(A, L, K, R)
+        own, rest = powers.weight.chunk(2, 1)  # of a user's mean over IRSs and of the whole
+        of_pairs, of_irs, of_whole = pair.flatten(1, 3), irs.flatten(1, 3), whole.flatten(1, 2)
+        focus_of_pairs = torch.bmm(of_pairs, near).view(A, B, 1, -1, L).mT  # (A, B, 1, L, K)
+        focus_of_irs = torch.baddbmm(focus.bias, of_irs, far).view(A, B, S, L, 1)
+        powers_of_users = torch.bmm(of_pairs, own / L).view(A, B, 1, -1, L).sum(4)
+        powers_of_all = torch.baddbmm(powers.bias, of_whole, rest).view(A, B, S, 1)
         named = {
-            "bids": self.heads["bids"](of_irs).view(A, L, R),
-            "focus": (of_pairs + torch.baddbmm(focus.bias, of_irs, far).view(A, L, 1, R)).view(A, L * K, R),
-            "powers": self.heads["powers"](of_users).view(A, K, R),
-            "regularizer": self.heads["regularizer"](whole).view(A, 1, R),
+            "bids": bids(of_irs).view(A, B, S, L),
+            "focus": torch.addcmul(focus_of_irs, look.present[..., None, :], focus_of_pairs).flatten(3),
+            "powers": torch.addcmul(powers_of_all, look.present, powers_of_users),
+            "regularizer": regularizer(of_whole).view(A, B, S, 1),
         }
         if "total_power" in self.heads:
-            named["total_power"] = self.heads["total_power"](whole).view(A, 1, R)
-        return torch.cat([named[name] for name in self.sizes.action.shapes], 1)
+            named["total_power"] = heads["total_power"](of_whole).view(A, B, S, 1)
+        return torch.cat([named[name] for name in self.sizes.action.shapes], -1)
 
 
 class Critic(nn.Module):
@@ -309,8 +359,8 @@ class Critic(nn.Module):
         else:
             self.register_buffer("pairs", sizes.state_pairs() if central else sizes.own_pairs(), persistent=False)
             acted = [m * sizes.action.size + sizes.action_pairs() for m in range(joint)]
-            self.register_buffer("action_pairs", torch.cat(acted), persistent=False)
-            features = len(self.pairs) + len(self.action_pairs)
+            self.register_buffer("action_pairs", torch.cat(acted, -1), persistent=False)
+            features = self.pairs.shape[-1] + self.action_pairs.shape[-1]
             rest = sizes.action.size - sizes.action.slices["regularizer"].start  # entries of the whole BS
             self.trunk = SetTrunk(stack, features, 1 if central else M, args, generator)
             self.head = nn.Sequential(
@@ -320,12 +370,14 @@ class Critic(nn.Module):
 
     def look(self, view: torch.Tensor) -> Look:
         """What the networks take of observations ``(M, B, D_o)``, or for central critics of states ``(M, B, D_s)``."""
-        flat = columns(view, self.stack)
+        view = by_network(view, self.stack)
         if not isinstance(self.trunk, SetTrunk):
-            return Look(flat)
+            return Look(view)
         if not self.central:
-            return self.sizes.own_look(flat, self.pairs)
-        return Look(flat, gathered(flat, self.pairs), torch.ones_like(flat[:, : self.sizes.num_users]))
+            return self.sizes.own_look(view, self.pairs)
+        A, B, K = self.stack, view.shape[1], self.sizes.num_users
+        rows = first_rows(A, B, 1, view.device)
+        return Look(view, gathered(view, rows, self.pairs), view.new_ones(A, B, 1, K), rows)
 
     def forward(self, view: torch.Tensor | Look, action: torch.Tensor) -> torch.Tensor:
         """Values of actions.
@@ -335,14 +387,16 @@ class Critic(nn.Module):
             action: own actions ``(M, B, D_a)``, or for central critics those of all agents for each ``(M, B, M, D_a)``.
         """
         look = view if isinstance(view, Look) else self.look(view)
-        q = self._value(look, columns(action.flatten(2), self.stack))
-        return q.view(action.shape[:2])
+        q = self._value(look, by_network(action.flatten(2), self.stack))
+        return by_agent(q)
 
     def _value(self, look: Look, action: torch.Tensor) -> torch.Tensor:
-        """``(A, R, 1)`` for actions ``(A, D_a, R)``."""
-        if look.pairs is None or look.present is None:
-            return self.head(self.trunk(torch.cat([look.view, action], 1).mT))
-        _, irs, whole = self.trunk(torch.cat([look.pairs, gathered(action, self.action_pairs)], 1), look.present)
+        """``(A, B, S)`` for actions ``(A, B, S, D_a)``."""
+        A, B, S, _ = action.shape
+        if look.pairs is None or look.present is None or look.rows is None:
+            return self.head(self.trunk(torch.cat([look.view, action], -1).flatten(1, 2))).view(A, B, S)
+        acted = gathered(action, look.rows, self.action_pairs)
+        _, irs, whole = self.trunk(torch.cat([look.pairs, acted], -1), look.present)
         of_all = self.sizes.action
-        rest = action.unflatten(1, (-1, of_all.size))[:, :, of_all.slices["regularizer"].start :].flatten(1, 2).mT
-        return self.head(torch.cat([irs.mean(1), whole, rest], -1))
+        rest = action.unflatten(-1, (-1, of_all.size))[..., of_all.slices["regularizer"].start :].flatten(3)
+        return self.head(torch.cat([irs.mean(3), whole, rest], -1).flatten(1, 2)).view(A, B, S)

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from irs_marl_env.training.learner import GradientLearner
-from irs_marl_env.training.networks import Block, Sizes, StackedLinear, by_agent, columns
+from irs_marl_env.training.networks import Block, Sizes, StackedLinear
 from irs_marl_env.training.settings import Args
 
 MOST_ENUMERATED = 4  # IRSs of which every set is valued; of more, 4 L + 2 sets
@@ -97,7 +97,8 @@ class SetCritic(nn.Module):
 
     def look(self, obs: torch.Tensor) -> Seen:
         """What the critic takes of observations ``(M, B, D_o)``."""
-        view, (M, K, L) = columns(obs, self.stack).mT, (self.sizes.num_bs, self.sizes.num_users, self.sizes.num_irs)
+        view = obs.reshape(self.stack, -1, obs.shape[-1])  # one base station's rows after the other's
+        M, K, L = self.sizes.num_bs, self.sizes.num_users, self.sizes.num_irs
         A, R, _ = view.shape
 
         def block(name: str, *shape: int) -> torch.Tensor:
@@ -212,7 +213,7 @@ class ValueBids(nn.Module):
             share = ((first + last)[..., None, :] / (2 * self.scale) > self.rivals).to(obs.dtype).mean(-2)
             likeliest = (share > 0.5).to(obs.dtype)[..., None, :]
             bids = (q(torch.maximum(likeliest, one)) - q(torch.minimum(likeliest, 1 - one))) / self.scale
-        return by_agent(bids.mT, self.sizes.num_bs)
+        return bids.reshape(*obs.shape[:2], L)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         """Actions ``(M, B, D_a)``; only the order of bids counts, so that any increasing map into [-1, 1] does."""
@@ -264,8 +265,8 @@ class OwnValueLearner(GradientLearner):
             Diverged: the loss is not finite; the networks are as they were.
         """
         critic, obs = self.actor.critic, batch["obs"].transpose(0, 1)
-        won = columns(batch["won"].transpose(0, 1), critic.stack).mT
-        q = by_agent(critic(critic.look(obs), won)[:, None], len(obs))[..., 0]
+        won = batch["won"].transpose(0, 1).reshape(critic.stack, -1, batch["won"].shape[-1])
+        q = critic(critic.look(obs), won).view(obs.shape[:2])
         error = q - self.args.reward_scale * batch["reward"].T
         loss, q_mean = self.descend("actor", error.square().mean(1).sum(), q.mean())
         if self.updates % EVERY == 0:

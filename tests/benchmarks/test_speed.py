@@ -40,6 +40,12 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             (),
             ["MiB, 4 of", "channels", "peak", "commit"],
         ),
+        (
+            "learners.py",
+            ("--repeats", "1", "--updates", "1", "--agilerl-python", "no-such-python"),
+            ("torch", "tqdm", "safetensors", "matplotlib", "filelock"),
+            ["examples/maddpg.py", "47,648", "CPU time per update and 16 steps", "commit"],
+        ),
         ("imports.py", ("--repeats", "1"), (), ["array_api_compat", "irs_marl_env", "commit"]),
     ],
     ids=lambda value: value if isinstance(value, str) and value.endswith(".py") else "",

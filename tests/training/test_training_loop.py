@@ -12,7 +12,8 @@ for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
 from tiny_training import tiny_args, tiny_run  # noqa: E402
 
 from examples.maddpg import train  # noqa: E402
-from irs_marl_env.training import session  # noqa: E402
+from irs_marl_env import evaluate  # noqa: E402
+from irs_marl_env.training import bank, session  # noqa: E402
 from irs_marl_env.training.logs import logger  # noqa: E402
 from irs_marl_env.training.loop import Progress  # noqa: E402
 
@@ -24,6 +25,21 @@ def test_exploration_stays_inside_the_bounds_of_the_decoder_entries():
     run.step()
     decoder = slice(run.env.scenario.num_irs, None)
     assert not run.replay.arrays["action"][: run.replay.size, :, decoder].any()
+
+
+def test_a_bank_is_the_same_whatever_is_stepped_together(monkeypatch):
+    run, asked = tiny_run(eval_episodes=20), []
+
+    def evaluated(*args, batch, **options):
+        asked.append(batch)
+        return evaluate(*args, batch=batch, **options)
+
+    monkeypatch.setattr(bank, "evaluate", evaluated)
+    together = bank.on_bank(run.policy(), run.args, run.env.scenario)
+    monkeypatch.setattr(bank, "ROOM", 0)
+    apart = bank.on_bank(run.policy(), run.args, run.env.scenario)
+    assert asked == [20, bank.BATCH]
+    np.testing.assert_allclose(together.episodes, apart.episodes, atol=1e-4)
 
 
 def test_exploration_falls_over_its_share_of_the_updates():

@@ -35,15 +35,32 @@ def test_deepsets_are_equivariant_in_users_and_irss(share):
     assert torch.allclose(moved["regularizer"], plain["regularizer"], atol=1e-5)
 
 
-def test_users_of_other_cells_leave_no_trace_in_the_features():
-    """Whatever stands in the features of pairs with a user that is not there."""
-    run = tiny_run()
-    trunk, generator = run.learner.nets["actor"].trunk, torch.Generator().manual_seed(0)
-    pairs = torch.rand(2, 6, 2, 4, 3, generator=generator)
-    present = torch.tensor([1.0, 0.0, 1.0, 0.0])[:, None].expand(2, 4, 3)
-    other = torch.where(present[:, None, None] > 0, pairs, torch.rand(pairs.shape, generator=generator))
-    for mine, its in zip(trunk(pairs, present), trunk(other, present), strict=True):
-        assert torch.equal(mine, its)
+@pytest.mark.parametrize("share", [False, True])
+def test_users_of_other_cells_leave_no_trace_in_the_features(share):
+    """Whatever an observation says of a user that is another base station's."""
+    run = tiny_run(share_actor=share, share_critic=share, actor_init=1.0)
+    batch, layout = random_batch(run), run.env.observation_codec.layout
+    obs, action = batch["obs"].transpose(0, 1), batch["action"].transpose(0, 1)
+    absent = layout.take(obs, "own_user") == 0
+    other = obs.clone()
+    other[..., layout.slices["direct_gain"]] += absent
+    for irs in layout.take(torch.arange(layout.size), "irs_gain"):
+        other[..., irs] += absent
+    assert not torch.equal(other, obs)
+    actor, critic = (run.learner.nets[name] for name in ("actor", "critic"))
+    assert torch.equal(actor(other)[0], actor(obs)[0])
+    assert torch.equal(critic(other, action), critic(obs, action))
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_a_user_that_is_nobodys_counts_for_nobody(share):
+    run = tiny_run(share_actor=share, actor_init=1.0)
+    obs, layout = random_batch(run)["obs"].transpose(0, 1), run.env.observation_codec.layout
+    at, actor = layout.slices["own_user"], run.learner.nets["actor"]
+    obs[..., at] = 0
+    plain = actor(obs)[0]
+    obs[..., layout.slices["direct_gain"]] += 1
+    assert torch.equal(actor(obs)[0], plain)
 
 
 def test_a_rival_is_whoever_of_the_others_holds_the_irs():
@@ -51,10 +68,10 @@ def test_a_rival_is_whoever_of_the_others_holds_the_irs():
     sizes, obs = Sizes.of(run.env), torch.zeros(3, 1, run.env.observation_size)
     rho = sizes.observation.take(obs, "rho")  # (A, B, 2, L), a view
     rho[:, :, 1, 0] = 1.0
-    look = sizes.own_look(obs.mT.contiguous(), sizes.own_pairs())
-    rivals = look.pairs[:, 5]  # (A, L, K, R)
-    assert (rivals[:, 0] == 1).all()
-    assert (rivals[:, 1] == 0).all()
+    look = sizes.own_look(obs[:, :, None], sizes.own_pairs())
+    rivals = look.pairs[..., 5]  # (A, B, K, L)
+    assert (rivals[..., 0] == 1).all()
+    assert (rivals[..., 1] == 0).all()
 
 
 @pytest.mark.parametrize("net", ["deepsets", "mlp"])
