@@ -10,19 +10,31 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env.arrays import one_or_each
-from irs_marl_env.checks import near, plain_text, shown, warn
+from irs_marl_env.checks import Real, near, plain_text, refusal, shown, warn
 from irs_marl_env.engine.view import View
 from irs_marl_env.physics import association, radio
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.limits import neglected
+from irs_marl_env.policies.planner import Planner
 from irs_marl_env.policies.rate_rules import check_oracle
 from irs_marl_env.policies.release import ReleasePolicy
-from irs_marl_env.policies.rules import CLAIMING_RULES, RULES, VALUE_RULES, Memory, bids_for, check_exhaustive
+from irs_marl_env.policies.rules import (
+    CLAIMING_RULES,
+    RULES,
+    VALUE_RULES,
+    Memory,
+    bids_for,
+    check_exhaustive,
+    holders_favoured,
+)
 from irs_marl_env.policies.weights import WEIGHTS, proportional_fair, reweighted, user_rates
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.solvers.beamforming import mrt, rzf, wmmse
 
 Act = Callable[..., Any]
+
+MARGIN_DB = 5.0  # of "hysteresis", tuned for four idle slots on mdlbi-switching-v0 (experiments/switching.py)
+MOST_MARGIN_DB = 200.0  # from the least bid to the greatest
 
 _SUFFIXES = {"proportional_fair": "-pf", "slot_proportional_fair": "-slot-pf"}  # of the names of policies with weights
 BEAMFORMERS = {"mrt": mrt, "rzf": rzf, "wmmse": wmmse}
@@ -68,6 +80,8 @@ class ClassicalPolicy:
             ``"proportional_fair"`` (fair over the episode,
             :func:`irs_marl_env.policies.weights.proportional_fair`), or ``"slot_proportional_fair"`` (fair in each
             slot, :func:`irs_marl_env.policies.weights.reweighted`).
+        margin_db: what a BS adds to its bids of local gain for the IRSs that it holds [dB], at least 0: an IRS changes
+            hands where its gain is greater by more than that. It pays where a change costs ``switching_slots``.
     """
 
     name: str
@@ -75,8 +89,13 @@ class ClassicalPolicy:
     transmission: str
     irs: bool = True
     weights: str | None = None
+    margin_db: float = 0.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "margin_db", Real(0, MOST_MARGIN_DB)("margin_db", self.margin_db))
+        if self.margin_db and self.rule != "local-gain":
+            allowed = f"0 with the rule {self.rule!r}, whose bids are no gains in dB"
+            raise refusal("margin_db", self.margin_db, allowed)
         if self.weights is None:
             return
         if not isinstance(self.weights, str) or self.weights not in WEIGHTS:
@@ -90,7 +109,7 @@ class ClassicalPolicy:
     @property
     def remembers(self) -> bool:
         """Whether it has to act in every slot, also in those that are not measured."""
-        return self.weights == "proportional_fair"
+        return self.weights == "proportional_fair" or self.margin_db > 0
 
     def neglects(self, scenario: Scenario) -> list[str]:
         """What of a scenario the policy chooses without regard to, a sentence each; mostly nothing.
@@ -150,6 +169,8 @@ class ClassicalPolicy:
         weights = proportional_fair(view, memory.rates) if self.weights == "proportional_fair" else None
         cells = Cells(view, weights, self.weights == "slot_proportional_fair")
         bids = RULES[self.rule](view, cells, memory)
+        if self.margin_db:
+            bids = holders_favoured(bids, view.holder, self.margin_db)
         chosen = bids.argmax(1) if s.num_irs else np.zeros((len(view.cell), 0), int)
         if s.contention not in association.HIGHEST_BID_WINS:  # a bid > 0 would be a claim: only the winner may make it
             bids = bids if self.rule in CLAIMING_RULES else bids_for(chosen, s.num_bs)
@@ -225,7 +246,7 @@ def _shaped(env: Any, actions: np.ndarray) -> Any:
     return {agent: actions[0, m] for m, agent in enumerate(env.possible_agents)}
 
 
-POLICIES: dict[str, UniformPolicy | ClassicalPolicy | ReleasePolicy] = {
+POLICIES: dict[str, UniformPolicy | ClassicalPolicy | ReleasePolicy | Planner] = {
     policy.name: policy
     for policy in (
         UniformPolicy("random"),
@@ -255,6 +276,9 @@ POLICIES: dict[str, UniformPolicy | ClassicalPolicy | ReleasePolicy] = {
         ClassicalPolicy("structured-oracle", "oracle", "structured"),
         ClassicalPolicy("head-count", "head-count", "structured"),
         ReleasePolicy(),
+        ClassicalPolicy("hysteresis", "local-gain", "structured", margin_db=MARGIN_DB),
+        Planner("planner"),
+        Planner("planner-clairvoyant", draws=None),
     )
 }
 
@@ -286,3 +310,17 @@ def with_weights(policy: str | ClassicalPolicy, weights: str | None) -> Classica
     plain = found.name.removesuffix(_SUFFIXES.get(found.weights or "", ""))
     weighted = replace(found, name=plain, weights=weights)  # which checks the weights
     return replace(weighted, name=plain + _SUFFIXES.get(weights or "", ""))
+
+
+def with_margin(margin_db: float) -> ClassicalPolicy:
+    """``hysteresis`` with another margin [dB], called ``"hysteresis-7dB"`` where it is 7; 0 is the plain auction.
+
+    Example:
+        >>> with_margin(7.0).name
+        'hysteresis-7dB'
+
+    Raises:
+        ValueError: a margin out of range.
+    """
+    favoured = replace(ClassicalPolicy("hysteresis", "local-gain", "structured"), margin_db=margin_db)
+    return replace(favoured, name=f"hysteresis-{favoured.margin_db:g}dB")

@@ -83,6 +83,12 @@ def own_gain(view: View) -> np.ndarray:
     return reach / _reference_gain(view.scenario)
 
 
+def holders_favoured(bids: np.ndarray, holder: np.ndarray, margin_db: float) -> np.ndarray:
+    """Bids of local gain ``(E, M, L)``, of which those of the holders ``(E, L)`` are greater by a margin [dB]."""
+    margin = margin_db / (10.0 * GAIN_RANGE)
+    return np.clip(bids + margin * (holder[:, None] == np.arange(bids.shape[1])[:, None]), -1.0, 1.0).astype(np.float32)
+
+
 def _reference_gain(s: Scenario) -> float:
     """The gain over an IRS, both legs, at which a bid is 0."""
     if s.channels is not None:
@@ -131,7 +137,7 @@ def exhaustive(view: View, cells: Cells, memory: Memory) -> np.ndarray:
     """
     s = view.scenario
     check_exhaustive(s)
-    members = _subsets(s.num_irs)
+    members = subsets(s.num_irs)
     value = _all_values(cells, members)  # (E, M, 2^L)
     return bids_for(best_partition(value), s.num_bs)
 
@@ -209,7 +215,7 @@ def _num_cells(scenario: Scenario) -> int:
     return scenario.num_bs * 2**scenario.num_irs
 
 
-def _subsets(count: int) -> np.ndarray:
+def subsets(count: int) -> np.ndarray:
     """Members ``(2^count, count)`` bool of every set, by index."""
     return (np.arange(2**count)[:, None] >> np.arange(count)) & 1 == 1
 

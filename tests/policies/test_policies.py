@@ -298,6 +298,10 @@ def test_edge_cases_give_finite_rates(name, options):
         with pytest.raises(ValueError, match="csi='owned'"):
             evaluate(name, TINY, **options)
         return
+    if name.startswith("planner") and options.get("association_delay") == 1:
+        with pytest.raises(ValueError, match="association_delay=1"):
+            evaluate(name, TINY, **options)
+        return
     neglected = POLICIES[name].neglects(TINY.replace(**options))
     with pytest.warns(UserWarning, match="neglects") if neglected else contextlib.nullcontext():
         result = evaluate(name, TINY, episodes=2, slots=2, **options)
