@@ -57,17 +57,39 @@ class Task:
 
     Attributes:
         rules: policies that need no learning; the first one is the level that shares are of.
+        methods: what is trained on it.
         discount: what learners that do not know better look ahead with.
         fields: of rules that play another game than the learners, by name.
     """
 
     rules: tuple[str, ...]
+    methods: tuple[str, ...]
     discount: float = 0.0
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+GENERAL = ("mdlbi", "maddpg", "sb3-ppo", "torchrl-mappo")
+AUCTION = ("structured-local-gain", "structured-marginal", "structured-oracle", "random")
 TASKS = {
-    "mdlbi-blocked-small-v0": Task(("structured-local-gain", "structured-marginal", "structured-oracle", "random")),
+    "mdlbi-blocked-small-v0": Task(AUCTION, ("own-value", *GENERAL, "torchrl-qmix")),
+    "mdlbi-collision-v0": Task(
+        ("release", "head-count", "structured-local-gain", "structured-oracle", "random"),
+        ("claims", *GENERAL, "torchrl-qmix"),
+        discount=0.9,
+        fields={"structured-local-gain": {"contention": "auction"}},
+    ),
+    "mdlbi-switching-v0": Task(
+        ("hysteresis", "structured-local-gain", "structured-marginal", "planner", "random"),
+        ("foresight", *GENERAL, "torchrl-qmix"),
+        discount=0.9,
+    ),
+    "mdlbi-interference-v0": Task(
+        ("structured-marginal", "structured-local-gain", "random"), ("joint-bids", "own-value", *GENERAL)
+    ),
+    # 16 IRSs are too many for the joint levels of bids that QMIX chooses from
+    "mdlbi-city-v0": Task(
+        ("structured-marginal", "structured-local-gain", "random"), ("joint-bids", "own-value", *GENERAL)
+    ),
 }
 
 
@@ -110,10 +132,32 @@ def recipe(module: str, **settings: Any) -> Learn:
     return learn
 
 
+def claims(task: str, seed: int, folder: Path) -> tuple[Policy, dict[str, Any]]:
+    """Training with ``examples/collision.py``."""
+    from examples import collision
+
+    begun, args = time.process_time(), collision.Args(scenario=task, seed=seed)
+    policy = collision.train(args)
+    slots = args.episodes * get_scenario(task).horizon
+    return policy, {"slots": slots, "cpu_seconds": time.process_time() - begun}
+
+
+def foresight(task: str, seed: int, folder: Path) -> tuple[Policy, dict[str, Any]]:
+    """Training with ``examples/foresight.py``."""
+    from examples import foresight
+
+    args = foresight.Args(scenario=task, seed=seed)
+    policy = foresight.train(args, report=lambda line: None)
+    return policy, {"slots": args.episodes * get_scenario(task).horizon, "cpu_seconds": policy.cpu_seconds}
+
+
 METHODS = {
     "mdlbi": Method(trainer("mdlbi", "--quick"), "MDLBI (ours, --quick)"),
     "maddpg": Method(trainer("maddpg", "--quick"), "MADDPG (ours, --quick)"),
     "own-value": Method(trainer("own-value"), "own-value (ours)"),
+    "claims": Method(claims, "claims (ours)"),
+    "foresight": Method(foresight, "foresight (ours)"),
+    "joint-bids": Method(recipe("joint_bids"), "joint bids (ours)"),
     "sb3-ppo": Method(recipe("sb3_ppo"), "PPO of Stable-Baselines3"),
     "torchrl-mappo": Method(recipe("torchrl_mappo"), "MAPPO of TorchRL"),
     "torchrl-qmix": Method(recipe("torchrl_qmix"), "QMIX of TorchRL"),
@@ -367,8 +411,12 @@ def jobs_of(args: Args) -> list[Job]:
             if value not in known:
                 raise refusal(name, value, ", ".join(known))
     new = partial(Job, raw=args.raw, runs=args.runs)
+
+    def of(task: str) -> list[str]:
+        return [name for name in TASKS[task].methods if name in args.methods]
+
     found = [new(task, rule, None) for task in args.tasks for rule in TASKS[task].rules]
-    return found + [new(task, name, seed) for seed in args.seeds for task in args.tasks for name in args.methods]
+    return found + [new(task, name, seed) for seed in args.seeds for task in args.tasks for name in of(task)]
 
 
 def main(argv: list[str] | None = None) -> None:

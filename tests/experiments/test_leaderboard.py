@@ -31,7 +31,7 @@ def small(monkeypatch, tmp_path):
     for name, value in {
         "BANK": {"episodes": 2, "seed": 3, "slots": 2},
         "METHODS": {"fake": leaderboard.Method(learn, "a fake")},
-        "TASKS": {TASK: leaderboard.Task(("structured-local-gain", "random"))},
+        "TASKS": {TASK: leaderboard.Task(("structured-local-gain", "random"), ("fake",))},
         "PAGE": page,
         "FIGURE": figure,
     }.items():
