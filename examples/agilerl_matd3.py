@@ -59,8 +59,7 @@ def main(steps: int = 3000, episodes: int = 50) -> None:
     learn(matd3, vec, steps)
 
     def policy(observations: np.ndarray) -> np.ndarray:  # (E, M, D_o) to (E, M, D_a)
-        by_agent = matd3.get_action({agent: observations[:, m] for m, agent in enumerate(vec.agents)})[0]
-        return np.stack(list(by_agent.values()), axis=1)
+        return np.stack([*matd3.get_action({a: observations[:, m] for m, a in enumerate(vec.agents)})[0].values()], 1)
 
     policies: dict[str, Any] = {name: name for name in ("random", "structured-local-gain")} | {"MATD3": policy}
     results = [evaluate(policies[name], SCENARIO, episodes, 10_000, 20, 5, name=name) for name in policies]
