@@ -184,8 +184,9 @@ def check_with_scenario(args: Any, scenario: Scenario) -> None:
         scenario.replace(sweeps=sweeps)  # refused now rather than at the last evaluations
     if args.net != "deepsets":
         return
+    who, other = ("net='deepsets'", True) if args.algo != "own-value" else ("algo='own-value'", False)
     if not structured or scenario.observation not in ("large_scale", "values"):
         allowed = "action='structured' and observation='large_scale' or 'values'"
-        raise ValueError(f"net='deepsets' needs {allowed}: use --net mlp")
+        raise ValueError(f"{who} needs {allowed}" + ": use --net mlp" * other)
     if scenario.num_irs == 0:
-        raise ValueError("net='deepsets' needs an IRS: num_irs=0 works with --net mlp")
+        raise ValueError(f"{who} needs an IRS, but num_irs=0" + ", which works with --net mlp" * other)

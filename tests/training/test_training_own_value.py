@@ -274,6 +274,8 @@ def test_its_settings():
         ({"set": ("horizon=2",), "n_step": 3}, "n_step=3: must be so few that a whole return fits into horizon=2"),
         ({"n_step": 2, "gamma": 0.0}, "gamma=0.0: must be above 0 with n_step=2"),
         ({"n_step": 0}, "n_step=0"),
+        ({"set": ("observation=csi",)}, "^algo='own-value' needs .* observation='large_scale' or 'values'$"),
+        ({"set": ("num_irs=0",)}, "^algo='own-value' needs an IRS, but num_irs=0$"),
     ):
         with pytest.raises(ValueError, match=message):
             tiny_run(**OWN, **settings)
