@@ -7,7 +7,7 @@ import pytest
 for needed in ("torch", "safetensors"):
     pytest.importorskip(needed, reason="needs the extra 'train'")
 
-from irs_marl_env import evaluate, load_policy
+from irs_marl_env import evaluate, load_policy  # noqa: E402
 
 FOLDER = Path(__file__).parents[2] / "examples" / "checkpoints"
 BEST_RULE = {

@@ -172,6 +172,7 @@ def test_it_comes_back_from_a_file(tmp_path):
         (lambda t, a: a["scenario"].update(num_irs=64), "the networks do not fit num_irs=64"),  # 2^64 outputs
         (lambda t, a: a["scenario"].update(num_irs=4), "the networks do not fit num_irs=4"),
         (lambda t, a: a.update(name=None), "name=None: must be a text"),
+        (lambda t, a: a.update(kind=["claims"]), "kind=['claims']: must be one of claims, foresight"),
         (lambda t, a: a.update(kind="other"), "kind='other': must be one of claims, foresight"),
     ],
 )
