@@ -55,15 +55,26 @@ from torch import nn
 from torch.nn.functional import logsigmoid
 
 from irs_marl_env import Result, Scenario, evaluate, load_policy, make_vec_env
-from irs_marl_env.checks import check_whole, refusal
+from irs_marl_env.checks import Kind, Real, Whole, refusal, shown
 from irs_marl_env.physics.association import assign
 from irs_marl_env.scenario_text import parse_assignments, scenario_to_train_in
-from irs_marl_env.training.claims import Actor, ClaimsPolicy, Values
+from irs_marl_env.training.claims import WIDEST, Actor, ClaimsPolicy, Values
 from irs_marl_env.training.command import Failed, command
 from irs_marl_env.training.standings import Array, Named, Sightings, standing, view
 
 LARGEST_GAME = 2**15  # standings of all IRSs times joint claims that the exact gradient may enumerate
 RULES = ("structured-fixed", "head-count", "release", "structured-oracle")  # beside the trained agents
+LIMITS: dict[str, Kind] = {
+    "seed": Whole(0, 2**40),
+    "episodes": Whole(1, 49_999),
+    **dict.fromkeys(("value_updates", "updates", "batch", "window"), Whole(1, 10**9)),
+    "width": Whole(1, WIDEST),
+    **dict.fromkeys(("actor_lr", "value_lr"), Real(0, 10)),
+    "entropy": Real(0, 1e3),
+    "eval_episodes": Whole(1, 10**6),
+    "eval_seed": Whole(0, 2**63 - 1),
+    "eval_slots": Whole(1, 10**6),
+}
 TEAM = {"action": "structured", "observation": "large_scale", "reward": "team"}
 
 
@@ -132,7 +143,7 @@ class Game:
         M, L = num_bs, num_irs
         pairs = (M * (2**M - M + 1)) ** L * 2 ** (M * L)
         if pairs > LARGEST_GAME:
-            allowed = f"such that states times joint claims are at most {LARGEST_GAME}, not {pairs}"
+            allowed = f"such that states times joint claims are at most {LARGEST_GAME}, not {shown(pairs)}"
             raise refusal("num_bs, num_irs", (M, L), allowed)
         self.powers = 2 ** np.arange(M)
         made = np.array(list(product((False, True), repeat=M)))  # (2^M, M) claims for one IRS
@@ -307,8 +318,7 @@ def train(args: Args) -> ClaimsPolicy:
         ValueError: an impossible setting, or a scenario to which the method does not apply.
         Failed: a loss is not finite.
     """
-    for name in ("episodes", "value_updates", "updates", "batch", "window", "width"):
-        check_whole(name, getattr(args, name), 1, 49_999 if name == "episodes" else None)
+    check_settings(args)
     scenario = scenario_to_train_in(args.scenario, args.trusted, TEAM, parse_assignments(args.set))
     check_applies(scenario)
     with torch.random.fork_rng(devices=[]):
@@ -317,6 +327,19 @@ def train(args: Args) -> ClaimsPolicy:
         values = learn_values(walks, args)
         actor = learn_claims(walks, values, args)
     return ClaimsPolicy(values, actor, scenario, args.width, f"claims-s{args.seed}")
+
+
+def check_settings(args: Args) -> None:
+    """Refuse impossible settings, before anything is done.
+
+    Raises:
+        ValueError: names the setting, its value and what is allowed.
+    """
+    for name, kind in LIMITS.items():
+        kind(name, getattr(args, name))
+    out = args.out.expanduser()
+    if args.eval is None and (out.is_dir() or not out.parent.is_dir()):
+        raise refusal("out", str(args.out), "a file in a folder that exists")
 
 
 def check_applies(scenario: Scenario) -> None:
@@ -338,6 +361,8 @@ def check_applies(scenario: Scenario) -> None:
     for name, value in needed.items():
         if getattr(scenario, name) != value:
             raise refusal(name, getattr(scenario, name), f"{value!r} for claims that agree over time")
+    if scenario.num_irs == 0:
+        raise refusal("num_irs", 0, "at least 1: there is nothing to claim")
     if scenario.reflection == "all":
         raise refusal("reflection", "all", "another one: a BS's rate must depend on its own IRSs alone")
     Game(scenario.num_bs, scenario.num_irs)
@@ -362,6 +387,7 @@ def compare(policy: Any, args: Args) -> dict[str, Result]:
 def main() -> None:
     """Command line."""
     args = tyro.cli(Args, description=__doc__)
+    check_settings(args)
     torch.set_num_threads(1)  # small networks: more threads only wait for one another
     if args.eval is not None:
         policy = load_policy(args.eval.expanduser(), args.trusted)

@@ -141,7 +141,7 @@ def payments(bids: Array, winner: Array, price: float) -> Array:
     """
     xp, num_bs = namespace(bids), bids.shape[1]
     if num_bs == 1:
-        return xp.zeros_like(bids[..., 0])
+        return xp.zeros_like(xp.sum(bids, axis=-1))  # there may be no IRS
     second = xp.clip(xp.sort(bids, axis=1)[:, -2], 0.0, None)
     won = winner[:, None, :] == xp.arange(num_bs, device=bids.device)[:, None]
     return price * xp.sum(xp.where(won, second[:, None], xp.zeros_like(bids)), axis=-1)

@@ -94,3 +94,11 @@ def test_policies_bid_as_in_the_auction() -> None:
 def test_the_price_is_checked() -> None:
     with pytest.raises(ValueError, match=r"price_bps_hz=-1.0: must be a finite number in \[0, 1e\+06\]"):
         Scenario(price_bps_hz=-1.0)
+
+
+@pytest.mark.parametrize("num_bs", [1, 2])
+def test_without_irss_nobody_pays(num_bs: int) -> None:
+    env = batch("plain", num_bs=num_bs, num_irs=0, reward="team")
+    env.reset(seed=0)
+    _, reward, _, _, infos = env.step(np.zeros((3, num_bs, env.action_size), np.float32))
+    np.testing.assert_allclose(reward[:, 0], infos["sum_rate"].mean(-1), rtol=1e-5)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from irs_marl_env.arrays import constant, read_only, to_numpy
+from irs_marl_env.checks import refusal
 from irs_marl_env.engine.state import State
 from irs_marl_env.physics import association
 from irs_marl_env.physics.channel import Channels, Gains
@@ -93,6 +94,7 @@ class View:
             >>> env.view().owners(1 - env.view().holder)
             array([[-1, -1]])
         """
+        decided = self._owners("decided", decided)
         slots = self.scenario.switching_slots
         if self.scenario.association_delay == 1:
             return self.owner
@@ -151,19 +153,32 @@ class View:
 
         Args:
             owner: integers from -1 (nobody) to M - 1; the bids of the action have no say.
-            action: ``(E, M, D_a)``; ``None``: of structured ones the neutral one.
+            action: ``(E, M, D_a)`` finite numbers; ``None``: of structured ones the neutral one.
+
+        Raises:
+            ValueError: arrays of other shapes, types or values.
         """
-        core = self._core
+        core, owner = self._core, self._owners("owner", owner)
         if action is None:
             if self.scenario.action != "structured":
                 raise ValueError(
                     "rates_if without an action: must be given, since only action='structured' has a neutral one"
                 )
             action = np.tile(core.action_codec.neutral, (*self.own_user.shape[:2], 1))
+        action, shape = np.asarray(action), (*self.own_user.shape[:2], core.action_codec.size)
+        if action.shape != shape or action.dtype.kind not in "fiu" or not np.isfinite(action).all():
+            raise refusal("action", action, f"finite numbers of shape {shape}, (E, M, D_a)")
         owner, action = (
             constant(x, dtype, core.xp, core.device) for x, dtype in ((owner, np.int64), (action, np.float32))
         )
         return _shown(core.slot.rates(self._state, action, owner)[0])
+
+    def _owners(self, name: str, owner: np.ndarray) -> np.ndarray:
+        """Owners ``(E, L)`` from outside."""
+        found, shape, most = np.asarray(owner), self.owner.shape, self.scenario.num_bs - 1
+        if found.shape != shape or found.dtype.kind not in "iu" or ((found < association.IDLE) | (found > most)).any():
+            raise refusal(name, owner, f"integers from -1 (nobody) to {most}, of shape {shape}, (E, L)")
+        return found
 
 
 def _shown(x: Array) -> np.ndarray:

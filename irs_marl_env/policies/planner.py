@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env.checks import Whole, refusal
+from irs_marl_env.checks import Whole, refusal, shown
 from irs_marl_env.engine.view import View
 from irs_marl_env.physics.association import switch
 from irs_marl_env.policies.limits import neglected
@@ -24,6 +24,7 @@ from irs_marl_env.vector_env import MdlbiVectorEnv
 DRAWS = 8  # of fading, over which "planner" averages the rates to come
 MOST_DRAWS = 1000
 MOST_CHOICES = 2**16  # states of the IRSs times owners that can be decided, of one environment
+NEAR_M = 0.01  # rounding of positions stays below
 MOST_NUMBERS = 2**23  # values of a plan, states of the IRSs times slots, of one environment
 
 _FADING = ("direct_fading", "bs_irs_fading", "irs_user_fading", "csi_error")  # streams that a copy draws anew
@@ -99,7 +100,7 @@ def check_plan(scenario: Scenario) -> None:
     choices = states * scenario.num_bs**scenario.num_irs
     of = f"num_bs={scenario.num_bs}, num_irs={scenario.num_irs}, switching_slots={scenario.switching_slots}"
     if choices > MOST_CHOICES:
-        raise ValueError(f"the planner has {choices} choices per slot with {of}: must be at most {MOST_CHOICES}")
+        raise ValueError(f"the planner has {shown(choices)} choices per slot with {of}: must be at most {MOST_CHOICES}")
     if states * scenario.horizon > MOST_NUMBERS:
         numbers = f"horizon={scenario.horizon} x {states} values with {of}"
         raise ValueError(f"the plan has {numbers}: must be at most {MOST_NUMBERS}")
@@ -190,11 +191,12 @@ class Plan:
         self._values = np.zeros((1, 0, 0), np.float32)  # (T + 1, E, S), from the slot of the plan on
         self._age = 0  # slots since the plan was made
         self._slot: np.ndarray | None = None  # (E,) of the last decision
+        self._ways = np.zeros((0, 0, 0, 2))  # (T, E, K, 2) where users are in the slots of the plan
 
     def owners(self, env: Any) -> np.ndarray:
         """The best owners ``(E, L)`` of the present slot."""
         view: View = env.view()
-        self._look_ahead(env, view.slot)
+        self._look_ahead(env, view)
         switches = self._switches
         state = switches.index(view.holder, view.idle)
         now = view.set_rates(self._sets)
@@ -204,17 +206,21 @@ class Plan:
         value = system + self._values[self._age + 1][rows[:, None], switches.following[state]]
         return switches.decided[value.argmax(-1)]
 
-    def _look_ahead(self, env: Any, slot: np.ndarray) -> None:
+    def _look_ahead(self, env: Any, view: View) -> None:
         """A plan from here on, unless there is one that has been followed so far."""
-        if self._slot is not None and len(slot) == len(self._slot):
-            if (slot == self._slot).all():  # asked twice
+        slot = view.slot
+        for age in (self._age, self._age + 1):  # asked twice, or one slot later
+            as_planned = self._slot is not None and np.array_equal(slot, self._slot + age - self._age)
+            if as_planned and self._foresaw(view.position, age):
+                self._slot, self._age = slot.copy(), age
                 return
-            if (slot == self._slot + 1).all():
-                self._slot, self._age = slot.copy(), self._age + 1
-                return
-        rates = [_rates_to_come(copy, left, self._sets) for copy, left in self._copies(env)]
-        mean = np.stack(rates).mean(0)
-        self._values, self._age, self._slot = to_come(mean, self._switches), 0, slot.copy()
+        rates, ways = zip(*(_to_the_end(copy, left, self._sets) for copy, left in self._copies(env)), strict=True)
+        self._values, self._ways = to_come(np.stack(rates).mean(0), self._switches), ways[0]
+        self._age, self._slot = 0, slot.copy()
+
+    def _foresaw(self, position: np.ndarray, age: int) -> bool:
+        """Whether users are where the plan has them; elsewhere they are after a reset or in another state."""
+        return age < len(self._ways) and bool((abs(self._ways[age] - position) < NEAR_M).all())
 
     def _copies(self, env: Any) -> Iterator[tuple[MdlbiVectorEnv, np.ndarray]]:
         """Environments in the present state that walk the same ways, and how many slots are left in each row."""
@@ -240,12 +246,17 @@ def _other_fading(streams: dict[str, Any], seed: int, draw: int) -> dict[str, An
     return other
 
 
-def _rates_to_come(env: MdlbiVectorEnv, left: np.ndarray, sets: np.ndarray) -> np.ndarray:
-    """Rates ``(T, E, M, C)`` of sets ``(C, L)`` in the slots to the end of the longest episode; 0 after a row's end."""
+def _to_the_end(env: MdlbiVectorEnv, left: np.ndarray, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rates ``(T, E, M, C)`` of sets ``(C, L)``, 0 after a row's end, and where users ``(T, E, K, 2)`` are.
+
+    T is the number of slots to the end of the longest episode.
+    """
     idle = np.zeros((env.num_envs, env.scenario.num_bs, env.action_size), np.float32)
-    rates = []
+    rates, ways = [], []
     for slot in range(int(left.max())):
-        rates.append(env.view().set_rates(sets) * (slot < left)[:, None, None])
+        view = env.view()
+        rates.append(view.set_rates(sets) * (slot < left)[:, None, None])
+        ways.append(view.position)
         if slot + 1 < left.max():
             env.step(idle)
-    return np.stack(rates)
+    return np.stack(rates), np.stack(ways)

@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 
-from irs_marl_env.checks import refusal
+from irs_marl_env.checks import refusal, shown
 from irs_marl_env.engine.view import View
 from irs_marl_env.physics.association import IDLE
 from irs_marl_env.scenario import Scenario
@@ -79,7 +79,7 @@ def check_oracle(scenario: Scenario) -> None:
     if number > MOST_ASSOCIATIONS:
         allowed = (
             f"so few that an oracle need not try more than {MOST_ASSOCIATIONS} associations in a slot ({owners} owners "
-            f"to the power of num_irs are {number})"
+            f"to the power of num_irs are {shown(number)})"
         )
         raise refusal("num_irs", scenario.num_irs, allowed)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from irs_marl_env.checks import shown
 from irs_marl_env.engine.set_rates import marginal_sets, marginals
 from irs_marl_env.engine.view import View
 from irs_marl_env.link_budget import path_gain_at
@@ -207,7 +208,7 @@ def check_exhaustive(scenario: Scenario) -> None:
     if _num_cells(scenario) > MAX_CELLS:
         raise ValueError(
             f"exhaustive search over num_irs={scenario.num_irs} IRSs and num_bs={scenario.num_bs} BSs needs "
-            f"{_num_cells(scenario)} cells per slot: at most {MAX_CELLS}; use the greedy rule"
+            f"{shown(_num_cells(scenario))} cells per slot: at most {MAX_CELLS}; use the greedy rule"
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from irs_marl_env.checks import check_whole, shown
+from irs_marl_env.checks import check_text, check_whole, shown
 from irs_marl_env.scenario import Scenario, from_plain
 from irs_marl_env.training.checkpoint import under
 from irs_marl_env.training.files import write_tensors
@@ -175,6 +175,9 @@ def rebuilt(tensors: dict[str, torch.Tensor], about: Named, trusted: bool = Fals
         if value.dtype != torch.float32 or not bool(torch.isfinite(value).all()):
             raise ValueError(f"the tensor {shown(name)} holds what is no finite float32 number")
     scenario = Scenario.from_dict(about["scenario"], trusted).replace(**from_plain(fields, trusted))
-    width = check_whole("width", about["width"], 1, WIDEST)
+    width, name = check_whole("width", about["width"], 1, WIDEST), check_text("name", about["name"])
+    largest = max((length for value in tensors.values() for length in value.shape), default=0)
+    if scenario.num_irs >= largest.bit_length():  # before networks of 2^L outputs are made, which no memory might hold
+        raise ValueError(f"the networks do not fit num_irs={scenario.num_irs}: no tensor has 2^num_irs rows")
     nets = networks(scenario.num_irs, width, under("values.", tensors), under("actor.", tensors))
-    return ClaimsPolicy(*nets, scenario, width, str(about["name"]))
+    return ClaimsPolicy(*nets, scenario, width, name)

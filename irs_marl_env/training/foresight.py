@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from irs_marl_env.checks import Real, check_whole, shown
+from irs_marl_env.checks import Real, check_text, check_whole, shown
 from irs_marl_env.scenario import Scenario, from_plain
 from irs_marl_env.training.files import write_tensors
 from irs_marl_env.training.folder import provenance
@@ -111,7 +111,11 @@ def rebuilt(tensors: dict[str, torch.Tensor], about: dict[str, Any], trusted: bo
             raise ValueError(f"the tensor {shown(name)} holds what is no finite float32 number")
     scenario = Scenario.from_dict(about["scenario"], trusted).replace(**from_plain(fields, trusted))
     width = check_whole("width", about["width"], 1, WIDEST)
-    policy = Foresight(MdlbiVectorEnv(scenario, 1), width, str(about["name"]))
+    largest = max((length for value in tensors.values() for length in value.shape), default=0)
+    if scenario.num_irs * (scenario.switching_slots + 1) > largest:  # before one is made that no memory might hold
+        fields_of_size = f"num_irs={scenario.num_irs}, switching_slots={scenario.switching_slots}"
+        raise ValueError(f"the network does not fit {fields_of_size}: no tensor has so many rows")
+    policy = Foresight(MdlbiVectorEnv(scenario, 1), width, check_text("name", about["name"]))
     policy.cpu_seconds = Real(0, 1e12)("cpu_seconds", about["cpu_seconds"])
     try:
         policy.load_state_dict(tensors)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args
 
 from irs_marl_env.checks import Choice, Flag, Kind, Real, Whole, refusal
+from irs_marl_env.physics.association import HIGHEST_BID_WINS
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.sizes import check_batch, check_memory
 
@@ -172,6 +173,10 @@ def check_with_scenario(args: Any, scenario: Scenario) -> None:
     window = args.n_step + (scenario.association_delay if args.algo == "own-value" else 0)
     if window > scenario.horizon and not (args.bootstrap and args.algo != "own-value"):
         raise refusal("n_step", args.n_step, f"so few that a whole return fits into horizon={scenario.horizon}")
+    rule = scenario.contention
+    if args.algo == "own-value" and isinstance(rule, str) and rule not in HIGHEST_BID_WINS:
+        allowed = "a rule by which the highest bid wins, such as 'auction', with algo='own-value', which bids values"
+        raise refusal("contention", rule, allowed)
     structured = scenario.action == "structured"
     if args.eval_sweeps and not structured:
         raise refusal("eval_sweeps", args.eval_sweeps, f"empty with action={scenario.action!r}, which has no decoder")
@@ -179,8 +184,9 @@ def check_with_scenario(args: Any, scenario: Scenario) -> None:
         scenario.replace(sweeps=sweeps)  # refused now rather than at the last evaluations
     if args.net != "deepsets":
         return
+    who, other = ("net='deepsets'", True) if args.algo != "own-value" else ("algo='own-value'", False)
     if not structured or scenario.observation not in ("large_scale", "values"):
         allowed = "action='structured' and observation='large_scale' or 'values'"
-        raise ValueError(f"net='deepsets' needs {allowed}: use --net mlp")
+        raise ValueError(f"{who} needs {allowed}" + ": use --net mlp" * other)
     if scenario.num_irs == 0:
-        raise ValueError("net='deepsets' needs an IRS: num_irs=0 works with --net mlp")
+        raise ValueError(f"{who} needs an IRS, but num_irs=0" + ", which works with --net mlp" * other)

@@ -178,9 +178,11 @@ class ValueBids(nn.Module):
         rivals: ``(S, L)`` samples of the highest bids of all other BSs, in the unit of the reward.
         loads: ``(S,)`` how many users of its own the BS had whose rivals these were, see :meth:`SetCritic.look`.
         span: ``(D_a,)`` bounds of exploration: bids alone.
+        neutral: ``(D_a,)`` the action that favours nobody: bids of 0, at Pmax.
     """
 
     span: torch.Tensor
+    neutral: torch.Tensor
     rivals: torch.Tensor
     loads: torch.Tensor
 
@@ -191,6 +193,9 @@ class ValueBids(nn.Module):
         span = torch.zeros(sizes.action.size)
         span[sizes.action.slices["bids"]] = 1.0
         self.register_buffer("span", span, persistent=False)
+        neutral = torch.zeros(sizes.action.size)
+        neutral[sizes.action.slices.get("total_power", slice(0))] = 1.0  # of power_control: Pmax
+        self.register_buffer("neutral", neutral, persistent=False)
         self.register_buffer("rivals", torch.zeros(SAMPLES, sizes.num_irs))
         self.register_buffer("loads", torch.zeros(SAMPLES))
 
@@ -218,7 +223,7 @@ class ValueBids(nn.Module):
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
         """Actions ``(M, B, D_a)``; only the order of bids counts, so that any increasing map into [-1, 1] does."""
         values = self.values(obs)
-        action = values.new_zeros(*values.shape[:2], self.sizes.action.size)
+        action = self.neutral.repeat(*values.shape[:2], 1)
         action[..., self.sizes.action.slices["bids"]] = values / (1 + values.abs())
         return action
 
@@ -249,7 +254,7 @@ class OwnValueLearner(GradientLearner):
 
     def act(self, observations: np.ndarray) -> np.ndarray:
         """Neutral actions ``(E, M, D_a)``: with noise on equal bids owners are random, and every set is seen."""
-        return np.zeros((*observations.shape[:2], self.actor.sizes.action.size), np.float32)
+        return np.tile(self.actor.neutral.cpu().numpy(), (*observations.shape[:2], 1))
 
     def update(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
         """One step of the critic down the square of Q(o, S) - return; now and then a look at the bids of all.

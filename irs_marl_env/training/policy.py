@@ -81,7 +81,8 @@ class TrainedPolicy:
     def adapt(self, scenario: Scenario) -> Scenario:
         """A scenario with the actions and observations that the actors were trained with; all else as it is."""
         own = self.scenario
-        return scenario.replace(action=own.action, observation=own.observation, rho=own.rho)
+        fields = ("action", "observation", "rho", "observe_velocity", "power_control")
+        return scenario.replace(**{name: getattr(own, name) for name in fields})
 
     def bind(self, env: Any, seed: int = 0) -> Callable[[Any], Any]:
         """The policy at work in an environment.
@@ -104,6 +105,12 @@ class TrainedPolicy:
             if needed != found:
                 raise ValueError(f"policy {self.name!r} needs {field}={needed!r}, not {found!r}")
         sizes = Sizes.of(env)
+        if sizes.observation.shapes.keys() | sizes.action.shapes.keys() != self._blocks():
+            for field in ("observe_velocity", "power_control", "switching_slots"):
+                needed, found = getattr(self.scenario, field), getattr(env.scenario, field)
+                if bool(needed) != bool(found):
+                    least = "above 0" if needed and field == "switching_slots" else f"of {needed}"
+                    raise ValueError(f"policy {self.name!r} needs {field} {least}, not {found}")
         fits = _shapes(sizes) == _shapes(self.sizes)
         actor = self.actor if fits else _actor(sizes, self.args, self.actor.state_dict(), f"policy {self.name!r}")
         fixed = FixedAssociation(env, seed) if self.args.algo == "fixed" else None
@@ -117,6 +124,10 @@ class TrainedPolicy:
             return dict(zip(env.possible_agents, actions, strict=True))
 
         return act if hasattr(env, "num_envs") else act_by_agent
+
+    def _blocks(self) -> set[str]:
+        """Names of all that is observed and done."""
+        return self.sizes.observation.shapes.keys() | self.sizes.action.shapes.keys()
 
     def _actions(self, actor: Actor | ValueBids, observations: np.ndarray) -> np.ndarray:
         shape = (actor.sizes.num_bs, actor.sizes.observation.size)

@@ -24,7 +24,7 @@ def load_policy(
     if kind is None:
         return load_trained(path, trusted, **fields)
     try:
-        if kind not in REBUILT:
+        if not isinstance(kind, str) or kind not in REBUILT:
             raise refusal("kind", kind, f"one of {', '.join(REBUILT)}")
         return REBUILT[kind](tensors, about, trusted, **fields)
     except ValueError as error:

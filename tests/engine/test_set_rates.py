@@ -197,3 +197,24 @@ def test_torch_has_the_same() -> None:
     owner = np.array([[0, 1, -1]] * 4)
     action = np.full((4, 2, envs[0].action_size), 0.5)
     np.testing.assert_allclose(*(view.rates_if(owner, action) for view in views), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "owner", [[[0, 1, 2]] * 4, [[0, -2, 1]] * 4, [[0.0, 1, 1]] * 4, [[True] * 3] * 4, [0, 1, 1]], ids=str
+)
+def test_owners_that_are_none_are_refused(owner: Any) -> None:
+    view = slot(Scenario(**SMALL, action="structured")).view()
+    allowed = r"must be integers from -1 \(nobody\) to 1, of shape \(4, 3\)"
+    with pytest.raises(ValueError, match=rf"^owner=.*{allowed}"):
+        view.rates_if(owner)
+    with pytest.raises(ValueError, match=rf"^decided=.*{allowed}"):
+        view.owners(owner)
+
+
+@pytest.mark.parametrize("change", [lambda a: a[:, :1], lambda a: a[0], lambda a: a * np.nan, lambda a: a > 0])
+def test_actions_that_are_none_are_refused(change: Any) -> None:
+    view = slot(Scenario(**SMALL, action="structured")).view()
+    action = np.zeros((4, 2, 3 + 3 * view.scenario.num_users + view.scenario.num_users + 1))
+    view.rates_if(view.owner, action)
+    with pytest.raises(ValueError, match=r"^action=.*must be finite numbers of shape \(4, 2, "):
+        view.rates_if(view.owner, change(action))

@@ -4,6 +4,7 @@ import itertools
 import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -158,6 +159,7 @@ def test_it_trains_saves_and_compares(tmp_path, monkeypatch, capsys):
         ("reward=local", "reward='local': must be 'team'"),
         ("inter_cell_interference=true", "inter_cell_interference=True: must be False"),
         ("reflection=all", "reflection='all': must be another one"),
+        ("num_irs=0", "num_irs=0: must be at least 1"),
         ("num_irs=4", "num_bs, num_irs=(2, 4): must be such that states times joint claims are at most 32768"),
     ],
 )
@@ -170,3 +172,25 @@ def test_what_it_cannot_learn_is_refused(field, message):
 def test_numbers_that_cannot_be_are_refused(name):
     with pytest.raises(ValueError, match=f"{name}=0: must be"):
         collision.train(replace(ARGS, **{name: 0}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("actor_lr", float("nan")),
+        ("value_lr", -1.0),
+        ("entropy", float("inf")),
+        ("seed", -1),
+        ("seed", 2**70),
+        ("width", 100_000),
+        ("eval_slots", 0),
+        ("eval_episodes", 0),
+        ("eval_seed", -1),
+        ("out", Path("no such folder") / "x.safetensors"),
+        ("out", Path(".")),
+    ],
+)
+def test_impossible_settings_are_refused_before_anything_is_done(name, value, monkeypatch):
+    monkeypatch.setattr(collision, "explore", None)
+    with pytest.raises(ValueError, match=f"^{name}=.*: must be"):
+        collision.train(replace(ARGS, **{name: value}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from examples import foresight  # noqa: E402
 from examples.foresight import Args, Foresight, expected_rate, play, worth  # noqa: E402
 from irs_marl_env import evaluate, get_scenario, load_policy, make_vec_env  # noqa: E402
 from irs_marl_env.physics.association import switch  # noqa: E402
+from irs_marl_env.training.files import read_tensors, write_tensors  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -154,3 +156,19 @@ def test_scenarios_it_cannot_learn_in_are_refused(tmp_path, overrides, message):
     text.write_text(TINY.replace(**overrides).to_json())
     with pytest.raises(ValueError, match=message):
         foresight.scenario_of(str(text))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a["scenario"].update(switching_slots=10**9), "does not fit num_irs=2, switching_slots=1000000000"),
+        (lambda a: a.update(name=None), "name=None: must be a text"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(tmp_path, change, message):
+    shipped = Path(__file__).parents[2] / "examples" / "checkpoints" / "mdlbi-switching-v0.safetensors"
+    tensors, about = read_tensors(shipped)
+    change(about)
+    write_tensors(tmp_path / "p.safetensors", tensors, about)
+    with pytest.raises(ValueError, match=message):
+        load_policy(tmp_path / "p.safetensors")

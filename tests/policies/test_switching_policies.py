@@ -10,6 +10,7 @@ import pytest
 
 from irs_marl_env import evaluate, get_scenario, make_env, make_vec_env
 from irs_marl_env.policies import POLICIES, Planner, with_margin
+from irs_marl_env.policies import planner as planner_module
 from irs_marl_env.policies.planner import Switches, _other_fading, to_come
 from irs_marl_env.policies.rules import bids_for, holders_favoured
 from irs_marl_env.scenario import Scenario
@@ -212,3 +213,39 @@ def test_the_planner_needs_structured_actions():
     env = make_vec_env(SMALL.replace(action="raw"), 1)
     with pytest.raises(ValueError, match="needs action='structured', not 'raw'"):
         POLICIES["planner"].bind(env)
+
+
+def test_another_episode_is_planned_anew():
+    """Also where it stands at the slot that the plan before had come to."""
+    scenario = SMALL.replace(speed_mps=20.0)
+    env, other = make_vec_env(scenario, 4, fast=False), make_vec_env(scenario, 4, fast=False)
+    planner = POLICIES["planner-clairvoyant"]
+    for passed in (0, 1):
+        env.reset(seed=0)
+        act = planner.bind(env)
+        action = act()
+        other.reset(seed=50)
+        if passed:
+            other.step(action)
+        env.set_state(other.get_state())
+        assert np.array_equal(act(), planner.bind(env)())
+
+
+def test_a_plan_is_made_once_an_episode(monkeypatch):
+    made = []
+    monkeypatch.setattr(planner_module, "to_come", lambda *a: made.append(a) or to_come(*a))
+    env = make_vec_env(SMALL, 2, fast=False)
+    env.reset(seed=0)
+    act = POLICIES["planner"].bind(env)
+    for _ in range(2 * SMALL.horizon):
+        assert np.array_equal(act(), act())
+        env.step(act())
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("name", ["planner", "structured-oracle", "structured-exhaustive"])
+def test_searches_beyond_all_numbers_are_refused_in_a_few_words(name):
+    many = Scenario(num_irs=16_000, num_elements=1, num_antennas=1, num_users=1)
+    with pytest.raises(ValueError, match=r"num_irs=16000.*digits>|digits>.*num_irs=16000") as error:
+        POLICIES[name].adapt(many)
+    assert len(str(error.value)) < 250

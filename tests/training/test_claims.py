@@ -169,6 +169,11 @@ def test_it_comes_back_from_a_file(tmp_path):
         (lambda t, a: a.update(scenario={"num_users": 0}), "num_users"),
         (lambda t, a: t["actor.seen.bias"].fill_(np.nan), "'actor.seen.bias' holds what is no finite float32 number"),
         (lambda t, a: t.pop("actor.seen.bias"), "the networks do not fit"),
+        (lambda t, a: a["scenario"].update(num_irs=64), "the networks do not fit num_irs=64"),  # 2^64 outputs
+        (lambda t, a: a["scenario"].update(num_irs=4), "the networks do not fit num_irs=4"),
+        (lambda t, a: a.update(name=None), "name=None: must be a text"),
+        (lambda t, a: a.update(kind=["claims"]), "kind=['claims']: must be one of claims, foresight"),
+        (lambda t, a: a.update(kind="other"), "kind='other': must be one of claims, foresight"),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path, change, message):

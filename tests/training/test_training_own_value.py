@@ -101,6 +101,23 @@ def test_actions_are_bids_in_the_order_of_their_values_and_neutral_otherwise():
     assert not action[..., 2:].any()
 
 
+def test_with_power_control_it_learns_and_acts_at_full_power():
+    run = tiny_run(**OWN, set=("power_control=true",))
+    neutral = run.env.action_codec.neutral
+    assert neutral[-1] == 1
+    for action in (run.learner.act(run.obs), run.policy()(np.array(run.obs))):
+        assert (action[..., 2:] == neutral[2:]).all()
+    run.step()
+    radiated = run.env.step(run.policy()(np.array(run.obs)))[4]["power_w"]
+    np.testing.assert_allclose(radiated[radiated > 0], run.env.scenario.tx_power_w, rtol=1e-4)
+
+
+@pytest.mark.parametrize("contention", ["collision", "priority"])
+def test_rules_by_which_the_highest_bid_does_not_win_are_refused(contention):
+    with pytest.raises(ValueError, match=f"contention='{contention}': must be a rule by which the highest bid wins"):
+        tiny_run(**OWN, set=(f"contention={contention}",))
+
+
 def test_bids_know_no_order_of_users_and_irs():
     run = tiny_run(**OWN, set=("num_irs=3",))
     named = run.env.observation_codec.decode(np.array(run.obs))
@@ -257,6 +274,8 @@ def test_its_settings():
         ({"set": ("horizon=2",), "n_step": 3}, "n_step=3: must be so few that a whole return fits into horizon=2"),
         ({"n_step": 2, "gamma": 0.0}, "gamma=0.0: must be above 0 with n_step=2"),
         ({"n_step": 0}, "n_step=0"),
+        ({"set": ("observation=csi",)}, "^algo='own-value' needs .* observation='large_scale' or 'values'$"),
+        ({"set": ("num_irs=0",)}, "^algo='own-value' needs an IRS, but num_irs=0$"),
     ):
         with pytest.raises(ValueError, match=message):
             tiny_run(**OWN, **settings)

@@ -124,6 +124,19 @@ def test_other_sizes_are_served_where_the_networks_allow(tmp_path):
     assert rates(shared, "mdlbi-small-v0", num_bs=3).shape == (3, 2, 3)
 
 
+@pytest.mark.parametrize("field", ["observe_velocity", "power_control", "switching_slots"])
+def test_blocks_that_the_training_did_not_have_are_refused_by_their_field(field):
+    value = 1 if field == "switching_slots" else "true"
+    without, more = tiny_run().policy(), tiny_run(set=(f"{field}={value}",))
+    env = make_vec_env(more.env.scenario, 1, fast=False)
+    with pytest.raises(ValueError, match=f"policy 'trained' needs {field} of (0|False), not (1|True)"):
+        without.bind(env)
+    with pytest.raises(ValueError, match=f"policy 'trained' needs {field} (above 0|of True), not (0|False)"):
+        more.policy().bind(make_vec_env(without.scenario, 1, fast=False))
+    if field != "switching_slots":  # part of the task, not of what agents see and do
+        assert evaluate(without, env.scenario, 2, 5, 1, progress=False).mean > 0
+
+
 def test_observations_of_another_shape_are_refused(tmp_path):
     run, policy = trained(tmp_path / "p.safetensors")
     with pytest.raises(ValueError, match=r"observations of shape .*: must be \(E, 2, "):
