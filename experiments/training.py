@@ -35,7 +35,7 @@ BANK: dict[str, Any] = {"episodes": 100, "seed": 10_000, "slots": 20, "every": 5
 LOCAL_GAIN, MARGINAL = "structured-local-gain", "structured-marginal"
 LAST = 3  # evaluations in a score
 
-BLOCKED, SMALL = "mdlbi-blocked-small-v0", "mdlbi-small-v0"
+BLOCKED, SMALL, FOUR_IRS = "mdlbi-blocked-small-v0", "mdlbi-small-v0", "mdlbi-blocked-v0"
 QUICK = ("--quick",)  # 4,000 updates
 LONG = (*QUICK, "--updates", "8000", "--buffer", "262144", "--eval-every", "1000")
 SWEEPS = ("--eval-sweeps", "5", "10")
@@ -55,6 +55,14 @@ BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
     "beyond-csi": ("error variance of CSI 0.3, decoder with its two sweeps", {"csi_error_variance": 0.3}),
     "beyond-crowded": ("12 users", {"num_users": 12}),
     "beyond-single": ("4 IRSs, only the strongest reflects", {"num_irs": 4, "reflection": "single"}),
+}
+
+# bids from a critic of own sets: name -> scenario, what the table says of it, flags, baseline
+OWN: dict[str, tuple[str, str, tuple[str, ...], str]] = {
+    "own-blocked": (BLOCKED, f"`{BLOCKED}`, path gains", (), "blocked-2"),
+    "own-blocked-values": (BLOCKED, 'the same, `observation="values"`', ("--set", "observation=values"), "blocked-2"),
+    "own-blocked-delay": (BLOCKED, "the same, path gains, `association_delay=1`", DELAY, "blocked-delay"),
+    "own-four": (FOUR_IRS, f"`{FOUR_IRS}`, path gains", ("--eval-apart", "5"), "four"),
 }
 
 # name -> scenario, flags of examples/maddpg.py
@@ -81,10 +89,16 @@ CONFIGURATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         name: (BLOCKED, (*QUICK, *(word for key, value in fields.items() for word in ("--set", f"{key}={value}"))))
         for name, (_, fields) in BEYOND.items()
     },
+    **{name: (scenario, ("--algo", "own-value", *flags)) for name, (scenario, _, flags, _) in OWN.items()},
 }
 
 # seeds of the configurations that have others than SEEDS
-SEEDS_OF = {"blocked-long-fresh": (601, 602, 603), "table1-long": (511,), "table1-long-frozen": (511,)}
+SEEDS_OF: dict[str, tuple[int, ...]] = {
+    "blocked-long-fresh": (601, 602, 603),
+    "table1-long": (511,),
+    "table1-long-frozen": (511,),
+    **dict.fromkeys(OWN, (601, 602, 603, 604, 605)),
+}
 HOURS = ("table1-long",)  # beginnings of names that run only when they are asked for
 
 # name -> scenario, fields, policies that need no learning
@@ -98,6 +112,7 @@ BASELINES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     },
     "blocked-delay": (BLOCKED, {"association_delay": 1}, STRUCTURED),
     "blocked-l1": (BLOCKED, {"num_irs": 1}, STRUCTURED),
+    "four": (FOUR_IRS, {}, (LOCAL_GAIN, MARGINAL)),
     **{name: (BLOCKED, fields, (*STRUCTURED, "structured-exhaustive")) for name, (_, fields) in BEYOND.items()},
     "small-l1": (SMALL, {"num_irs": 1}, STRUCTURED),
     "table1-long": (SMALL, CHANGING, ("random", "random-mrt", "random-wmmse", "exhaustive-ao")),
@@ -309,6 +324,24 @@ def beyond() -> list[str]:
     return [*lines, ""]
 
 
+class Last(Configuration):
+    """The last evaluation alone: this learner's evaluations are so rare that those before it are of another network."""
+
+    def scores(self, sweeps: int = 2) -> np.ndarray:
+        return self.episodes().mean(1)
+
+
+def own() -> list[str]:
+    """The table of bids from a critic of own sets, by their last weights."""
+    lines = ["### `own-value` / untrained local-gain rule, last weights", "", *head("task")]
+    for name, (_, label, _, baseline) in OWN.items():
+        lines.append(Last(name).against(label, Baseline(baseline, LOCAL_GAIN), None))
+    for label, baseline in ((f"`{BLOCKED}`", "blocked-2"), (f"`{FOUR_IRS}`", "four")):
+        better, rule = Baseline(baseline, MARGINAL), Baseline(baseline, LOCAL_GAIN)
+        lines.append(better.against(f"no learning: marginal rule (own CSI), {label}", rule, None))
+    return [*lines, ""]
+
+
 def levels() -> list[str]:
     """The tables of every configuration and baseline in bit/s/Hz."""
     lines = [
@@ -347,7 +380,7 @@ def tables() -> str:
     text = []
     for short in ("blocked", "small"):
         text += judged(short)
-    return "\n".join([*text, *paper(), *beyond(), *levels()])
+    return "\n".join([*text, *own(), *paper(), *beyond(), *levels()])
 
 
 def written(page: str, text: str) -> str:
