@@ -106,7 +106,7 @@ STRUCTURED = ("structured-fixed", "structured-random", LOCAL_GAIN)
 AO = ("fixed-ao", "local-gain-ao", "exhaustive-ao")
 BASELINES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     **{
-        f"{short}-{sweeps}": (name, {"sweeps": sweeps}, STRUCTURED + (("random", *AO) if sweeps == 2 else ()))
+        f"{short}-{sweeps}": (name, {"sweeps": sweeps}, STRUCTURED + (("random", *AO, MARGINAL) if sweeps == 2 else ()))
         for short, name in (("blocked", BLOCKED), ("small", SMALL))
         for sweeps in (2, 5, 10)
     },
