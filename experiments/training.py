@@ -179,6 +179,8 @@ def measure(name: str) -> None:
 class Scored:
     """What has been measured of a policy: scores by training and episode."""
 
+    digits = 3  # of ratios in a table
+
     def missing(self) -> bool:
         """Whether some of it has not been measured yet."""
         raise NotImplementedError
@@ -200,15 +202,16 @@ class Scored:
         ratios, mean = above / below, above.mean() / below.mean()
         met = "" if goal is None else "yes" if mean >= goal and ratios.min() >= (each or 0.0) else "no"
         error, least = self._error(other, sweeps)
-        each_one = ", ".join(f"{ratio:.3f}" for ratio in ratios) if len(ratios) > 1 else ""
-        return f"| {label} | {wanted} | **{mean:.3f}**{error} | {each_one} | {met} | {least} |"
+        each_one = ", ".join(f"{ratio:.{self.digits}f}" for ratio in ratios) if len(ratios) > 1 else ""
+        return f"| {label} | {wanted} | **{mean:.{self.digits}f}**{error} | {each_one} | {met} | {least} |"
 
     def _error(self, other: Scored, sweeps: int) -> tuple[str, str]:
         """The error of the ratio and the least effect that could have been detected, as the table shows them."""
         a, b = self.episodes(), other.episodes()
         if sweeps == 2 and a.shape[1] == b.shape[1]:
             found, freedom = errors.ratio(a, b)
-            return f" ± {found.standard_error:.3f}", f"{errors.detectable(found.standard_error, freedom):.3f}"
+            least = errors.detectable(found.standard_error, freedom)
+            return f" ± {found.standard_error:.{self.digits}f}", f"{least:.{self.digits}f}"
         by_training = self.scores(sweeps) / other.scores(sweeps).mean()
         if len(by_training) == 1:
             return "", ""
@@ -327,6 +330,8 @@ def beyond() -> list[str]:
 class Last(Configuration):
     """The last evaluation alone: this learner's evaluations are so rare that those before it are of another network."""
 
+    digits = 4
+
     def scores(self, sweeps: int = 2) -> np.ndarray:
         return self.episodes().mean(1)
 
@@ -338,6 +343,7 @@ def own() -> list[str]:
         lines.append(Last(name).against(label, Baseline(baseline, LOCAL_GAIN), None))
     for label, baseline in ((f"`{BLOCKED}`", "blocked-2"), (f"`{FOUR_IRS}`", "four")):
         better, rule = Baseline(baseline, MARGINAL), Baseline(baseline, LOCAL_GAIN)
+        better.digits = Last.digits
         lines.append(better.against(f"no learning: marginal rule (own CSI), {label}", rule, None))
     return [*lines, ""]
 
