@@ -328,9 +328,23 @@ def beyond() -> list[str]:
 
 
 class Last(Configuration):
-    """The last evaluation alone: this learner's evaluations are so rare that those before it are of another network."""
+    """The last evaluation alone: this learner's evaluations are so rare that those before it are of another network.
+
+    Seeds count that are there: a run that is missing yet leaves the others their row, which names them.
+    """
 
     digits = 4
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.paths = [path for path in self.paths if path.exists()]
+
+    def missing(self) -> bool:
+        return not self.paths
+
+    @property
+    def seeds(self) -> str:
+        return ", ".join(str(result["config"]["seed"]) for result in self.results)
 
     def scores(self, sweeps: int = 2) -> np.ndarray:
         return self.episodes().mean(1)
@@ -340,7 +354,9 @@ def own() -> list[str]:
     """The table of bids from a critic of own sets, by their last weights."""
     lines = ["### `own-value` / untrained local-gain rule, last weights", "", *head("task")]
     for name, (_, label, _, baseline) in OWN.items():
-        lines.append(Last(name).against(label, Baseline(baseline, LOCAL_GAIN), None))
+        trained = Last(name)
+        row = f"{label}, seeds {trained.seeds}" if trained.seeds else label
+        lines.append(trained.against(row, Baseline(baseline, LOCAL_GAIN), None))
     for label, baseline in ((f"`{BLOCKED}`", "blocked-2"), (f"`{FOUR_IRS}`", "four")):
         better, rule = Baseline(baseline, MARGINAL), Baseline(baseline, LOCAL_GAIN)
         better.digits = Last.digits
