@@ -1,8 +1,8 @@
 """Bids with foresight, for IRSs that are idle for some slots when they change hands (``switching_slots``).
 
     python examples/foresight.py                                   # mdlbi-switching-v0, about two minutes of a core
-    python examples/foresight.py --seed 2 --save runs/foresight.pt
-    python examples/foresight.py --load runs/foresight.pt
+    python examples/foresight.py --seed 2 --save foresight.safetensors
+    python examples/foresight.py --load foresight.safetensors
 
 Each base station (BS) bids by its own observation alone. Four things are learned, one after the other:
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,12 +29,12 @@ import torch
 import tyro
 from torch import nn
 
-from irs_marl_env import Scenario, evaluate, make_vec_env
+from irs_marl_env import Scenario, evaluate, load_policy, make_vec_env
 from irs_marl_env.checks import refusal
 from irs_marl_env.scenario_text import scenario_named
+from irs_marl_env.training.foresight import Foresight, OwnNetwork
 
 MOST_IRS = 4  # every set of IRSs is an output of the network
-FIELDS = ("position", "velocity", "direct_gain", "irs_gain")  # of a user in an observation, where they are there
 
 
 @dataclass
@@ -76,78 +77,6 @@ class Args:
     """file for the trained policy"""
     load: str | None = None
     """file of a trained policy to evaluate instead of training"""
-
-
-# --- networks --------------------------------------------------------------------------------------------------------
-
-
-class OwnNetwork(nn.Module):
-    """Own observations ``(..., M, D_o)`` to ``(..., M, outputs)``: a sum over own users, the same weights for all BSs.
-
-    Args:
-        env: whose observations.
-        outputs: how many.
-        width: of hidden layers.
-    """
-
-    def __init__(self, env: Any, outputs: int, width: int) -> None:
-        super().__init__()
-        self.slices, s = env.observation_codec.layout.slices, env.scenario
-        self.sizes = s.num_bs, s.num_users, s.num_irs
-        self.names = [name for name in FIELDS if name in self.slices]
-        per_user = {"position": 2, "velocity": 2, "direct_gain": 1, "irs_gain": s.num_irs}
-        features = sum(per_user[name] for name in self.names) + s.num_bs
-        self.user = nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
-        self.cell = nn.Sequential(
-            *(nn.Linear(width + 1 + s.num_bs, width), nn.LayerNorm(width), nn.ReLU()),
-            *(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, outputs)),
-        )
-
-    def forward(self, obs: torch.Tensor) -> torch.Tensor:
-        M, K, L = self.sizes
-        lead = obs.shape[:-1]
-        own = obs[..., self.slices["own_user"]]
-        of_users = []
-        for name in self.names:
-            block = obs[..., self.slices[name]]
-            per_user = block.reshape(*lead, L, K).mT if name == "irs_gain" else block.reshape(*lead, K, -1)
-            of_users.append(per_user)
-        which = torch.eye(M).expand(*lead, M)
-        of_users.append(which[..., None, :].expand(*lead, K, M))
-        total = (self.user(torch.cat(of_users, -1)) * own[..., None]).sum(-2) * (M / K)
-        return self.cell(torch.cat([total, own.sum(-1, keepdim=True) / K, which], -1))
-
-
-class Foresight(nn.Module):
-    """The bids, as a policy: observations ``(E, M, D_o)`` to actions ``(E, M, D_a)``.
-
-    The network has n + 1 outputs for each IRS, n = ``switching_slots``: what the holder bids while 0 .. n - 1 slots are
-    left until the IRS serves it, and what a rival bids.
-    """
-
-    name = "foresight"
-    cpu_seconds = 0.0  # of its training
-
-    def __init__(self, env: Any, width: int) -> None:
-        super().__init__()
-        self.scenario, self.slots = env.scenario, env.scenario.switching_slots
-        self.slices, self.action = env.observation_codec.layout.slices, env.action_codec
-        self.network = OwnNetwork(env, env.scenario.num_irs * (self.slots + 1), width)
-
-    def bids(self, obs: torch.Tensor) -> torch.Tensor:
-        """Bids ``(..., M, L, n + 1)`` by the slots until the IRS would serve."""
-        return self.network(obs).unflatten(-1, (self.scenario.num_irs, self.slots + 1))
-
-    def __call__(self, observations: Any) -> Any:
-        with torch.inference_mode():
-            obs = torch.from_numpy(np.ascontiguousarray(observations))
-            held = obs[..., self.slices["held"]] > 0
-            left = (obs[..., self.slices["switching"]] * self.slots).round().long()
-            until = torch.where(held, left.clamp(max=self.slots - 1), self.slots)
-            bids = self.bids(obs).gather(-1, until[..., None])[..., 0]
-            actions = np.tile(self.action.neutral, (*bids.shape[:2], 1))
-            actions[..., self.action.layout.slices["bids"]] = bids / (1 + bids.abs())
-        return actions
 
 
 # --- 1: play ---------------------------------------------------------------------------------------------------------
@@ -334,7 +263,7 @@ def train(args: Args, report: Any = print) -> Foresight:
     done(f"played {played.owned[..., 0].numel()} slots")
     values = learn_rates(env, played, args)
     done("learned what a set is worth now")
-    policy = Foresight(env, args.width)
+    policy = Foresight(env, args.width, f"foresight-s{args.seed}")
     learn_worth(policy, played, values, args)
     done("learned what an IRS is worth from now on")
     learn_auction(policy, played, values, args)
@@ -343,25 +272,10 @@ def train(args: Args, report: Any = print) -> Foresight:
     return policy
 
 
-def save(policy: Foresight, args: Args, path: str) -> None:
-    """Write a policy and the settings of its training."""
-    torch.save({"args": vars(args), "weights": policy.state_dict(), "cpu_seconds": policy.cpu_seconds}, path)
-
-
-def load(path: str) -> Foresight:
-    """A policy that :func:`save` wrote; the file can hold no code."""
-    saved = torch.load(path, weights_only=True)
-    args = Args(**saved["args"])
-    policy = Foresight(make_vec_env(scenario_of(args.scenario)), args.width)
-    policy.load_state_dict(saved["weights"])
-    policy.cpu_seconds = saved["cpu_seconds"]
-    return policy
-
-
 def main(args: Args) -> None:
     """Train, and print a table on the same draws."""
     torch.set_num_threads(1)
-    policy = load(args.load) if args.load else train(args)
+    policy: Any = load_policy(args.load) if args.load else train(args)
     bank: dict[str, Any] = {"episodes": args.eval_episodes, "seed": args.eval_seed, "every": 5}
     results = [evaluate(name, policy.scenario, **bank) for name in ("structured-local-gain", "hysteresis", "planner")]
     trained = evaluate(policy, policy.scenario, **bank)
@@ -370,7 +284,7 @@ def main(args: Args) -> None:
         print(f"{result.policy:24} {result.mean:.3f} +- {result.standard_error:.3f}", end="  ")
         print(f"trained / this {trained.mean / result.mean:.4f} +- {gap.standard_error / result.mean:.4f}")
     if args.save:
-        save(policy, args, args.save)
+        policy.save(Path(args.save))
 
 
 if __name__ == "__main__":

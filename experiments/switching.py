@@ -20,9 +20,10 @@ import tyro
 from examples import foresight
 from experiments import rawdata
 from experiments.baseline_runs import cell, table
-from irs_marl_env import Result, evaluate
+from irs_marl_env import Result, evaluate, load_policy
 from irs_marl_env.policies import with_margin
 from irs_marl_env.result import read
+from irs_marl_env.training.foresight import Foresight
 
 RAW = Path(__file__).parents[1] / "results" / "switching"
 TUNING: dict[str, Any] = {"episodes": 200, "seed": 20_000, "every": 5}
@@ -78,14 +79,14 @@ def everybody(args: Args) -> list[Result]:
     return [run(name, name) for name in KNOWS] + [run(f"foresight-{seed}", trained(args, seed)) for seed in args.seeds]
 
 
-def trained(args: Args, seed: int) -> foresight.Foresight:
+def trained(args: Args, seed: int) -> Foresight:
     """The policy of a training, which is done now unless there is its file."""
-    path = Path(args.out) / f"foresight-{seed}.pt"
+    path = Path(args.out) / f"foresight-{seed}.safetensors"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         settings = foresight.Args(scenario=args.scenario, seed=seed)
-        foresight.save(foresight.train(settings, report=lambda line: None), settings, str(path))
-    policy = foresight.load(str(path))
+        foresight.train(settings, report=lambda line: None).save(path)
+    policy: Any = load_policy(path)
     print(f"seed {seed}: trained in {policy.cpu_seconds:.0f} s", flush=True)
     return policy
 

@@ -12,7 +12,7 @@ pytest.importorskip("tyro", reason="needs the extra 'train'")
 
 from examples import foresight  # noqa: E402
 from examples.foresight import Args, Foresight, expected_rate, play, worth  # noqa: E402
-from irs_marl_env import evaluate, get_scenario, make_vec_env  # noqa: E402
+from irs_marl_env import evaluate, get_scenario, load_policy, make_vec_env  # noqa: E402
 from irs_marl_env.physics.association import switch  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -112,10 +112,12 @@ def test_a_short_training_beats_the_plain_auction(tmp_path):
 def test_training_is_reproducible_and_a_policy_is_saved(tmp_path):
     args = _args(tmp_path, episodes=4, rate_updates=3, worth_updates=3, auction_updates=2)
     policy, again = (foresight.train(args, report=lambda line: None) for _ in range(2))
-    foresight.save(policy, args, str(tmp_path / "policy.pt"))
+    policy.save(tmp_path / "policy.safetensors")
     rates = evaluate(policy, policy.scenario, 2).rates
-    for other in (again, foresight.load(str(tmp_path / "policy.pt"))):
+    for other in (again, load_policy(tmp_path / "policy.safetensors")):
         assert np.array_equal(evaluate(other, policy.scenario, 2).rates, rates)
+    with pytest.raises(ValueError, match=r"policy\.safetensors: the network does not fit the scenario"):
+        load_policy(tmp_path / "policy.safetensors", switching_slots=3)
     args.seed = 2
     assert not np.array_equal(evaluate(foresight.train(args, lambda line: None), policy.scenario, 2).rates, rates)
 

@@ -1,0 +1,29 @@
+"""The trained policies that ship with the examples: they load, and do better than the best rule of their task."""
+
+from pathlib import Path
+
+import pytest
+
+for needed in ("torch", "safetensors"):
+    pytest.importorskip(needed, reason="needs the extra 'train'")
+
+from irs_marl_env import evaluate, load_policy
+
+FOLDER = Path(__file__).parents[2] / "examples" / "checkpoints"
+BEST_RULE = {
+    "mdlbi-blocked-small-v0": "structured-local-gain",
+    "mdlbi-collision-v0": "release",
+    "mdlbi-switching-v0": "hysteresis",
+}
+
+
+def test_every_file_has_its_rule():
+    assert {path.stem for path in FOLDER.glob("*.safetensors")} == set(BEST_RULE)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize(("name", "rule"), BEST_RULE.items())
+def test_a_shipped_policy_beats_the_rule(name, rule):
+    policy = load_policy(FOLDER / f"{name}.safetensors")
+    trained, other = (evaluate(one, policy.scenario, 16, seed=4_000, every=5) for one in (policy, rule))
+    assert trained.mean > other.mean
