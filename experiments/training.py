@@ -35,7 +35,7 @@ BANK: dict[str, Any] = {"episodes": 100, "seed": 10_000, "slots": 20, "every": 5
 LOCAL_GAIN, MARGINAL = "structured-local-gain", "structured-marginal"
 LAST = 3  # evaluations in a score
 
-BLOCKED, SMALL = "mdlbi-blocked-small-v0", "mdlbi-small-v0"
+BLOCKED, SMALL, FOUR_IRS = "mdlbi-blocked-small-v0", "mdlbi-small-v0", "mdlbi-blocked-v0"
 QUICK = ("--quick",)  # 4,000 updates
 LONG = (*QUICK, "--updates", "8000", "--buffer", "262144", "--eval-every", "1000")
 SWEEPS = ("--eval-sweeps", "5", "10")
@@ -55,6 +55,14 @@ BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
     "beyond-csi": ("error variance of CSI 0.3, decoder with its two sweeps", {"csi_error_variance": 0.3}),
     "beyond-crowded": ("12 users", {"num_users": 12}),
     "beyond-single": ("4 IRSs, only the strongest reflects", {"num_irs": 4, "reflection": "single"}),
+}
+
+# bids from a critic of own sets: name -> scenario, what the table says of it, flags, baseline
+OWN: dict[str, tuple[str, str, tuple[str, ...], str]] = {
+    "own-blocked": (BLOCKED, f"`{BLOCKED}`, path gains", (), "blocked-2"),
+    "own-blocked-values": (BLOCKED, 'the same, `observation="values"`', ("--set", "observation=values"), "blocked-2"),
+    "own-blocked-delay": (BLOCKED, "the same, path gains, `association_delay=1`", DELAY, "blocked-delay"),
+    "own-four": (FOUR_IRS, f"`{FOUR_IRS}`, path gains", ("--eval-apart", "5"), "four"),
 }
 
 # name -> scenario, flags of examples/maddpg.py
@@ -81,10 +89,16 @@ CONFIGURATIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         name: (BLOCKED, (*QUICK, *(word for key, value in fields.items() for word in ("--set", f"{key}={value}"))))
         for name, (_, fields) in BEYOND.items()
     },
+    **{name: (scenario, ("--algo", "own-value", *flags)) for name, (scenario, _, flags, _) in OWN.items()},
 }
 
 # seeds of the configurations that have others than SEEDS
-SEEDS_OF = {"blocked-long-fresh": (601, 602, 603), "table1-long": (511,), "table1-long-frozen": (511,)}
+SEEDS_OF: dict[str, tuple[int, ...]] = {
+    "blocked-long-fresh": (601, 602, 603),
+    "table1-long": (511,),
+    "table1-long-frozen": (511,),
+    **dict.fromkeys(OWN, (601, 602, 603, 604, 605)),
+}
 HOURS = ("table1-long",)  # beginnings of names that run only when they are asked for
 
 # name -> scenario, fields, policies that need no learning
@@ -98,6 +112,7 @@ BASELINES: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     },
     "blocked-delay": (BLOCKED, {"association_delay": 1}, STRUCTURED),
     "blocked-l1": (BLOCKED, {"num_irs": 1}, STRUCTURED),
+    "four": (FOUR_IRS, {}, (LOCAL_GAIN, MARGINAL)),
     **{name: (BLOCKED, fields, (*STRUCTURED, "structured-exhaustive")) for name, (_, fields) in BEYOND.items()},
     "small-l1": (SMALL, {"num_irs": 1}, STRUCTURED),
     "table1-long": (SMALL, CHANGING, ("random", "random-mrt", "random-wmmse", "exhaustive-ao")),
@@ -164,6 +179,8 @@ def measure(name: str) -> None:
 class Scored:
     """What has been measured of a policy: scores by training and episode."""
 
+    digits = 3  # of ratios in a table
+
     def missing(self) -> bool:
         """Whether some of it has not been measured yet."""
         raise NotImplementedError
@@ -185,15 +202,16 @@ class Scored:
         ratios, mean = above / below, above.mean() / below.mean()
         met = "" if goal is None else "yes" if mean >= goal and ratios.min() >= (each or 0.0) else "no"
         error, least = self._error(other, sweeps)
-        each_one = ", ".join(f"{ratio:.3f}" for ratio in ratios) if len(ratios) > 1 else ""
-        return f"| {label} | {wanted} | **{mean:.3f}**{error} | {each_one} | {met} | {least} |"
+        each_one = ", ".join(f"{ratio:.{self.digits}f}" for ratio in ratios) if len(ratios) > 1 else ""
+        return f"| {label} | {wanted} | **{mean:.{self.digits}f}**{error} | {each_one} | {met} | {least} |"
 
     def _error(self, other: Scored, sweeps: int) -> tuple[str, str]:
         """The error of the ratio and the least effect that could have been detected, as the table shows them."""
         a, b = self.episodes(), other.episodes()
         if sweeps == 2 and a.shape[1] == b.shape[1]:
             found, freedom = errors.ratio(a, b)
-            return f" ± {found.standard_error:.3f}", f"{errors.detectable(found.standard_error, freedom):.3f}"
+            least = errors.detectable(found.standard_error, freedom)
+            return f" ± {found.standard_error:.{self.digits}f}", f"{least:.{self.digits}f}"
         by_training = self.scores(sweeps) / other.scores(sweeps).mean()
         if len(by_training) == 1:
             return "", ""
@@ -309,6 +327,43 @@ def beyond() -> list[str]:
     return [*lines, ""]
 
 
+class Last(Configuration):
+    """The last evaluation alone: this learner's evaluations are so rare that those before it are of another network.
+
+    Seeds count that are there: a run that is missing yet leaves the others their row, which names them.
+    """
+
+    digits = 4
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.paths = [path for path in self.paths if path.exists()]
+
+    def missing(self) -> bool:
+        return not self.paths
+
+    @property
+    def seeds(self) -> str:
+        return ", ".join(str(result["config"]["seed"]) for result in self.results)
+
+    def scores(self, sweeps: int = 2) -> np.ndarray:
+        return self.episodes().mean(1)
+
+
+def own() -> list[str]:
+    """The table of bids from a critic of own sets, by their last weights."""
+    lines = ["### `own-value` / untrained local-gain rule, last weights", "", *head("task")]
+    for name, (_, label, _, baseline) in OWN.items():
+        trained = Last(name)
+        row = f"{label}, seeds {trained.seeds}" if trained.seeds else label
+        lines.append(trained.against(row, Baseline(baseline, LOCAL_GAIN), None))
+    for label, baseline in ((f"`{BLOCKED}`", "blocked-2"), (f"`{FOUR_IRS}`", "four")):
+        better, rule = Baseline(baseline, MARGINAL), Baseline(baseline, LOCAL_GAIN)
+        better.digits = Last.digits
+        lines.append(better.against(f"no learning: marginal rule (own CSI), {label}", rule, None))
+    return [*lines, ""]
+
+
 def levels() -> list[str]:
     """The tables of every configuration and baseline in bit/s/Hz."""
     lines = [
@@ -347,7 +402,7 @@ def tables() -> str:
     text = []
     for short in ("blocked", "small"):
         text += judged(short)
-    return "\n".join([*text, *paper(), *beyond(), *levels()])
+    return "\n".join([*text, *own(), *paper(), *beyond(), *levels()])
 
 
 def written(page: str, text: str) -> str:

@@ -15,8 +15,8 @@ TOGETHER, ROOM = 128, 2**22  # episodes stepped together at most, and bytes of t
 
 def on_bank(policy: Any, args: Args, scenario: Scenario) -> Result:
     """A policy on the evaluation bank, which has the same draws for every policy."""
-    every = max(1, scenario.horizon // args.eval_slots)
-    slots = min(args.eval_slots, scenario.horizon)
+    every = args.eval_apart or max(1, scenario.horizon // args.eval_slots)
+    slots = min(args.eval_slots, 1 + (scenario.horizon - 1) // every)
     fitting = max(BATCH, ROOM // environment_bytes(scenario))  # small environments step more quickly together
     batch = min(args.eval_episodes, fitting, TOGETHER)
     return evaluate(policy, scenario, args.eval_episodes, args.eval_seed, slots, every, batch=batch, progress=False)

@@ -66,6 +66,7 @@ LIMITS: dict[str, Kind] = {
     **dict.fromkeys(("noise_start", "noise_end", "actor_init"), Real(0, 100)),
     **dict.fromkeys(("tau", "noise_fraction", "decoder_scale"), Real(0, 1)),
     "gamma": Discount(),
+    "eval_apart": Whole(1, 10**6, optional=True),
     "reward_scale": Real(1e-6, 1e6),
     "pretanh_penalty": Real(0, 1e6),
     "critic_warmup": Whole(0, MOST),

@@ -83,10 +83,7 @@ class SetCritic(nn.Module):
         self.by_irs = [name for name in own if name != "held" or "switching" in own]  # held matters to what idles
         users = 1 + sum(blocks[name][1] if len(blocks[name]) > 1 else 1 for name in self.by_user)
         stack, width, norm = self.stack, args.width // 2, args.layer_norm
-        self.pair = nn.Sequential(
-            Block(stack, 1 + users + len(self.by_irs), width, False, generator),
-            StackedLinear(stack, width, width, generator),
-        )
+        self.pair = Block(stack, 1 + users + len(self.by_irs), width, False, generator)
         self.user = nn.Sequential(
             Block(stack, width + users, width, norm, generator), Block(stack, width, width, False, generator)
         )

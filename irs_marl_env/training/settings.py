@@ -104,7 +104,10 @@ class Args:
     eval_episodes: int = 100
     """episodes of the evaluation bank; the baselines run on the same draws"""
     eval_slots: int = 20
-    """slots measured per episode, spread evenly over it"""
+    """slots measured per episode"""
+    eval_apart: int | None = None
+    """every how many slots one is measured, from the first; none: spread evenly over the episode, which long ones
+    make expensive"""
     eval_seed: int = 10_000
     """of the first episode of the bank; training environments have seeds from 100,000 (seed + 1)"""
     eval_sweeps: tuple[int, ...] = ()
@@ -166,7 +169,17 @@ def parse(argv: list[str] | None = None, description: str | None = None) -> Args
 _HEEDED = {  # flags that have an effect beside another one, and where the others' values come from
     "resume": ((), "the run's own settings"),
     "eval": (
-        ("set", "trusted", "eval_episodes", "eval_slots", "eval_seed", "baselines", "no_baselines", "threads"),
+        (
+            "set",
+            "trusted",
+            "eval_episodes",
+            "eval_slots",
+            "eval_apart",
+            "eval_seed",
+            "baselines",
+            "no_baselines",
+            "threads",
+        ),
         "the policy's own scenario and settings; --set changes fields of its scenario",
     ),
 }

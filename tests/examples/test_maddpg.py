@@ -244,22 +244,26 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path, algo):
 KILLS = int(os.environ.get("IRS_MARL_KILLS", "3"))  # IRS_MARL_KILLS=10 for the long version
 
 
-def _command(out, name):
-    flags = ["--scenario", "mdlbi-small-v0", "--width", "16", "--num-envs", "4", "--batch", "16", "--buffer", "2000"]
+def _command(out, name, algo):
+    flags = ["--algo", algo, "--scenario", "mdlbi-small-v0", "--width", "16", "--num-envs", "4", "--batch", "16"]
+    flags += (
+        ["--set", "horizon=50", "--buffer", "2000", "--n-step", "2"] if algo == "own-value" else ["--buffer", "2000"]
+    )
     flags += ["--updates", str(80 * KILLS), "--eval-every", "40", "--checkpoint-every", "10"]
     flags += ["--critic-warmup", "20", "--eval-episodes", "2", "--eval-slots", "3", "--no-baselines"]
     flags += ["--no-tensorboard", "--no-progress", "--device", "cpu", "--out", str(out), "--name", name]
     return [sys.executable, str(SCRIPT), *flags]
 
 
-def test_killed_at_random_moments_the_curve_is_the_same(tmp_path):
+@pytest.mark.parametrize("algo", ["mdlbi", "own-value"])
+def test_killed_at_random_moments_the_curve_is_the_same(tmp_path, algo):
     """A moment is a number of checkpoints after a process began and a time; of every third kill, a time alone."""
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     timeout = 120 * KILLS
-    subprocess.run(_command(tmp_path, "whole"), env=env, check=True, capture_output=True, timeout=timeout)
+    subprocess.run(_command(tmp_path, "whole", algo), env=env, check=True, capture_output=True, timeout=timeout)
     moments, folder, kills = random.Random(0), tmp_path / "killed", []
     while len(kills) < KILLS:
-        command = _command(tmp_path, "killed")
+        command = _command(tmp_path, "killed", algo)
         if (folder / ARGS).is_file():
             command = [sys.executable, str(SCRIPT), "--resume", str(folder)]
         stamp, deadline = _stamp(folder), time.monotonic() + timeout

@@ -25,6 +25,14 @@ def test_the_bank_is_spread_over_an_episode():
     assert (short.rates.shape[1], short.every) == (30, 1)
 
 
+@pytest.mark.parametrize(("slots", "measured"), [(4, 4), (40, 15)])
+def test_measured_slots_are_as_far_apart_as_asked_for(slots, measured):
+    """Of 100 slots, every seventh from the first: there are 15 of them."""
+    scenario = scenario_of(tiny_args())
+    result = bank.on_bank("random", tiny_args(eval_slots=slots, eval_apart=7, eval_episodes=3), scenario)
+    assert (result.rates.shape[1], result.every) == (measured, 7)
+
+
 def test_each_baseline_is_printed_when_it_is_done(capsys, monkeypatch):
     printed_before = []
 

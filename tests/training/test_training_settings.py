@@ -154,6 +154,7 @@ def test_every_setting_has_a_limit():
     [
         (["--tau", "nan"], "tau=nan"),
         (["--threads", "0"], "threads=0"),
+        (["--eval-apart", "0"], "eval_apart=0: must be an integer in"),
         (["--eval", "x", "--scenario", "mdlbi-v0"], "--scenario: has no effect beside --eval"),
         (["--eval", "x", "--seed=3", "--batch", "2"], "--batch, --seed: has no effect beside --eval"),
         (["--eval=x", "--resume", "y"], "has no effect beside"),
