@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from irs_marl_env.training.claims import ClaimsPolicy
+    from irs_marl_env.training.joint_bids import JointBidsPolicy
     from irs_marl_env.training.policy import TrainedPolicy
 
 __version__ = "0.1.0"
@@ -101,7 +102,9 @@ def make_vec_env(
     )
 
 
-def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any) -> TrainedPolicy | ClaimsPolicy:
+def load_policy(
+    path: str | PathLike[str], trusted: bool = False, **fields: Any
+) -> TrainedPolicy | ClaimsPolicy | JointBidsPolicy:
     """A trained policy from a file, for :func:`evaluate` and for one's own loop.
 
     ``policy(observations)`` gives actions ``(E, M, D_a)`` for observations ``(E, M, D_o)`` of ``policy.scenario``, and
@@ -111,7 +114,8 @@ def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any)
         result = evaluate(policy, policy.scenario, episodes=100, processes=2)
 
     Args:
-        path: a policy file or a checkpoint that ``examples/maddpg.py`` wrote.
+        path: a policy file or a checkpoint that ``examples/maddpg.py`` wrote, or a policy file of
+            ``examples/collision.py`` or ``examples/joint_bids.py``.
         trusted: import the modules of parts of one's own (mobility, reward ...) that the training had.
         **fields: scenario fields in which ``policy.scenario`` shall differ from the scenario of the training; the
             number of users, IRSs or base stations too where the networks allow.
@@ -122,10 +126,10 @@ def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any)
         OSError: the file cannot be read.
     """
     try:
-        from irs_marl_env.training import claims
+        from irs_marl_env.training import policy_files
     except ModuleNotFoundError as error:
         raise ImportError(f"load_policy needs {error.name}: pip install 'irs-marl-env[train]'") from error
-    return claims.load_policy(path, trusted, **fields)
+    return policy_files.load_policy(path, trusted, **fields)
 
 
 register_presets()

@@ -16,6 +16,7 @@ from irs_marl_env.physics import association, radio
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.limits import neglected
 from irs_marl_env.policies.rate_rules import check_oracle
+from irs_marl_env.policies.quiet import QuietPolicy
 from irs_marl_env.policies.release import ReleasePolicy
 from irs_marl_env.policies.rules import CLAIMING_RULES, RULES, VALUE_RULES, Memory, bids_for, check_exhaustive
 from irs_marl_env.policies.weights import WEIGHTS, proportional_fair, reweighted, user_rates
@@ -225,7 +226,7 @@ def _shaped(env: Any, actions: np.ndarray) -> Any:
     return {agent: actions[0, m] for m, agent in enumerate(env.possible_agents)}
 
 
-POLICIES: dict[str, UniformPolicy | ClassicalPolicy | ReleasePolicy] = {
+POLICIES: dict[str, UniformPolicy | ClassicalPolicy | QuietPolicy | ReleasePolicy] = {
     policy.name: policy
     for policy in (
         UniformPolicy("random"),
@@ -254,6 +255,7 @@ POLICIES: dict[str, UniformPolicy | ClassicalPolicy | ReleasePolicy] = {
         ClassicalPolicy("structured-exhaustive", "exhaustive", "structured"),
         ClassicalPolicy("structured-oracle", "oracle", "structured"),
         ClassicalPolicy("head-count", "head-count", "structured"),
+        QuietPolicy(),
         ReleasePolicy(),
     )
 }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,8 @@ from torch import nn
 from irs_marl_env.checks import check_whole, shown
 from irs_marl_env.scenario import Scenario, from_plain
 from irs_marl_env.training.checkpoint import under
-from irs_marl_env.training.files import read_tensors, write_tensors
+from irs_marl_env.training.files import write_tensors
 from irs_marl_env.training.folder import provenance
-from irs_marl_env.training.policy import TrainedPolicy
-from irs_marl_env.training.policy import load_policy as load_trained
 from irs_marl_env.training.standings import FEATURES, STANDINGS, Array, Named, Sightings, Standings
 
 KIND = "claims"  # of a policy file, by which load_policy knows it
@@ -181,14 +178,3 @@ def rebuilt(tensors: dict[str, torch.Tensor], about: Named, trusted: bool = Fals
     width = check_whole("width", about["width"], 1, WIDEST)
     nets = networks(scenario.num_irs, width, under("values.", tensors), under("actor.", tensors))
     return ClaimsPolicy(*nets, scenario, width, str(about["name"]))
-
-
-def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any) -> TrainedPolicy | ClaimsPolicy:
-    """The trained policy in a file, whichever trainer wrote it; see :func:`irs_marl_env.load_policy`."""
-    tensors, about = read_tensors(Path(path))
-    if about.get("kind") != KIND:
-        return load_trained(path, trusted, **fields)
-    try:
-        return rebuilt(tensors, about, trusted, **fields)
-    except ValueError as error:
-        raise type(error)(f"{path}: {error}") from None
