@@ -15,9 +15,9 @@ ways:
   what, 18 of them. In slots met by chance the simulator says the rate of each. With noise on bids and logits the
   chance of each outcome is a formula, so the expected rate and its gradient are exact.
 - **Critics** (:class:`Critics`), where they are many, as the 8^16 of mdlbi-city-v0. A critic Q_m(o_m, S_m) learns the
-  own rate of a BS with a set of IRSs by regression on what happened, and actors follow the gradient of sum_m Q_m
-  through the auction: each IRS goes to the highest bid with Gumbel noise, and the gradient is that of the softmax over
-  the BSs (straight-through, Jang et al. 2017). With interference between cells it takes what the others have, too.
+  own rate of a BS with a set of IRSs by regression on what happened. Sets are drawn by the auction with noise on bids;
+  then some IRSs are given to each BS in turn, and the chance of each BS to win one follows sum_m Q_m. With interference
+  between cells a critic takes what the others have, too.
 
 So the auction, which is known, is computed and not learned, and the gradient of the actors has little variance. Slots
 are taken one by one: nothing is learned of what comes later.
@@ -43,6 +43,7 @@ from irs_marl_env.training.joint_bids import LEAST, SILENT, Actor, JointBidsPoli
 
 WIDTH, RATE = 48, 10.0  # of a critic's layers; bit/s/Hz that a critic takes for 1
 MOST_OUTCOMES = 64  # of a slot, that are tried one by one
+TRIED = 4  # IRSs that an update of the actors gives to each BS in turn
 RULES = ("structured-local-gain", "structured-marginal", "quiet-marginal")  # beside the trained agents
 
 
@@ -203,11 +204,9 @@ class Critic(nn.Module):
 
 
 def auction(bids: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Sets ``(B, M, L)`` 0/1 that bids win with Gumbel noise, with the gradient of a softmax over the BSs."""
+    """Sets ``(B, M, L)`` 0/1 that bids win with Gumbel noise: with the chances of a softmax over the BSs."""
     noise = -torch.log(-torch.log(torch.rand_like(bids).clamp(1e-6, 1 - 1e-6)))
-    soft = (bids / temperature + noise).softmax(1)
-    hard = torch.zeros_like(soft).scatter_(1, soft.argmax(1, keepdim=True), 1.0)
-    return hard + soft - soft.detach()
+    return torch.zeros_like(bids).scatter_(1, (bids / temperature + noise).argmax(1, keepdim=True), 1.0)
 
 
 class Critics(Learner):
@@ -243,9 +242,27 @@ class Critics(Learner):
         )
         return Seen(*blocks), won, share, rate
 
+    @torch.no_grad()
     def value(self, s: Seen, bids: torch.Tensor, on: torch.Tensor, warmth: float) -> torch.Tensor:
         """Team values ``(B,)`` of bids where some BSs are on."""
         return self.critic(s, auction(bids - SILENT * (1 - on[..., None]), warmth), on).sum(1)
+
+    @torch.no_grad()
+    def worth_of_irs(self, s: Seen, sets: torch.Tensor, on: torch.Tensor, irs: int) -> torch.Tensor:
+        """What the team has ``(B, M)`` if each BS in turn holds an IRS, the others as in ``sets (B, M, L)``."""
+        without = sets.clone()
+        without[..., irs] = 0.0
+        if self.critic.meet:
+            worth = []
+            for bs in range(sets.shape[1]):
+                given = without.clone()
+                given[:, bs, irs] = 1.0
+                worth.append(self.critic(s, given, on).sum(1))
+            return torch.stack(worth, 1)
+        given = without.clone()
+        given[..., irs] = 1.0
+        before = self.critic(s, without, on)
+        return self.critic(s, given, on) - before + before.sum(1, keepdim=True)
 
     @torch.no_grad()
     def worth_of_on(self, s: Seen, bids: torch.Tensor, on: torch.Tensor, warmth: float) -> torch.Tensor:
@@ -281,7 +298,12 @@ class Critics(Learner):
             warmth = 1.0 - 0.85 * done
             chance = torch.sigmoid(logits)
             on = torch.bernoulli(chance.detach()) if self.controls else torch.ones_like(logits)
-            value = self.value(s, bids, on, warmth)
+            masked = bids - SILENT * (1 - on[..., None])
+            sets = auction(masked.detach(), warmth)
+            value = torch.zeros(len(bids))
+            for irs in self.random.choice(self.scenario.num_irs, min(TRIED, self.scenario.num_irs), replace=False):
+                chances = (masked[..., irs] / warmth).softmax(1)
+                value = value + (chances * self.worth_of_irs(s, sets, on, irs)).sum(1) / TRIED
             if self.controls:  # the chance to be on goes up where being on is worth more than being off
                 value = value + (chance * self.worth_of_on(s, bids.detach(), on, warmth)).sum(1)
             value = value.mean()

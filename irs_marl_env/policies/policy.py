@@ -15,8 +15,8 @@ from irs_marl_env.engine.view import View
 from irs_marl_env.physics import association, radio
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.limits import neglected
-from irs_marl_env.policies.rate_rules import check_oracle
 from irs_marl_env.policies.quiet import QuietPolicy
+from irs_marl_env.policies.rate_rules import check_oracle
 from irs_marl_env.policies.release import ReleasePolicy
 from irs_marl_env.policies.rules import CLAIMING_RULES, RULES, VALUE_RULES, Memory, bids_for, check_exhaustive
 from irs_marl_env.policies.weights import WEIGHTS, proportional_fair, reweighted, user_rates
