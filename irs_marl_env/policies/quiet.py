@@ -33,26 +33,26 @@ class QuietPolicy:
         return neglected("marginal-rate", "structured", scenario)
 
     def adapt(self, scenario: Scenario) -> Scenario:
-        """The scenario with structured actions, and with the observations that cost least: it reads none.
+        """The scenario with structured actions and power control, and with the cheap observations: it reads none.
 
         Raises:
-            ValueError: a BS has no power entry, or not the CSI of all IRSs.
+            ValueError: a BS does not have the CSI of all IRSs.
         """
-        if not scenario.power_control:
-            raise ValueError(f"policy {self.name!r} silences base stations: power_control=False must be True")
         if scenario.csi != "all":
             raise ValueError(f"policy {self.name!r} values every IRS by its CSI: csi={scenario.csi!r} must be 'all'")
-        return scenario.replace(action="structured", observation="large_scale")
+        return scenario.replace(action="structured", power_control=True, observation="large_scale")
 
     def bind(self, env: Any, seed: int = 0) -> Callable[..., Any]:
         """A callable ``observations -> actions``; see :meth:`ClassicalPolicy.bind`. It draws nothing from ``seed``.
 
         Raises:
-            ValueError: the environment's actions are not structured, or what :meth:`adapt` refuses.
+            ValueError: the environment has other actions, or what :meth:`adapt` refuses.
         """
-        self.adapt(env.scenario)
-        if env.scenario.action != "structured":
-            raise ValueError(f"policy {self.name!r} needs action='structured', not {env.scenario.action!r}")
+        needed = self.adapt(env.scenario)
+        for field in ("action", "power_control"):
+            if getattr(needed, field) != getattr(env.scenario, field):
+                wanted, found = getattr(needed, field), getattr(env.scenario, field)
+                raise ValueError(f"policy {self.name!r} needs {field}={wanted!r}, not {found!r}")
         slices, neutral = env.action_codec.layout.slices, env.action_codec.neutral
 
         def act(observations: Any = None) -> Any:
