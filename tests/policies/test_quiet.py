@@ -26,7 +26,7 @@ def test_cells_with_less_than_an_equal_share_are_silent(num_bs):
     assert {"less", "equal", "more"} == {("less", "equal", "more")[int(np.sign(n - equal)) + 1] for n in load.ravel()}
     assert (infos["power_w"][load < equal] == 0).all()
     np.testing.assert_allclose(infos["power_w"][load >= equal], TASK.tx_power_w, rtol=1e-4)
-    rows, irs = np.indices(infos["owner"].shape)
+    rows = np.indices(infos["owner"].shape)[0]
     assert (load[rows, infos["owner"]] >= equal).all()
 
 
