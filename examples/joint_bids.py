@@ -1,65 +1,179 @@
-"""Bids that fit together: actors of all base stations, trained through critics of what sets of IRSs are worth.
+"""Bids that fit together: actors of all base stations, trained with the auction computed and not learned.
 
-    python examples/joint_bids.py --scenario mdlbi-city-v0           # a minute or two of one core
-    python examples/joint_bids.py --scenario mdlbi-interference-v0   # with the power of each BS
-    python examples/joint_bids.py --eval FILE.pt --scenario mdlbi-city-v0
+    python examples/joint_bids.py --scenario mdlbi-interference-v0  # half a minute of a core
+    python examples/joint_bids.py --scenario mdlbi-city-v0          # about a minute
+    python examples/joint_bids.py --eval FILE.safetensors --scenario mdlbi-city-v0
 
 An auction gives all of several like IRSs to whoever values the first one most, though the second one is worth less to
 it than the first one is to its neighbour. Who bids high on which panel has to be agreed on beforehand, and that is what
-the actors learn. They act on their own observations alone; in training they are taken together:
+the actors learn. They act on their own observations alone; in training they are taken together. The bids b_m(o_m) of
+all base stations (BSs) decide all sets of IRSs by the auction, and where a BS has power control its logit decides
+whether it is on. (The best powers are nearly always 0 or Pmax.) What that is worth to the team is known in one of two
+ways:
 
-1. A critic Q_m(o_m, S_m) learns the own rate of base station (BS) m with a set S_m of IRSs by regression on what
-   happened. With interference between cells it also takes the powers, and what the other BSs see and hold.
-2. The bids b_m(o_m) of all BSs decide all sets by the auction, S = auction(b_1, ..., b_M). The actors follow the
-   gradient of sum_m Q_m through it: each IRS goes to the highest of the bids with Gumbel noise, and the gradient is
-   that of the softmax over the BSs (straight-through, Jang et al. 2017). Where a BS has power control, it learns
-   when to be on, by what the critics say of both; one that is silent bids for nothing. (The best powers are nearly
-   always 0 or Pmax.)
+- **All outcomes** (:class:`AllOutcomes`), where they are few, as in mdlbi-interference-v0: who is on, and who holds
+  what, 18 of them. In slots met by chance the simulator says the rate of each. With noise on bids and logits the
+  chance of each outcome is a formula, so the expected rate and its gradient are exact.
+- **Critics** (:class:`Critics`), where they are many, as the 8^16 of mdlbi-city-v0. A critic Q_m(o_m, S_m) learns the
+  own rate of a BS with a set of IRSs by regression on what happened. Sets are drawn by the auction with noise on bids;
+  then some IRSs are given to each BS in turn, and the chance of each BS to win one follows sum_m Q_m. With interference
+  between cells a critic takes what the others have, too.
 
-So the auction, which is known, is computed and not learned, and the gradient of the actors has little variance.
+So the auction, which is known, is computed and not learned, and the gradient of the actors has little variance. Slots
+are taken one by one: nothing is learned of what comes later.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from irs_marl_env import evaluate, get_scenario, make_vec_env
-from irs_marl_env.policies import POLICIES
+from irs_marl_env import evaluate, get_scenario, load_policy, make_vec_env
+from irs_marl_env.checks import refusal
+from irs_marl_env.physics.association import HIGHEST_BID_WINS
+from irs_marl_env.scenario import Scenario
+from irs_marl_env.training.joint_bids import LEAST, SILENT, Actor, JointBidsPolicy, Seen, action, mlp, seen
 
-WIDTH, PLACE, RATE = 48, 8, 10.0  # of layers; of what is learned of each IRS; bit/s/Hz that a critic takes for 1
-SILENT = 30.0  # by how much a BS that is off bids less
-LEAST = -6.0  # log10 of a gain that counts for nothing
-
-
-class Seen(NamedTuple):
-    """What networks take of observations, ``(B, M, ...)``."""
-
-    own: torch.Tensor  # (B, M, K) 0/1
-    direct: torch.Tensor  # (B, M, K) log10 of the relative path gain
-    over: torch.Tensor  # (B, M, K, L) the same over each IRS
+WIDTH, RATE = 48, 10.0  # of a critic's layers; bit/s/Hz that a critic takes for 1
+MOST_OUTCOMES = 64  # of a slot, that are tried one by one
+TRIED = 4  # IRSs that an update of the actors gives to each BS in turn
+RULES = ("structured-local-gain", "structured-marginal", "quiet-marginal")  # beside the trained agents
 
 
-def seen(obs: torch.Tensor, layout: Any, num_users: int, num_irs: int, most: int) -> Seen:
-    """The blocks of large-scale observations ``(B, M, D_o)``; own users first, and no more than ``most`` of them."""
-    own, direct = (obs[..., layout.slices[name]] for name in ("own_user", "direct_gain"))
-    over = obs[..., layout.slices["irs_gain"]].unflatten(-1, (num_irs, num_users)).transpose(-1, -2)
-    users = own.argsort(dim=-1, descending=True, stable=True)[..., :most]
-    rows = users[..., None].expand(*users.shape, num_irs)
-    return Seen(own.gather(-1, users), direct.gather(-1, users), over.gather(-2, rows))
+class Learner:
+    """What both ways of learning have: a scenario, its environments and the actors.
+
+    Args:
+        scenario: with structured actions, observations of path gains (and of values), and the reward of the team.
+        seed: of networks and environments.
+        num_envs: stepped together.
+        slots: steps of all of them.
+        updates: of the actors.
+
+    Raises:
+        ValueError: in the scenario it is not the highest bid of the slot that holds an IRS.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int, num_envs: int, slots: int, updates: int) -> None:
+        torch.manual_seed(seed)
+        s = self.scenario = scenario
+        for field, allowed in (("contention", HIGHEST_BID_WINS), ("association_delay", (0,))):
+            if getattr(s, field) not in allowed:
+                raise refusal(field, getattr(s, field), " or ".join(map(repr, allowed)))
+        self.env = make_vec_env(s, num_envs)
+        self.num_envs, self.slots, self.updates = num_envs, slots, updates
+        self.layout = self.env.observation_codec.layout
+        self.controls = "total_power" in self.env.action_codec.layout.slices
+        self.actor = Actor(s.num_bs, s.num_irs, s.observation == "values", s.power_control)
+        self.random = np.random.default_rng(seed)
+        self.obs, _ = self.env.reset(seed=100_000 * (seed + 1))
+        self.used = 0  # slots of the simulator
+
+    def seen(self, observations: np.ndarray) -> Seen:
+        """What networks take of observations ``(E, M, D_o)``."""
+        return seen(torch.from_numpy(observations), self.layout, self.scenario)
+
+    def step(self, bids: torch.Tensor, on: torch.Tensor) -> dict[str, Any]:
+        """A slot of all environments with these bids ``(E, M, L)`` of BSs that are ``on (E, M)``; its infos."""
+        self.obs, _, _, _, infos = self.env.step(action(self.env.action_codec, bids, on))
+        self.used += self.num_envs
+        return infos
+
+    def train(self, show: bool = True) -> None:
+        """Collect and learn."""
+        raise NotImplementedError
 
 
-def mlp(fan_in: int, fan_out: int) -> nn.Sequential:
-    """Two hidden layers."""
-    return nn.Sequential(
-        nn.Linear(fan_in, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, fan_out)
-    )
+# --- all outcomes ----------------------------------------------------------------------------------------------------
+
+
+def outcomes(num_bs: int, num_irs: int, controls: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Who may be on ``(M,)`` bool, and the owners ``(C, L)`` that are possible then; all off is left out (rate 0)."""
+    every = [np.array(on) for on in itertools.product([False, True], repeat=num_bs) if any(on)]
+    patterns = every if controls else every[-1:]
+    return [(on, np.array(list(itertools.product(np.nonzero(on)[0], repeat=num_irs)))) for on in patterns]
+
+
+class AllOutcomes(Learner):
+    """Learning from the rates of all outcomes in the slots that are met.
+
+    Args:
+        apart: slots of an episode between two in which all outcomes are tried.
+    """
+
+    def __init__(
+        self, scenario: Scenario, seed: int, num_envs: int = 128, slots: int = 100, updates: int = 1000, apart: int = 4
+    ) -> None:
+        super().__init__(scenario, seed, num_envs, slots, updates)
+        self.apart = apart
+        self.outcomes = outcomes(scenario.num_bs, scenario.num_irs, self.controls)
+
+    def rates(self) -> torch.Tensor:
+        """The team's rates ``(E, C)`` [bit/s/Hz] in this slot with all outcomes, pattern by pattern."""
+        view, codec, found = self.env.view(), self.env.action_codec, []
+        for on, owners in self.outcomes:
+            share = torch.from_numpy(np.tile(on, (self.num_envs, 1)))
+            acts = action(codec, torch.zeros(*share.shape, self.scenario.num_irs), share)
+            found += [view.rates_if(np.tile(owner, (self.num_envs, 1)), acts).sum(-1) for owner in owners]
+        self.used += self.num_envs * len(found)
+        return torch.from_numpy(np.stack(found, 1))
+
+    def expected(self, bids: torch.Tensor, chance: torch.Tensor, rates: torch.Tensor, warmth: float) -> torch.Tensor:
+        """Expected rates ``(B,)`` of the team.
+
+        Of the BSs that are on each IRS goes to BS m with the chance of the softmax of bids / warmth.
+
+        Args:
+            bids: ``(B, M, L)``.
+            chance: ``(B, M)`` of being on.
+            rates: ``(B, C)`` of all outcomes.
+            warmth: of the softmax.
+        """
+        total, column = torch.zeros(len(bids)), 0
+        for on, owners in self.outcomes:
+            mask = torch.from_numpy(on)
+            log = (bids / warmth).masked_fill(~mask[:, None], -torch.inf).log_softmax(1)  # (B, M, L)
+            every = log[:, torch.from_numpy(owners), torch.arange(owners.shape[1])].sum(-1).exp()  # (B, C)
+            of_pattern = torch.where(mask, chance, 1 - chance).prod(1)
+            total = total + of_pattern * (every * rates[:, column : column + len(owners)]).sum(1)
+            column += len(owners)
+        return total
+
+    def train(self, show: bool = True) -> None:
+        """Slots in which all are on, then updates on what was seen in them."""
+        looks, rates = [], []
+        for slot in range(self.slots):
+            if slot % self.apart == 0:
+                looks.append(self.seen(self.obs.copy()))
+                rates.append(self.rates())
+            self.step(torch.zeros(*self.obs.shape[:2], self.scenario.num_irs), torch.ones(self.obs.shape[:2]) > 0)
+        s, tables = Seen(*(torch.cat(blocks) for blocks in zip(*looks, strict=True))), torch.cat(rates)
+        optimiser = torch.optim.AdamW(self.actor.parameters(), 3e-3, weight_decay=1e-3)
+        for update in range(self.updates):
+            done = update / self.updates
+            for group in optimiser.param_groups:
+                group["lr"] = 3e-3 * (1 - 0.97 * done)
+            rows = torch.from_numpy(self.random.integers(len(tables), size=256))
+            bids, logits = self.actor(Seen(*(block[rows] for block in s)))
+            chance = torch.sigmoid(logits) if self.controls else torch.ones_like(logits)
+            value = self.expected(bids, chance, tables[rows], 1.0 - 0.8 * done).mean()
+            # some doubt at first: else a BS that is silent early stays so
+            doubt = torch.distributions.Bernoulli(logits=logits).entropy().mean()
+            optimiser.zero_grad()
+            (-value - 0.1 * (1 - done) * doubt).backward()
+            optimiser.step()
+            if show and update % 200 == 0:
+                print(f"update {update}: expected rate {value.item():.3f}", flush=True)
+
+
+# --- critics ---------------------------------------------------------------------------------------------------------
 
 
 class Critic(nn.Module):
@@ -72,7 +186,7 @@ class Critic(nn.Module):
         super().__init__()
         self.meet = meet  # whether cells interfere
         self.user = nn.Sequential(nn.Linear(5, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU())
-        self.head = mlp((2 * WIDTH + 4) * (2 if meet else 1), 1)
+        self.head = mlp((2 * WIDTH + 4) * (2 if meet else 1), WIDTH, 1)
 
     def forward(self, s: Seen, sets: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
         gain = 10.0 ** s.over.clamp(min=LEAST) * sets[..., None, :]  # (B, M, K, L)
@@ -89,92 +203,19 @@ class Critic(nn.Module):
         return self.head(mine)[..., 0] * RATE
 
 
-class Actor(nn.Module):
-    """Bids ``(B, M, L)`` of any size, and logits ``(B, M)`` of being on.
-
-    A bid follows from what own users gain over an IRS, and from what is learned of the IRS and the BS (their place).
-    """
-
-    def __init__(self, num_bs: int, num_irs: int) -> None:
-        super().__init__()
-        self.place = nn.Parameter(0.5 * torch.randn(num_bs, num_irs, PLACE))
-        self.base = nn.Parameter(0.3 * torch.randn(num_bs, num_irs))
-        self.bid, self.power = mlp(8 + PLACE, 1), mlp(4 + num_bs, 1)
-        last: Any = self.power[-1]
-        nn.init.zeros_(last.weight)
-        nn.init.constant_(last.bias, 2.5)  # begin with nearly all on: else one of two stays silent for ever
-
-    def forward(self, s: Seen) -> tuple[torch.Tensor, torch.Tensor]:
-        own, count = s.own[..., None], s.own.sum(-1, keepdim=True)
-        over = s.over.clamp(min=LEAST)
-        best = over.amax(-1, keepdim=True)
-        reach = torch.log10((10.0**over * own).sum(2) + 1e-2)  # (B, M, L), what the local-gain rule bids
-        mean = (over * own).sum(2) / count.clamp(min=1)
-        most = (over * own + LEAST * (1 - own)).amax(2)
-        near = (10.0 ** (over - best) * own).sum(2) / 5
-        direct = (s.direct * s.own).sum(-1, keepdim=True) / count.clamp(min=1)
-        top = reach.amax(-1, keepdim=True)
-        of_irs = [reach, mean, most, near, reach - top, *(x.expand_as(reach) for x in (direct, count / 10, top))]
-        place = self.place.expand(len(reach), *self.place.shape)
-        bids = self.bid(torch.cat([torch.stack(of_irs, -1), place], -1))[..., 0] + self.base + reach
-        who = torch.eye(reach.shape[1]).expand(len(reach), -1, -1)
-        of_cell = torch.cat([direct, count / 10, top, reach.mean(-1, keepdim=True), who], -1)
-        return bids, self.power(of_cell)[..., 0]
-
-
 def auction(bids: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Sets ``(B, M, L)`` 0/1 that bids win with Gumbel noise, with the gradient of a softmax over the BSs."""
+    """Sets ``(B, M, L)`` 0/1 that bids win with Gumbel noise: with the chances of a softmax over the BSs."""
     noise = -torch.log(-torch.log(torch.rand_like(bids).clamp(1e-6, 1 - 1e-6)))
-    soft = (bids / temperature + noise).softmax(1)
-    hard = torch.zeros_like(soft).scatter_(1, soft.argmax(1, keepdim=True), 1.0)
-    return hard + soft - soft.detach()
+    return torch.zeros_like(bids).scatter_(1, (bids / temperature + noise).argmax(1, keepdim=True), 1.0)
 
 
-class JointBids:
-    """Actors and critic, their environment and what was seen.
+class Critics(Learner):
+    """Learning through critics of own sets; there are twice as many updates of the critic, the first ones alone."""
 
-    Args:
-        scenario: id or scenario with structured actions and large-scale observations.
-        seed: of networks and environments.
-        num_envs: stepped together.
-        slots: steps of all of them.
-        updates: of the actors; the critic has as many before and with them.
-    """
-
-    def __init__(self, scenario: Any, seed: int, num_envs: int = 32, slots: int = 80, updates: int = 1500) -> None:
-        torch.manual_seed(seed)
-        self.scenario = get_scenario(scenario, action="structured", observation="large_scale", reward="team")
-        s = self.scenario
-        self.env = make_vec_env(s, num_envs)
-        self.layout, self.acts = self.env.observation_codec.layout, self.env.action_codec.layout
-        self.most = min(s.num_users, max(8, 2 * s.num_users // s.num_bs))
-        self.controls = "total_power" in self.acts.slices
-        self.critic, self.actor = Critic(s.inter_cell_interference), Actor(s.num_bs, s.num_irs)
-        self.slots, self.updates = slots, updates
-        self.random = np.random.default_rng(seed)
+    def __init__(self, scenario: Scenario, seed: int, num_envs: int = 32, slots: int = 60, updates: int = 800) -> None:
+        super().__init__(scenario, seed, num_envs, slots, updates)
+        self.critic = Critic(scenario.inter_cell_interference)
         self.memory: list[tuple[torch.Tensor, ...]] = []
-        self.obs, _ = self.env.reset(seed=100_000 * (seed + 1))
-        self.cpu_seconds = 0.0
-
-    def seen(self, obs: np.ndarray) -> Seen:
-        """What networks take of observations ``(E, M, D_o)``."""
-        s = self.scenario
-        return seen(torch.from_numpy(obs), self.layout, s.num_users, s.num_irs, self.most)
-
-    def action(self, bids: torch.Tensor, share: torch.Tensor) -> np.ndarray:
-        """Actions ``(E, M, D_a)``; only the order of the bids for an IRS counts."""
-        action = np.zeros((*bids.shape[:2], self.acts.size), np.float32)
-        action[..., self.acts.slices["bids"]] = (bids / (4 + bids.abs())).numpy()
-        if self.controls:
-            action[..., self.acts.slices["total_power"]] = 2 * share.numpy()[..., None] - 1
-        return action
-
-    @torch.inference_mode()
-    def __call__(self, observations: np.ndarray) -> np.ndarray:
-        """The policy: actions ``(E, M, D_a)`` without exploration."""
-        bids, logits = self.actor(self.seen(observations))
-        on = (logits > 0).float() if self.controls else torch.ones_like(logits)
-        return self.action(bids - SILENT * (1 - on[..., None]), on)
 
     @torch.inference_mode()
     def collect(self, slots: int, explore: float) -> None:
@@ -188,8 +229,7 @@ class JointBids:
             if self.controls:
                 drawn = torch.from_numpy(self.random.random(share.shape)) < 0.3
                 share = torch.where(drawn, 0.0, (logits > 0).float())
-                bids = bids - SILENT * (1 - share[..., None])
-            self.obs, _, _, _, infos = self.env.step(self.action(bids, share))
+            infos = self.step(bids, share > 0)
             stations = np.arange(self.scenario.num_bs)[:, None]
             won = torch.from_numpy((infos["owner"][:, None] == stations).astype(np.float32))
             self.memory += list(zip(*s, won, share, torch.from_numpy(infos["sum_rate"]).float(), strict=True))
@@ -197,14 +237,32 @@ class JointBids:
     def batch(self, size: int) -> tuple[Seen, torch.Tensor, torch.Tensor, torch.Tensor]:
         """A sample of what was seen: observations, sets, shares and own rates."""
         rows = self.random.integers(len(self.memory), size=size)
-        own, direct, over, won, share, rate = (
+        *blocks, won, share, rate = (
             torch.stack(column) for column in zip(*(self.memory[row] for row in rows), strict=True)
         )
-        return Seen(own, direct, over), won, share, rate
+        return Seen(*blocks), won, share, rate
 
+    @torch.no_grad()
     def value(self, s: Seen, bids: torch.Tensor, on: torch.Tensor, warmth: float) -> torch.Tensor:
         """Team values ``(B,)`` of bids where some BSs are on."""
         return self.critic(s, auction(bids - SILENT * (1 - on[..., None]), warmth), on).sum(1)
+
+    @torch.no_grad()
+    def worth_of_irs(self, s: Seen, sets: torch.Tensor, on: torch.Tensor, irs: int) -> torch.Tensor:
+        """What the team has ``(B, M)`` if each BS in turn holds an IRS, the others as in ``sets (B, M, L)``."""
+        without = sets.clone()
+        without[..., irs] = 0.0
+        if self.critic.meet:
+            worth = []
+            for bs in range(sets.shape[1]):
+                given = without.clone()
+                given[:, bs, irs] = 1.0
+                worth.append(self.critic(s, given, on).sum(1))
+            return torch.stack(worth, 1)
+        given = without.clone()
+        given[..., irs] = 1.0
+        before = self.critic(s, without, on)
+        return self.critic(s, given, on) - before + before.sum(1, keepdim=True)
 
     @torch.no_grad()
     def worth_of_on(self, s: Seen, bids: torch.Tensor, on: torch.Tensor, warmth: float) -> torch.Tensor:
@@ -218,7 +276,6 @@ class JointBids:
 
     def train(self, show: bool = True) -> None:
         """Random sets, critic; then critic, actors and a slot now and then in turns."""
-        begun = time.process_time()
         critic = torch.optim.Adam(self.critic.parameters(), 3e-3)
         actor = torch.optim.Adam(self.actor.parameters(), 3e-3)
         first, num_bs = self.slots // 2, self.scenario.num_bs
@@ -241,7 +298,12 @@ class JointBids:
             warmth = 1.0 - 0.85 * done
             chance = torch.sigmoid(logits)
             on = torch.bernoulli(chance.detach()) if self.controls else torch.ones_like(logits)
-            value = self.value(s, bids, on, warmth)
+            masked = bids - SILENT * (1 - on[..., None])
+            sets = auction(masked.detach(), warmth)
+            value = torch.zeros(len(bids))
+            for irs in self.random.choice(self.scenario.num_irs, min(TRIED, self.scenario.num_irs), replace=False):
+                chances = (masked[..., irs] / warmth).softmax(1)
+                value = value + (chances * self.worth_of_irs(s, sets, on, irs)).sum(1) / TRIED
             if self.controls:  # the chance to be on goes up where being on is worth more than being off
                 value = value + (chance * self.worth_of_on(s, bids.detach(), on, warmth)).sum(1)
             value = value.mean()
@@ -250,38 +312,77 @@ class JointBids:
             actor.step()
             if show and update % 500 == 0:
                 print(f"update {update}: critic loss {loss.item():.3f}, value {value.item():.3f}", flush=True)
-        self.cpu_seconds = time.process_time() - begun
 
 
-def main() -> None:
+# --- the command line ------------------------------------------------------------------------------------------------
+
+
+def learner(scenario: Scenario, seed: int, **settings: int) -> Learner:
+    """The way of learning that suits a scenario: all outcomes if they are few, else critics."""
+    controls = 2 if scenario.power_control else 1
+    few = (controls * scenario.num_bs) ** scenario.num_irs <= 16 * MOST_OUTCOMES  # so that counting them ends
+    if few:
+        every = outcomes(scenario.num_bs, scenario.num_irs, scenario.power_control)
+        few = sum(len(owners) for _, owners in every) <= MOST_OUTCOMES
+    return (AllOutcomes if few else Critics)(scenario, seed, **settings)
+
+
+def learn(
+    scenario: str | Scenario, seed: int, gamma: float = 0.0, show: bool = False, **settings: int
+) -> tuple[JointBidsPolicy, int]:
+    """Train in a scenario.
+
+    Args:
+        scenario: id or scenario; it is trained with structured actions, with observations of path gains unless those of
+            the scenario are ``"values"``, and with the reward of the team.
+        seed: of networks and environments.
+        gamma: unused: slots are taken one by one.
+        show: print how it goes.
+        **settings: ``num_envs``, ``slots`` and ``updates``, where they are not as usual.
+
+    Returns:
+        The policy, and how many slots the simulator computed.
+    """
+    s = get_scenario(scenario, action="structured", reward="team")
+    s = s if s.observation == "values" else s.replace(observation="large_scale")
+    trained = learner(s, seed, **settings)
+    trained.train(show)
+    return JointBidsPolicy(trained.actor, s, f"joint-bids-s{seed}"), trained.used
+
+
+def main(argv: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenario", default="mdlbi-city-v0")
+    parser.add_argument("--scenario", default="mdlbi-interference-v0")
+    parser.add_argument("--observation", choices=("large_scale", "values"), default="large_scale")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--num-envs", type=int, default=32)
-    parser.add_argument("--slots", type=int, default=80, help="of each environment")
-    parser.add_argument("--updates", type=int, default=1500)
+    parser.add_argument("--num-envs", type=int, help="stepped together")
+    parser.add_argument("--slots", type=int, help="of each environment")
+    parser.add_argument("--updates", type=int, help="of the actors")
     parser.add_argument("--eval-seed", type=int, default=20_000)
     parser.add_argument("--eval-episodes", type=int, default=100)
-    parser.add_argument("--save", type=Path, help="write the networks' weights here")
-    parser.add_argument("--eval", type=Path, help="weights to evaluate instead of training")
-    args = parser.parse_args()
+    parser.add_argument("--eval-slots", type=int, default=20, help="5 apart, of each episode")
+    parser.add_argument("--save", type=Path, help="write the policy here")
+    parser.add_argument("--eval", type=Path, help="a policy to evaluate instead of training one")
+    args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    learner = JointBids(args.scenario, args.seed, args.num_envs, args.slots, args.updates)
     if args.eval:
-        learner.actor.load_state_dict(torch.load(args.eval, weights_only=True))
+        policy: Any = load_policy(args.eval)
     else:
-        learner.train()
-        print(f"{learner.cpu_seconds:.0f} s of a core, {args.num_envs * args.slots} slots")
+        given = {name: getattr(args, name) for name in ("num_envs", "slots", "updates")}
+        settings = {name: value for name, value in given.items() if value is not None}
+        begun = time.process_time()
+        scenario = get_scenario(args.scenario, observation=args.observation)
+        policy, slots = learn(scenario, args.seed, show=True, **settings)
+        print(f"{time.process_time() - begun:.0f} s of a core, {slots:,} slots")
     if args.save:
-        torch.save(learner.actor.state_dict(), args.save)
-    bank = {"episodes": args.eval_episodes, "seed": args.eval_seed, "slots": 20, "every": 5, "progress": False}
-    learned = evaluate(learner, learner.scenario, name="joint bids", **bank)
-    print(f"joint bids {learned.mean:.3f} ± {learned.standard_error:.3f} bit/s/Hz")
-    for rule in ("structured-local-gain", "structured-marginal"):
-        if rule in POLICIES:
-            result = evaluate(rule, args.scenario, **bank)
-            print(f"{rule} {result.mean:.3f} ± {result.standard_error:.3f}, ratio {learned.mean / result.mean:.4f}")
+        policy.save(args.save)
+    bank = {"episodes": args.eval_episodes, "seed": args.eval_seed, "slots": args.eval_slots, "every": 5}
+    learned = evaluate(policy, args.scenario, progress=False, **bank)
+    print(f"{policy.name} {learned.mean:.3f} ± {learned.standard_error:.3f} bit/s/Hz")
+    for rule in RULES:
+        result = evaluate(rule, args.scenario, progress=False, **bank)
+        print(f"{rule} {result.mean:.3f} ± {result.standard_error:.3f}, ratio {learned.mean / result.mean:.4f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is compared with ceilings of the tasks: searches that know all CSI, and rules that choose the power as well.
+"""What is compared with ceilings of the tasks: searches that know all CSI.
 
 Everything here acts like a policy of :mod:`irs_marl_env.policies`: ``bind(env, seed)`` gives a callable, and
 ``adapt(scenario)`` the scenario it needs.
@@ -186,29 +186,6 @@ class JointSearch(Acting):
             better = now > rate
             best[better], rate = tried[better], np.maximum(rate, now)
         return best
-
-
-@dataclass(frozen=True)
-class QuietCells(Acting):
-    """A rule with a power: a BS with certain numbers of own users is silent and bids for nothing.
-
-    It knows what the association rule knows, and how many users a BS has. ``quiet[m]`` are the numbers of users with
-    which BS m is silent; they were chosen on other episodes.
-    """
-
-    name: str
-    rule: str  # of POLICIES
-    quiet: tuple[tuple[int, ...], ...]
-
-    def actions(self, env: Any) -> np.ndarray:
-        """Those of the rule, and none where a BS is quiet."""
-        action = POLICIES[self.rule].bind(env)().copy()
-        load = env.view().own_user.sum(-1)
-        silent = np.stack([np.isin(load[:, m], numbers) for m, numbers in enumerate(self.quiet)], 1)
-        slices = env.action_codec.layout.slices
-        action[..., slices["bids"]][silent] = -1.0
-        action[..., slices["total_power"]][silent] = -1.0
-        return action
 
 
 def _with(env: Any, **entries: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from irs_marl_env.training.claims import ClaimsPolicy
     from irs_marl_env.training.foresight import Foresight
+    from irs_marl_env.training.joint_bids import JointBidsPolicy
     from irs_marl_env.training.policy import TrainedPolicy
 
 __version__ = "0.1.0"
@@ -104,7 +105,7 @@ def make_vec_env(
 
 def load_policy(
     path: str | PathLike[str], trusted: bool = False, **fields: Any
-) -> TrainedPolicy | ClaimsPolicy | Foresight:
+) -> TrainedPolicy | ClaimsPolicy | Foresight | JointBidsPolicy:
     """A trained policy from a file, for :func:`evaluate` and for one's own loop.
 
     ``policy(observations)`` gives actions ``(E, M, D_a)`` for observations ``(E, M, D_o)`` of ``policy.scenario``, and
@@ -114,8 +115,8 @@ def load_policy(
         result = evaluate(policy, policy.scenario, episodes=100, processes=2)
 
     Args:
-        path: a policy file or a checkpoint that ``examples/maddpg.py`` wrote, or a policy of ``examples/collision.py``
-            or ``examples/foresight.py``.
+        path: a policy file or a checkpoint that ``examples/maddpg.py`` wrote, or a policy file of
+            ``examples/collision.py``, ``examples/foresight.py`` or ``examples/joint_bids.py``.
         trusted: import the modules of parts of one's own (mobility, reward ...) that the training had.
         **fields: scenario fields in which ``policy.scenario`` shall differ from the scenario of the training; the
             number of users, IRSs or base stations too where the networks allow.

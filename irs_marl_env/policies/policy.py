@@ -16,6 +16,7 @@ from irs_marl_env.physics import association, radio
 from irs_marl_env.policies.cells import Cells
 from irs_marl_env.policies.limits import neglected
 from irs_marl_env.policies.planner import Planner
+from irs_marl_env.policies.quiet import QuietPolicy
 from irs_marl_env.policies.rate_rules import check_oracle
 from irs_marl_env.policies.release import ReleasePolicy
 from irs_marl_env.policies.rules import (
@@ -246,7 +247,7 @@ def _shaped(env: Any, actions: np.ndarray) -> Any:
     return {agent: actions[0, m] for m, agent in enumerate(env.possible_agents)}
 
 
-POLICIES: dict[str, UniformPolicy | ClassicalPolicy | ReleasePolicy | Planner] = {
+POLICIES: dict[str, UniformPolicy | ClassicalPolicy | QuietPolicy | ReleasePolicy | Planner] = {
     policy.name: policy
     for policy in (
         UniformPolicy("random"),
@@ -275,6 +276,7 @@ POLICIES: dict[str, UniformPolicy | ClassicalPolicy | ReleasePolicy | Planner] =
         ClassicalPolicy("structured-exhaustive", "exhaustive", "structured"),
         ClassicalPolicy("structured-oracle", "oracle", "structured"),
         ClassicalPolicy("head-count", "head-count", "structured"),
+        QuietPolicy(),
         ReleasePolicy(),
         ClassicalPolicy("hysteresis", "local-gain", "structured", margin_db=MARGIN_DB),
         Planner("planner"),

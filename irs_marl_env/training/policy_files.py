@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from irs_marl_env.checks import refusal
-from irs_marl_env.training import claims, foresight
+from irs_marl_env.training import claims, foresight, joint_bids
 from irs_marl_env.training.files import read_tensors
 from irs_marl_env.training.policy import TrainedPolicy
 from irs_marl_env.training.policy import load_policy as load_trained
 
-REBUILT: dict[str, Any] = {claims.KIND: claims.rebuilt, foresight.KIND: foresight.rebuilt}  # by what a file holds
+# what rebuilds a policy, by the kind that its file names; those of the trainer name none
+REBUILT: dict[str, Any] = {part.KIND: part.rebuilt for part in (claims, foresight, joint_bids)}
 
 
 def load_policy(
     path: str | PathLike[str], trusted: bool = False, **fields: Any
-) -> TrainedPolicy | claims.ClaimsPolicy | foresight.Foresight:
+) -> TrainedPolicy | claims.ClaimsPolicy | foresight.Foresight | joint_bids.JointBidsPolicy:
     """The trained policy in a file, whichever trainer wrote it; see :func:`irs_marl_env.load_policy`."""
     tensors, about = read_tensors(Path(path))
     kind = about.get("kind")

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(bool(obstacle()), reason="needs the kernels")
 
 if not obstacle():
     from experiments import headroom
-    from experiments.ceilings import JointSearch, QuietCells, SetSearch, Values, _with, greedy, improved
+    from experiments.ceilings import JointSearch, SetSearch, Values, _with, greedy, improved
 
 SMALL = {"num_users": 6, "num_irs": 3, "action": "structured", "observation": "large_scale"}
 
@@ -64,19 +64,6 @@ def test_joint_search_finds_the_best_of_what_it_tries():
         assert (env._core.slot.rates(env._state, tried, owner)[0].sum(-1) <= best + 1e-4).all()
 
 
-def test_quiet_cells_radiate_nothing_and_win_nothing():
-    env = small_env(inter_cell_interference=True, reflection="all", power_control=True)
-    load = env.view().own_user.sum(-1)
-    quiet = QuietCells("quiet", "structured-local-gain", (tuple(range(4)), ()))
-    _, _, _, _, infos = env.step(quiet.actions(env))
-    silent = load[:, 0] < 4
-    assert silent.any()
-    assert not silent.all()
-    assert (infos["power_w"][silent, 0] == 0).all()
-    assert (infos["power_w"][~silent & (load[:, 0] > 0), 0] > 0).all()
-    assert (infos["owner"][silent] == 1).all()
-
-
 def test_a_search_acts_in_measured_slots_and_is_above_the_rule():
     scenario = get_scenario("mdlbi-blocked-small-v0", horizon=9)
     bank = {"episodes": 4, "seed": 3, "slots": 2, "every": 4}
@@ -97,7 +84,6 @@ def test_headroom_and_its_paired_error():
 def test_policies_that_are_not_installed_are_left_out(monkeypatch):
     assert headroom.installed("structured-local-gain")
     assert not headroom.installed("of another version")
-    assert not headroom.installed(QuietCells("quiet", "of another version", ((), ())))
     assert headroom.rows("mdlbi-city-v0", [])[1] == "not measured"
 
 

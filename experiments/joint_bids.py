@@ -1,0 +1,115 @@
+"""Train ``examples/joint_bids.py`` with seeds never used before, and write its table into docs/tasks.md.
+
+    python -m experiments.joint_bids                                # runs what is missing, then the table
+    python -m experiments.joint_bids --task mdlbi-city-v0 --seeds 601
+    python -m experiments.joint_bids --tables                       # the table alone, from results/joint-bids
+
+Trained policies and rules meet the same episodes, so the errors of ratios are those of pairs: each pair is an episode,
+with the mean over trainings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.headroom import headroom
+from irs_marl_env import Result, evaluate, get_scenario
+from irs_marl_env.result import dump, read
+from irs_marl_env.tables import table
+from irs_marl_env.training.files import replacing
+
+BANK: dict[str, Any] = {"episodes": 100, "seed": 10_000, "slots": 20, "every": 5}
+ROOT = Path(__file__).resolve().parents[1]
+RAW, PAGE, SHIPPED = ROOT / "results" / "joint-bids", ROOT / "docs" / "tasks.md", ROOT / "examples" / "checkpoints"
+SEEDS = 601, 602, 603, 604, 605
+MARKS = "<!-- joint bids -->", "<!-- /joint bids -->"
+TASKS = {  # rules, and what the trained policies observe
+    "mdlbi-interference-v0": (
+        ("structured-local-gain", "structured-marginal", "quiet-marginal"),
+        ("large_scale", "values"),
+    ),
+    "mdlbi-city-v0": (("structured-local-gain", "structured-marginal"), ("large_scale",)),
+}
+KNOWN = {"large_scale": "path gains", "values": "path gains, own CSI"}
+
+
+def run(task: str, seeds: tuple[int, ...]) -> None:
+    """Rules and trainings of a task that are not there yet; the policy of the first seed is kept, too."""
+    from examples.joint_bids import learn
+
+    rules, observations = TASKS[task]
+    for rule in rules:
+        path = RAW / task / f"{rule}.json"
+        if not path.is_file():
+            keep(path, evaluate(rule, task, progress=False, **BANK))
+    for seed in seeds:
+        for observation in observations:
+            path = RAW / task / f"{observation}-s{seed}.json"
+            if path.is_file():
+                continue
+            begun = time.process_time()
+            policy, slots = learn(get_scenario(task, observation=observation), seed)
+            print(f"{task}: {observation}-s{seed}, {slots:,} slots, {time.process_time() - begun:.0f} s of a core")
+            if seed == SEEDS[0] and observation == "large_scale":
+                policy.save(SHIPPED / f"{task}.safetensors")
+            keep(path, evaluate(policy, task, progress=False, name=f"joint-bids, {KNOWN[observation]}", **BANK))
+
+
+def keep(path: Path, result: Result) -> None:
+    """Write a result."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        partial.write_text(dump([result], users=False), encoding="utf-8", newline="\n")
+    print(f"{path.stem}: {result.mean:.3f} ± {result.standard_error:.3f} bit/s/Hz", flush=True)
+
+
+def rows(task: str, raw: Path = RAW) -> list[list[str]]:
+    """The rows of a task in the table."""
+    rules, observations = TASKS[task]
+    known = {rule: read(raw / task / f"{rule}.json")[0] for rule in rules if (raw / task / f"{rule}.json").is_file()}
+    if len(known) < len(rules):
+        return []
+    best = max(known.values(), key=lambda result: result.mean)
+    found = [[f"`{task}`", f"`{rule}`", f"{known[rule].mean:.3f}", "", "", ""] for rule in rules]
+    for observation in observations:
+        results = [read(path)[0] for path in sorted((raw / task).glob(f"{observation}-s*.json"))]
+        if not results:
+            continue
+        episodes = np.mean([result.episodes for result in results], axis=0)
+        ratios = [headroom(level.episodes, episodes) for level in (known["structured-local-gain"], best)]
+        shown = [f"{1 + share:.4f} ± {error:.4f}" for share, error in ratios]
+        each = [result.mean / best.mean for result in results]
+        spread = f"{min(each):.4f} to {max(each):.4f} ({len(each)})"
+        found.append([f"`{task}`", f"**{results[0].policy}**", f"{episodes.mean():.3f}", *shown, spread])
+    return found
+
+
+def tables(raw: Path = RAW) -> str:
+    """The table of all tasks."""
+    header = ["task", "policy", "bit/s/Hz", "/ `structured-local-gain`", "/ best rule", "each training / best rule"]
+    return table([header, *(row for task in TASKS for row in rows(task, raw))], markdown=True)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=TASKS, action="append", help="one task; may be given several times")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="of the trainings")
+    parser.add_argument("--tables", action="store_true", help="only write the table")
+    arguments = parser.parse_args()
+    warnings.filterwarnings("ignore", "policy .* neglects", UserWarning)  # the page says it
+    for task in [] if arguments.tables else arguments.task or TASKS:
+        run(task, tuple(arguments.seeds))
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(MARKS[0])
+    text = f"{before}{MARKS[0]}\n{tables()}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}"
+    PAGE.write_text(text, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()
