@@ -14,6 +14,7 @@ import argparse
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from irs_marl_env.result import dump, read
 from irs_marl_env.tables import table
 from irs_marl_env.training.files import replacing
 
-BANK = {"episodes": 100, "seed": 10_000, "slots": 20, "every": 5}
+BANK: dict[str, Any] = {"episodes": 100, "seed": 10_000, "slots": 20, "every": 5}
 ROOT = Path(__file__).resolve().parents[1]
 RAW, PAGE, SHIPPED = ROOT / "results" / "joint-bids", ROOT / "docs" / "tasks.md", ROOT / "examples" / "checkpoints"
 SEEDS = 601, 602, 603, 604, 605
