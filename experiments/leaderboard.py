@@ -84,7 +84,8 @@ TASKS = {
         discount=0.9,
     ),
     "mdlbi-interference-v0": Task(
-        ("structured-marginal", "structured-local-gain", "random"), ("joint-bids", "own-value", *GENERAL)
+        ("quiet-marginal", "structured-marginal", "structured-local-gain", "random"),
+        ("joint-bids", "own-value", *GENERAL),
     ),
     # 16 IRSs are too many for the joint levels of bids that QMIX chooses from
     "mdlbi-city-v0": Task(

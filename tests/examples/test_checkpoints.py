@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parents[2] / "examples" / "checkpoints"
 BEST_RULE = {
     "mdlbi-blocked-small-v0": "structured-local-gain",
     "mdlbi-collision-v0": "release",
+    "mdlbi-interference-v0": "quiet-marginal",
     "mdlbi-switching-v0": "hysteresis",
 }
 
