@@ -342,9 +342,11 @@ def draw(board: Board, path: Path = FIGURE) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    tasks = list(board.tasks())
+    tasks = [task for task in board.tasks() if any(len(board.shares(task, name)) for name in METHODS)]
+    if not tasks:
+        return
     names = [name for name in METHODS if any(len(board.shares(task, name)) for task in tasks)]
-    style: Any = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False}
+    style: Any = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "leaderboard"}
     with rc_context(style):
         figure = Figure(figsize=(2.2 + 2.2 * len(tasks), 1.3 + 0.32 * len(names)), layout="constrained")
         panels = figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0]
@@ -365,7 +367,7 @@ def draw(board: Board, path: Path = FIGURE) -> None:
         panels[0].invert_yaxis()
         with replacing(path) as partial_file:
             figure.savefig(partial_file, dpi=150, format="png")
-        figure.savefig(path.with_suffix(".svg"))
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
 def page(board: Board) -> str:
