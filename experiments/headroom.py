@@ -19,10 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from experiments import rawdata
 from experiments.ceilings import JointSearch, SetSearch
 from irs_marl_env import Result, evaluate
 from irs_marl_env.policies import POLICIES
-from irs_marl_env.result import dump, read
+from irs_marl_env.result import read
 from irs_marl_env.tables import table
 
 EPISODES, SLOTS, EVERY, SEED = 100, 20, 5, 10_000
@@ -99,7 +100,8 @@ def run(task: str) -> None:
         rate, seconds = f"{known[name].mean:.3f} ± {known[name].standard_error:.3f}", time.process_time() - begun
         print(f"{task}: {name} {rate} bit/s/Hz ({seconds:.0f} s of a core)", flush=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(dump(list(known.values()), users=False), encoding="utf-8")
+        plain = {"results": [result.to_dict(users=False) for result in known.values()]}
+        path.write_text(rawdata.dumps(plain), encoding="utf-8", newline="\n")
 
 
 def rows(task: str, results: list[Result]) -> list[str]:

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments import rawdata
 from experiments.headroom import headroom
 from irs_marl_env import Result, evaluate, get_scenario
-from irs_marl_env.result import dump, read
+from irs_marl_env.result import read
 from irs_marl_env.tables import table
 from irs_marl_env.training.files import replacing
 
@@ -65,7 +66,7 @@ def keep(path: Path, result: Result) -> None:
     """Write a result."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
-        partial.write_text(dump([result], users=False), encoding="utf-8", newline="\n")
+        partial.write_text(rawdata.dumps({"results": [result.to_dict(users=False)]}), encoding="utf-8", newline="\n")
     print(f"{path.stem}: {result.mean:.3f} ± {result.standard_error:.3f} bit/s/Hz", flush=True)
 
 

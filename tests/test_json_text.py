@@ -81,7 +81,7 @@ def test_a_broken_scenario_file_is_one_message_that_names_it(tmp_path: Path, kin
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith(f"error: {path}: ")
-    assert len(printed.err) < 1200
+    assert len(printed.err) < 1400
     with pytest.raises(ValueError, match=message):
         Scenario.from_json(content)
 

@@ -81,6 +81,6 @@ def test_networks_see_the_values_of_each_irs() -> None:
     env = make_vec_env(Scenario(**SIZES, observation="values", action="structured"), 2, fast=False)
     sizes, layout = Sizes.of(env), env.observation_codec.layout
     pairs = sizes.own_pairs().numpy()
-    assert pairs.shape == (8, 3, 4)
-    for row, name in zip(pairs[6:], ("first_value", "last_value"), strict=True):
-        np.testing.assert_array_equal(row, np.repeat(np.arange(layout.size)[layout.slices[name]][:, None], 4, 1))
+    assert pairs.shape == (4, 3, 8)  # (K, L, features)
+    for row, name in zip(np.moveaxis(pairs, -1, 0)[6:], ("first_value", "last_value"), strict=True):
+        np.testing.assert_array_equal(row, np.tile(np.arange(layout.size)[layout.slices[name]], (4, 1)))

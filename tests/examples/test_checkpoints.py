@@ -23,6 +23,7 @@ def test_every_file_has_its_rule():
 
 
 @pytest.mark.usefixtures("one_thread")
+@pytest.mark.filterwarnings("ignore:policy 'quiet-marginal' neglects")
 @pytest.mark.parametrize(("name", "rule"), BEST_RULE.items())
 def test_a_shipped_policy_beats_the_rule(name, rule):
     policy = load_policy(FOLDER / f"{name}.safetensors")

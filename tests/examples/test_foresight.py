@@ -100,7 +100,7 @@ def test_what_is_played_are_own_sets_and_own_rates():
 
 def _args(tmp_path, **settings) -> Args:
     text = tmp_path / "tiny.json"
-    text.write_text(TINY.replace(horizon=40, switching_slots=4).to_json())
+    text.write_text(TINY.replace(horizon=40, switching_slots=4).to_json(), encoding="utf-8")
     return Args(scenario=str(text), width=16, walks=8, **settings)
 
 
@@ -153,7 +153,7 @@ def test_the_gradient_through_the_auction_brings_more():
 )
 def test_scenarios_it_cannot_learn_in_are_refused(tmp_path, overrides, message):
     text = tmp_path / "other.json"
-    text.write_text(TINY.replace(**overrides).to_json())
+    text.write_text(TINY.replace(**overrides).to_json(), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         foresight.scenario_of(str(text))
 

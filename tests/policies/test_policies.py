@@ -294,6 +294,7 @@ EDGES = {
 @pytest.mark.parametrize("name", POLICIES)
 def test_edge_cases_give_finite_rates(name, options):
     valued = ("structured-fixed", "structured-marginal", "structured-exhaustive", "structured-oracle")
+    valued += ("quiet-marginal",)
     if name in valued and options.get("csi") == "owned":
         with pytest.raises(ValueError, match="csi='owned'"):
             evaluate(name, TINY, **options)

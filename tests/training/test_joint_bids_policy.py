@@ -101,8 +101,8 @@ def test_it_comes_back_from_a_file_and_from_a_pickle(tmp_path, fields):
         (lambda t, a: a.update(scenario={"num_users": 0}), "num_users"),
         (lambda t, a: t["base"].fill_(np.nan), "'base' holds what is no finite float32 number"),
         (lambda t, a: t.pop("base"), "the network does not fit"),
-        (lambda t, a: a.update(kind="other"), "a policy of another trainer, 'other'"),
-        (lambda t, a: a.update(kind=["joint-bids"]), "a policy of another trainer"),
+        (lambda t, a: a.update(kind="other"), "kind='other': must be one of claims, foresight, joint-bids"),
+        (lambda t, a: a.update(kind=["joint-bids"]), "kind=['joint-bids']: must be one of"),
     ],
 )
 def test_a_file_that_is_none_is_refused(tmp_path, change, message):
