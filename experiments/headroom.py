@@ -41,9 +41,8 @@ class Task:
 
 
 TASKS = {
-    "mdlbi-collision-v0": Task(
-        ("structured-fixed", "structured-local-gain", "structured-marginal", "head-count"), "structured-oracle"
-    ),
+    # rules that bid are no rules here: their policies claim for the winner alone, which takes an exchange of bids
+    "mdlbi-collision-v0": Task(("structured-fixed", "head-count", "release"), "structured-oracle"),
     "mdlbi-switching-v0": Task(
         ("structured-fixed", "structured-local-gain", "structured-marginal", "hysteresis"), "planner"
     ),
