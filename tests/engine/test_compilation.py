@@ -138,7 +138,8 @@ def test_whoever_compiles_says_so_once_and_two_may_do_so_together(tmp_path: Path
     both = [subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     found = [process.communicate() for process in both]
     assert all(b"True" in out for out, _ in found)
-    assert all(err.count(b"compiling kernels") == 1 for _, err in found)
+    said = [err.count(b"compiling kernels") for _, err in found]
+    assert max(said) == 1, found  # who comes late finds some or all kernels on the disk
     third = run(SMALLEST, NUMBA_CACHE_DIR=str(tmp_path))
     assert third.stdout.encode() == found[0][0]
     assert third.stderr == ""  # loaded
