@@ -58,8 +58,9 @@ from irs_marl_env import Result, Scenario, evaluate, load_policy, make_vec_env
 from irs_marl_env.checks import Kind, Real, Whole, refusal, shown
 from irs_marl_env.physics.association import assign
 from irs_marl_env.scenario_text import parse_assignments, scenario_to_train_in
-from irs_marl_env.training.claims import WIDEST, Actor, ClaimsPolicy, Values
+from irs_marl_env.training.claims import Actor, ClaimsPolicy, Values
 from irs_marl_env.training.command import Failed, command
+from irs_marl_env.training.policy_parts import WIDEST
 from irs_marl_env.training.standings import Array, Named, Sightings, standing, view
 
 LARGEST_GAME = 2**15  # standings of all IRSs times joint claims that the exact gradient may enumerate

@@ -32,7 +32,8 @@ class Values:
     """
 
     def __init__(self, view: View) -> None:
-        self.view, self._known = view, {}  # type: ignore[var-annotated]
+        self.view = view
+        self._known: dict[Any, Any] = {}
 
     def of(self, rows: np.ndarray, bs: np.ndarray, sets: np.ndarray) -> np.ndarray:
         """Rates ``(B,)`` [bit/s/Hz] of the BSs ``bs (B,)`` of the environments ``rows (B,)`` with ``sets (B, L)``."""

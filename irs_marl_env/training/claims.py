@@ -14,15 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from irs_marl_env.checks import check_text, check_whole, shown
-from irs_marl_env.scenario import Scenario, from_plain
+from irs_marl_env.scenario import Scenario
 from irs_marl_env.training.checkpoint import under
 from irs_marl_env.training.files import write_tensors
 from irs_marl_env.training.folder import provenance
+from irs_marl_env.training.policy_parts import parts
 from irs_marl_env.training.standings import FEATURES, STANDINGS, Array, Named, Sightings, Standings
 
 KIND = "claims"  # of a policy file, by which load_policy knows it
-WIDEST = 4096
 
 
 class Values(nn.Module):
@@ -168,14 +167,7 @@ def rebuilt(tensors: dict[str, torch.Tensor], about: Named, trusted: bool = Fals
     Raises:
         ValueError: something is missing or does not fit.
     """
-    missing = [name for name in ("scenario", "width", "name") if name not in about]
-    if missing:
-        raise ValueError(f"no {', '.join(missing)} in it")
-    for name, value in tensors.items():
-        if value.dtype != torch.float32 or not bool(torch.isfinite(value).all()):
-            raise ValueError(f"the tensor {shown(name)} holds what is no finite float32 number")
-    scenario = Scenario.from_dict(about["scenario"], trusted).replace(**from_plain(fields, trusted))
-    width, name = check_whole("width", about["width"], 1, WIDEST), check_text("name", about["name"])
+    scenario, width, name = parts(tensors, about, trusted, fields)
     largest = max((length for value in tensors.values() for length in value.shape), default=0)
     if scenario.num_irs >= largest.bit_length():  # before networks of 2^L outputs are made, which no memory might hold
         raise ValueError(f"the networks do not fit num_irs={scenario.num_irs}: no tensor has 2^num_irs rows")

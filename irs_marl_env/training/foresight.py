@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from irs_marl_env.checks import Real, check_text, check_whole, shown
-from irs_marl_env.scenario import Scenario, from_plain
+from irs_marl_env.checks import Real
+from irs_marl_env.scenario import Scenario
 from irs_marl_env.training.files import write_tensors
 from irs_marl_env.training.folder import provenance
+from irs_marl_env.training.policy_parts import parts
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
 KIND = "foresight"  # what a file says it holds
-WIDEST = 4096  # neurons of a hidden layer that a file may ask for
 FIELDS = ("position", "velocity", "direct_gain", "irs_gain")  # of a user in an observation, where they are there
 
 
@@ -103,20 +103,13 @@ class Foresight(nn.Module):
 
 def rebuilt(tensors: dict[str, torch.Tensor], about: dict[str, Any], trusted: bool = False, **fields: Any) -> Foresight:
     """The policy in what :meth:`Foresight.save` wrote; arguments and errors as of ``claims.rebuilt``."""
-    missing = [name for name in ("scenario", "width", "name", "cpu_seconds") if name not in about]
-    if missing:
-        raise ValueError(f"no {', '.join(missing)} in it")
-    for name, value in tensors.items():
-        if value.dtype != torch.float32 or not bool(torch.isfinite(value).all()):
-            raise ValueError(f"the tensor {shown(name)} holds what is no finite float32 number")
-    scenario = Scenario.from_dict(about["scenario"], trusted).replace(**from_plain(fields, trusted))
-    width = check_whole("width", about["width"], 1, WIDEST)
+    scenario, width, name = parts(tensors, about, trusted, fields)
     largest = max((length for value in tensors.values() for length in value.shape), default=0)
     if scenario.num_irs * (scenario.switching_slots + 1) > largest:  # before one is made that no memory might hold
         fields_of_size = f"num_irs={scenario.num_irs}, switching_slots={scenario.switching_slots}"
         raise ValueError(f"the network does not fit {fields_of_size}: no tensor has so many rows")
-    policy = Foresight(MdlbiVectorEnv(scenario, 1), width, check_text("name", about["name"]))
-    policy.cpu_seconds = Real(0, 1e12)("cpu_seconds", about["cpu_seconds"])
+    policy = Foresight(MdlbiVectorEnv(scenario, 1), width, name)
+    policy.cpu_seconds = Real(0, 1e12)("cpu_seconds", about.get("cpu_seconds"))
     try:
         policy.load_state_dict(tensors)
     except RuntimeError as error:

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from irs_marl_env.checks import check_whole, shown
-from irs_marl_env.scenario import Scenario, from_plain
+from irs_marl_env.scenario import Scenario
 from irs_marl_env.training.files import write_tensors
 from irs_marl_env.training.folder import provenance
+from irs_marl_env.training.policy_parts import parts
 
 Array = Any
 
 KIND = "joint-bids"  # of a policy file, by which load_policy knows it
-WIDTH, WIDEST, PLACE = 48, 4096, 8  # of layers; the widest that is read; numbers learned of each BS and IRS
+WIDTH, PLACE = 48, 8  # of layers; numbers learned of each BS and IRS
 SILENT = 30.0  # by how much a BS that is off bids less
 LEAST = -6.0  # log10 of a gain that counts for nothing
 VALUES, VALUE_UNIT = ("first_value", "last_value"), 5.0  # bit/s/Hz that networks take for 1
@@ -197,15 +197,8 @@ def rebuilt(tensors: dict[str, torch.Tensor], about: dict[str, Any], trusted: bo
     Raises:
         ValueError: something is missing or does not fit.
     """
-    missing = [name for name in ("scenario", "width", "name") if name not in about]
-    if missing:
-        raise ValueError(f"no {', '.join(missing)} in it")
-    for name, value in tensors.items():
-        if value.dtype != torch.float32 or not bool(torch.isfinite(value).all()):
-            raise ValueError(f"the tensor {shown(name)} holds what is no finite float32 number")
-    scenario = Scenario.from_dict(about["scenario"], trusted).replace(**from_plain(fields, trusted))
-    width = check_whole("width", about["width"], 1, WIDEST)
-    return JointBidsPolicy(_actor(scenario, width, tensors), scenario, str(about["name"]))
+    scenario, width, name = parts(tensors, about, trusted, fields)
+    return JointBidsPolicy(_actor(scenario, width, tensors), scenario, name)
 
 
 def _width(actor: Actor) -> int:

@@ -98,6 +98,7 @@ def test_it_comes_back_from_a_file_and_from_a_pickle(tmp_path, fields):
         (lambda t, a: a.pop("width"), "no width in it"),
         (lambda t, a: a.update(width=9), "the network does not fit num_bs=2, num_irs=4, width=9"),
         (lambda t, a: a.update(width=0), "width=0: must be"),
+        (lambda t, a: a.update(name=None), "name=None: must be"),
         (lambda t, a: a.update(scenario={"num_users": 0}), "num_users"),
         (lambda t, a: t["base"].fill_(np.nan), "'base' holds what is no finite float32 number"),
         (lambda t, a: t.pop("base"), "the network does not fit"),
