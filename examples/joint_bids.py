@@ -28,6 +28,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ TRIED = 4  # IRSs that an update of the actors gives to each BS in turn
 RULES = ("structured-local-gain", "structured-marginal", "quiet-marginal")  # beside the trained agents
 
 
-class Learner:
+class Learner(ABC):
     """What both ways of learning have: a scenario, its environments and the actors.
 
     Args:
@@ -86,9 +87,9 @@ class Learner:
         self.used += self.num_envs
         return infos
 
+    @abstractmethod
     def train(self, show: bool = True) -> None:
         """Collect and learn."""
-        raise NotImplementedError
 
 
 # --- all outcomes ----------------------------------------------------------------------------------------------------

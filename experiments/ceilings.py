@@ -7,6 +7,7 @@ Everything here acts like a policy of :mod:`irs_marl_env.policies`: ``bind(env, 
 from __future__ import annotations
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +118,7 @@ def improved(values: Values, owner: np.ndarray, near: int) -> np.ndarray:
     return owner
 
 
-class Acting:
+class Acting(ABC):
     """What acts through structured actions in an environment.
 
     Attributes:
@@ -132,9 +133,9 @@ class Acting:
         """The scenario with structured actions and the cheap observations."""
         return scenario.replace(action="structured", observation="large_scale")
 
+    @abstractmethod
     def actions(self, env: Any) -> np.ndarray:
         """Actions ``(E, M, D_a)`` for the slot of an environment."""
-        raise NotImplementedError
 
     def bind(self, env: Any, seed: int = 0) -> Callable[[Any], np.ndarray]:
         """A callable ``observations -> actions``."""

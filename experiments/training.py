@@ -16,6 +16,7 @@ import json
 import math
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -176,22 +177,22 @@ def measure(name: str) -> None:
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-class Scored:
+class Scored(ABC):
     """What has been measured of a policy: scores by training and episode."""
 
     digits = 3  # of ratios in a table
 
+    @abstractmethod
     def missing(self) -> bool:
         """Whether some of it has not been measured yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scores(self, sweeps: int = 2) -> np.ndarray:
         """``(trainings,)`` means over the bank [bit/s/Hz]; with other ``sweeps`` than it was trained with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def episodes(self) -> np.ndarray:
         """``(trainings, episodes)`` means over slots [bit/s/Hz]."""
-        raise NotImplementedError
 
     def against(self, label: str, other: Scored, goal: float | None, each: float | None = None, sweeps: int = 2) -> str:
         """A row of a table: this divided by the other, for the means over seeds and seed by seed."""
