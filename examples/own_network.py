@@ -12,12 +12,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3 import PPO
 
 from irs_marl_env import Scenario, compare, evaluate, layouts
-from irs_marl_env.adapters.sb3 import Sb3VecEnv
+from irs_marl_env.adapters.sb3 import Sb3Policy, Sb3VecEnv
 from irs_marl_env.arrays import namespace
 
 
@@ -62,11 +61,7 @@ def main(steps: int = 120_000, episodes: int = 50) -> None:
     """Train, and print a table on the same draws."""
     torch.set_num_threads(1)
     model = PPO("MlpPolicy", Sb3VecEnv(NETWORK, 16), seed=1, gamma=0.0, n_steps=64, batch_size=256, device="cpu")
-
-    def ppo(observations: np.ndarray) -> np.ndarray:  # (E, M, D_o) to (E, M, D_a), one row for each base station
-        rows = model.predict(observations.reshape(-1, observations.shape[-1]), deterministic=True)[0]
-        return rows.reshape(*observations.shape[:2], -1)
-
+    ppo = Sb3Policy(model)  # observations (E, M, D_o) to actions (E, M, D_a), one row for each base station
     results = [evaluate(name, NETWORK, episodes, 10_000) for name in ("random", "structured-local-gain")]
     results.append(evaluate(ppo, NETWORK, episodes, 10_000, name="before training"))
     model.learn(steps)

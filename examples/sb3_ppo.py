@@ -40,7 +40,7 @@ from stable_baselines3 import PPO
 from supersuit.vector.sb3_vector_wrapper import SB3VecEnvWrapper
 
 from irs_marl_env import Result, Scenario, evaluate, make_env
-from irs_marl_env.adapters.sb3 import Sb3VecEnv
+from irs_marl_env.adapters.sb3 import Sb3Policy, Sb3VecEnv
 from irs_marl_env.scenario_text import parse_assignments, scenario_to_train_in
 from irs_marl_env.training.command import Failed, command
 from irs_marl_env.training.limits import PPO_LIMITS, check_one_by_one, check_rollout
@@ -124,16 +124,6 @@ def share_parameters(env: ParallelEnv, num_envs: int) -> SeededVecEnv:
     return SeededVecEnv(supersuit.concat_vec_envs_v1(rows, num_envs, num_cpus=0, base_class="gymnasium"))
 
 
-def deterministic(model: PPO) -> Policy:
-    """The policy without exploration, from observations ``(E, M, D_o)`` to actions ``(E, M, D_a)``."""
-
-    def act(observations: np.ndarray) -> np.ndarray:
-        rows = observations.reshape(-1, observations.shape[-1])
-        return model.predict(rows, deterministic=True)[0].reshape(*observations.shape[:2], -1)
-
-    return act
-
-
 def score(policy: str | Policy, args: Args, scenario: Scenario) -> Result:
     """System sum rate on the bank of evaluation episodes."""
     every = max(1, scenario.horizon // args.eval_slots)
@@ -179,7 +169,7 @@ def learn(
     torch.set_num_threads(1)
     model = model_of(Args(seed=seed, gamma=gamma), scenario)
     model.learn(total_timesteps)
-    return deterministic(model), model.num_timesteps // scenario.num_bs
+    return Sb3Policy(model), model.num_timesteps // scenario.num_bs
 
 
 def train(args: Args) -> dict[str, Result]:
@@ -197,11 +187,11 @@ def train(args: Args) -> dict[str, Result]:
     results = {
         "random": score("random", args, scenario),
         "local-gain rule": score("structured-local-gain", args, scenario),
-        "before training": score(deterministic(model), args, scenario),
+        "before training": score(Sb3Policy(model), args, scenario),
     }
     try:
         model.learn(args.total_timesteps)
-        results["trained"] = score(deterministic(model), args, scenario)
+        results["trained"] = score(Sb3Policy(model), args, scenario)
     except ValueError:  # torch's distributions refuse what is not finite
         if all(bool(torch.isfinite(p).all()) for p in model.policy.parameters()):
             raise

@@ -19,7 +19,7 @@ from stable_baselines3.common.noise import NormalActionNoise, VectorizedActionNo
 from stable_baselines3.td3.policies import Actor, TD3Policy
 
 from irs_marl_env import compare, evaluate, get_scenario
-from irs_marl_env.adapters.sb3 import Sb3VecEnv
+from irs_marl_env.adapters.sb3 import Sb3Policy, Sb3VecEnv
 
 SCENARIO = get_scenario("mdlbi-blocked-small-v0", action="structured", observation="large_scale", reward="team")
 
@@ -51,15 +51,10 @@ def main(steps: int = 96_000, episodes: int = 50) -> None:
         policy_kwargs={"net_arch": [64, 64]},
         device="cpu",
     )
-
-    def td3(observations: np.ndarray) -> np.ndarray:  # (E, M, D_o) to (E, M, D_a), one row for each base station
-        rows = model.predict(observations.reshape(-1, observations.shape[-1]), deterministic=True)[0]
-        return rows.reshape(*observations.shape[:2], -1)
-
     model.learn(steps)
     bank: dict[str, Any] = {"episodes": episodes, "seed": 10_000, "slots": 20, "every": 5}
     results = [evaluate(name, SCENARIO, **bank) for name in ("random", "structured-local-gain")]
-    results.append(evaluate(td3, SCENARIO, name="TD3", **bank))
+    results.append(evaluate(Sb3Policy(model), SCENARIO, **bank))
     print(compare(results, ["sum_rate", "jain"], baseline="structured-local-gain").table())
 
 

@@ -1,4 +1,7 @@
-"""Stable-Baselines3: one row for each base station, so that all of them share the parameters of one policy."""
+"""Stable-Baselines3: one row for each base station, so that all of them share the parameters of one policy.
+
+``Sb3VecEnv`` is what a model trains in, ``Sb3Policy`` makes a model what :func:`irs_marl_env.evaluate` measures.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from irs_marl_env.adapters import own_rates, per_agent, spaces_of_one
+from irs_marl_env.checks import Flag, check_text
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
@@ -117,3 +122,56 @@ class Sb3VecEnv(VecEnv):
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         """False for each row asked for."""
         return [False] * len(list(self._get_indices(indices)))
+
+
+class Sb3Policy:
+    """A model of Stable-Baselines3 as a policy: for :func:`irs_marl_env.evaluate`, pictures and one's own loop.
+
+    Every BS of every environment is a row for the model, as in :class:`Sb3VecEnv`. The policy keeps the networks of the
+    model, not its environment: it pickles (``evaluate(..., processes=2)``), and it goes on learning with the model.
+
+    Args:
+        model: a trained model, or one that ``PPO.load`` read, without a memory (no recurrent policy).
+        name: what tables call it; ``None``: the name of the algorithm, such as ``"PPO"``.
+        deterministic: act without exploration.
+        normalize: the ``VecNormalize`` that the model saw observations through; ``None``: that of the model's own
+            environment, if there is one. A model from a file has none, so give it the one that was saved beside it.
+
+    Raises:
+        TypeError: something else than a model.
+        ValueError: when it is called, observations of another size than the model knows, or a model with a memory.
+
+    Example:
+        >>> from stable_baselines3 import PPO
+        >>> model = PPO("MlpPolicy", Sb3VecEnv("mdlbi-small-v0", 2, fast=False, action="structured"), device="cpu")
+        >>> Sb3Policy(model)(np.zeros((5, 2, 546), np.float32)).shape
+        (5, 2, 15)
+    """
+
+    def __init__(
+        self,
+        model: BaseAlgorithm,
+        name: str | None = None,
+        deterministic: bool = True,
+        normalize: VecNormalize | None = None,
+    ) -> None:
+        if not isinstance(model, BaseAlgorithm):
+            kind = model.__name__ if isinstance(model, type) else type(model).__name__
+            raise TypeError(f"model of type {kind}: must be a model of Stable-Baselines3, such as PPO.load(path)")
+        self.name = type(model).__name__ if name is None else check_text("name", name)
+        self._networks, self._deterministic = model.policy, Flag()("deterministic", deterministic)
+        self._normalize = model.get_vec_normalize_env() if normalize is None else normalize
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """Actions ``(E, M, D_a)`` for observations ``(E, M, D_o)``."""
+        size = (self._networks.observation_space.shape or (0,))[0]
+        if observations.shape[-1] != size:
+            found = observations.shape[-1]
+            raise ValueError(f"observations of {found} numbers: must be {size}, as in the scenario of the training")
+        rows: Any = observations.reshape(-1, size)
+        if self._normalize is not None:
+            rows = self._normalize.normalize_obs(rows)
+        actions, memory = self._networks.predict(rows, deterministic=self._deterministic)
+        if memory is not None:
+            raise ValueError(f"the model {self.name!r} has a memory: must be one that acts on observations alone")
+        return actions.reshape(*observations.shape[:-1], -1)

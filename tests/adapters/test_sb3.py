@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ stable_baselines3 = pytest.importorskip("stable_baselines3", reason="needs the e
 
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize  # noqa: E402
 
-from irs_marl_env import make_env, make_vec_env  # noqa: E402
-from irs_marl_env.adapters.sb3 import Sb3VecEnv  # noqa: E402
+from irs_marl_env import evaluate, get_scenario, make_env, make_vec_env  # noqa: E402
+from irs_marl_env.adapters.sb3 import Sb3Policy, Sb3VecEnv  # noqa: E402
 
 HORIZON, ENVS = 5, 3
 SETTINGS = {
@@ -134,3 +135,80 @@ def test_value_of_a_constant_reward_with_a_time_limit() -> None:
     with torch.no_grad():
         value = model.policy.predict_values(torch.as_tensor(rows.reset())).mean().item()
     assert value == pytest.approx(10.0, abs=0.3)
+
+
+FIELDS = {"action": "structured", "observation": "large_scale", "num_elements": 2, "num_antennas": 1, "fast": False}
+SMALL: Any = {"n_steps": 4, "batch_size": 8, "policy_kwargs": {"net_arch": [8]}, "device": "cpu", "seed": 0}
+
+
+def small_model(algorithm: Any = None, wrap: Any = lambda rows: rows, **settings: Any) -> Any:
+    rows = Sb3VecEnv("mdlbi-small-v0", 2, seed=0, sweeps=0, **FIELDS)
+    return (algorithm or stable_baselines3.PPO)("MlpPolicy", wrap(rows), **{**SMALL, **settings})
+
+
+def small_scenario() -> Any:
+    return get_scenario("mdlbi-small-v0", sweeps=0, **{k: v for k, v in FIELDS.items() if k != "fast"})
+
+
+def test_a_model_is_a_policy_for_evaluate_row_by_row() -> None:
+    model = small_model()
+    policy = Sb3Policy(model)
+    observations = np.random.default_rng(0).normal(size=(3, 2, model.observation_space.shape[0])).astype(np.float32)
+    actions = policy(observations)
+    for e, m in np.ndindex(3, 2):
+        np.testing.assert_allclose(actions[e, m], model.predict(observations[e, m], deterministic=True)[0], atol=1e-6)
+    assert (actions[0] != actions[1]).any()
+    np.testing.assert_array_equal(policy(observations), actions)
+    assert (Sb3Policy(model, deterministic=False)(observations) != actions).any()
+    result = evaluate(policy, small_scenario(), episodes=2, slots=2)
+    assert result.policy == "PPO"
+    assert evaluate(Sb3Policy(model, "mine"), small_scenario(), episodes=2, slots=2).policy == "mine"
+    model.learn(16)
+    assert (policy(observations) != actions).any()  # it is the model, not a copy
+
+
+def test_a_policy_outlives_its_model_by_file_and_by_pickle(tmp_path: Path) -> None:
+    model = small_model()
+    model.save(tmp_path / "model.zip")
+    policy = Sb3Policy(model)
+    expected = evaluate(policy, small_scenario(), episodes=2, slots=2).rates
+    loaded = Sb3Policy(stable_baselines3.PPO.load(tmp_path / "model.zip", device="cpu"))
+    for other in (loaded, pickle.loads(pickle.dumps(policy))):
+        np.testing.assert_array_equal(evaluate(other, small_scenario(), episodes=2, slots=2).rates, expected)
+    assert len(pickle.dumps(policy)) < 200_000  # networks, and no environment
+
+
+def test_a_policy_of_another_algorithm() -> None:
+    model = small_model(stable_baselines3.TD3, n_steps=1, batch_size=8, buffer_size=100)
+    policy = Sb3Policy(model)
+    assert policy.name == "TD3"
+    assert evaluate(policy, small_scenario(), episodes=2, slots=2).mean > 0
+
+
+def test_a_policy_sees_what_its_model_saw() -> None:
+    model = small_model(wrap=VecNormalize)
+    model.learn(32)
+    observations = np.random.default_rng(0).normal(size=(3, 2, model.observation_space.shape[0])).astype(np.float32)
+    normalized = model.get_env().normalize_obs(observations.reshape(6, -1))
+    expected = model.predict(normalized, deterministic=True)[0].reshape(3, 2, -1)
+    np.testing.assert_allclose(Sb3Policy(model)(observations), expected, atol=1e-6)
+    plain = small_model()
+    assert (Sb3Policy(plain, normalize=model.get_env())(observations) != Sb3Policy(plain)(observations)).any()
+
+
+def test_what_is_no_policy_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"model of type PPO: must be a model .* such as PPO\.load"):
+        Sb3Policy(stable_baselines3.PPO)  # the class
+    with pytest.raises(TypeError, match="model of type str"):
+        Sb3Policy("model.zip")  # type: ignore[arg-type]
+    model = small_model()
+    with pytest.raises(ValueError, match=r"name=3: must be a text"):
+        Sb3Policy(model, 3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"deterministic=1: must be True or False"):
+        Sb3Policy(model, deterministic=1)  # type: ignore[arg-type]
+    size = model.observation_space.shape[0]
+    with pytest.raises(ValueError, match=rf"observations of 7 numbers: must be {size}, as in the scenario"):
+        Sb3Policy(model)(np.zeros((1, 2, 7), np.float32))
+    model.policy.predict = lambda rows, deterministic: (np.zeros((2, 15)), "a memory")
+    with pytest.raises(ValueError, match="'PPO' has a memory"):
+        Sb3Policy(model)(np.zeros((1, 2, size), np.float32))
