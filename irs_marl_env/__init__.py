@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from irs_marl_env.training.joint_bids import JointBidsPolicy
     from irs_marl_env.training.policy import TrainedPolicy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "Comparison",
     "MdlbiParallelEnv",
