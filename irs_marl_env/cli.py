@@ -28,8 +28,9 @@ from irs_marl_env.cli_arguments import (
     scenario_of,
     whole,
 )
+from irs_marl_env.episodes import BOUND, adapted, play, policy_named
 from irs_marl_env.estimate import Estimate
-from irs_marl_env.evaluation import BOUND, evaluate, policy_named
+from irs_marl_env.evaluation import evaluate
 from irs_marl_env.metrics import Metric
 from irs_marl_env.result import Result, dump, read
 from irs_marl_env.scenario import scenario_ids
@@ -224,9 +225,8 @@ def _render(args: argparse.Namespace) -> None:
         raise ValueError(f"--fps {args.fps:g}: must be in [{LEAST_FPS:g}, 50]")
     if args.policy == BOUND:
         raise ValueError(f"--policy {BOUND}: a bound does not act, so there is nothing to see")
-    policy, scenario = policy_named(policy_of(args.policy)), scenario_of(args)
-    if hasattr(policy, "adapt"):
-        scenario = policy.adapt(scenario)
+    policy = policy_named(policy_of(args.policy))
+    scenario = adapted(policy, scenario_of(args))
     most = min(scenario.horizon, MOST_FRAMES)
     if not 1 <= args.slots <= most:
         raise ValueError(f"--slots {shown(args.slots)}: must be in [1, {most}]")
@@ -234,14 +234,8 @@ def _render(args: argparse.Namespace) -> None:
         from PIL import Image
     except ImportError:
         raise ImportError("an animated GIF needs pillow: pip install 'irs-marl-env[render]'") from None
-    env = MdlbiVectorEnv(scenario, 1, render_mode="rgb_array", autoreset=False)
-    observations, _ = env.reset(seed=args.seed)
-    act = policy.bind(env, args.seed) if hasattr(policy, "bind") else policy
-    pictures = [env.render()]
-    for _ in range(args.slots):
-        observations, *_ = env.step(act(observations))
-        pictures.append(env.render())
-    env.close()
+    played = play(policy, scenario, args.seed, args.slots, render_mode="rgb_array", name=args.policy)
+    pictures = [each.env.render() for each in played]
     frames = [Image.fromarray(picture[0]) for picture in pictures if picture is not None]
     milliseconds = round(1000 / args.fps)
     animation: dict[str, Any] = {"append_images": frames[1:], "duration": milliseconds, "loop": 0, "optimize": True}

@@ -9,16 +9,16 @@ Slots of an episode are not independent: standard errors are over episodes. The 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from irs_marl_env import ray_tasks, workers
 from irs_marl_env.arrays import one_or_each
-from irs_marl_env.checks import Choice, Flag, check_text, check_whole, near, plain_text, refusal, shown, warn
+from irs_marl_env.checks import Choice, Flag, check_text, check_whole, refusal, warn
+from irs_marl_env.episodes import BOUND, INTERFACES, Policy, actor, policy_named, resolved
 from irs_marl_env.estimate import Estimate
-from irs_marl_env.policies import POLICIES
 from irs_marl_env.result import Result
 from irs_marl_env.result_arrays import DECIMALS, rounded_power
 from irs_marl_env.scenario import Scenario, get_scenario
@@ -26,15 +26,11 @@ from irs_marl_env.sizes import LARGEST_SEED, check_rates
 from irs_marl_env.solvers.bounds import upper_bound
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
-BOUND = "upper-bound"  # evaluated like a policy, though no policy reaches it
 BATCH = 16  # episodes stepped together, unless asked otherwise
 MOST_TOGETHER = 4096
-INTERFACES = ("arrays", "dicts")
 MOST_PROCESSES = 1024
 
-__all__ = ["BOUND", "Estimate", "Result", "evaluate", "policy_named", "rehearse"]
-
-Policy = Any  # a name, an object with ``bind(env, seed)``, or a callable observations -> actions
+__all__ = ["BOUND", "INTERFACES", "Estimate", "Result", "evaluate", "policy_named", "rehearse"]
 
 
 def evaluate(
@@ -162,7 +158,7 @@ def _planned(
     batch = check_whole("batch", batch, 1, MOST_TOGETHER)
     interface = Choice(INTERFACES)("interface", interface)
     name = None if name is None else check_text("name", name)
-    policy, label = _resolve(policy)
+    policy, label = resolved(policy)
     run_on = get_scenario(scenario, **overrides)
     if hasattr(policy, "adapt"):
         run_on = policy.adapt(run_on)
@@ -210,36 +206,6 @@ class _Job(NamedTuple):
     label: str
 
 
-def policy_named(policy: Policy) -> Any:
-    """The policy that a name stands for, or the object that was given.
-
-    Raises:
-        ValueError: an unknown name.
-        TypeError: something that is no policy.
-    """
-    return _resolve(policy)[0]
-
-
-def _resolve(policy: Policy) -> tuple[Any, str]:
-    """The policy itself and its name."""
-    if isinstance(policy, str):
-        policy = plain_text(policy)
-        if policy == BOUND:
-            return BOUND, BOUND
-        if policy not in POLICIES:
-            known = (*POLICIES, BOUND)
-            raise ValueError(
-                f"policy {shown(policy)} is not known; allowed: {', '.join(known)}, or a callable{near(policy, known)}"
-            )
-        return POLICIES[policy], policy
-    if isinstance(policy, type):
-        name = policy.__name__
-        raise TypeError(f"policy {name} is a class: must be an object made of it, such as {name}()")
-    if not callable(policy) and not hasattr(policy, "bind"):
-        raise TypeError(f"policy of type {type(policy).__name__}: must be a name, a callable, or have bind(env, seed)")
-    return policy, str(getattr(policy, "name", getattr(policy, "__name__", type(policy).__name__)))
-
-
 def _run(jobs: list[_Job], processes: int, ray: bool, advance: Callable[[int], None]) -> list[tuple[np.ndarray, ...]]:
     """What each job measured."""
 
@@ -282,7 +248,7 @@ def _begun(job: _Job) -> tuple[MdlbiVectorEnv, np.ndarray, Callable[[Any], np.nd
     """A job before its first slot: the environment, its observations, and what acts on them."""
     env = MdlbiVectorEnv(job.scenario, job.episodes, autoreset=False)
     observations, _ = env.reset(seed=job.seed)
-    return env, observations, _actor(job, env)
+    return env, observations, actor(job.policy, env, job.seed, job.label, job.interface)
 
 
 def _kept(job: _Job) -> dict[str, np.ndarray]:
@@ -292,76 +258,6 @@ def _kept(job: _Job) -> dict[str, np.ndarray]:
     if job.policy != BOUND:
         shapes |= {"rates": (K, np.float64), "cell": (K, np.int32), "power_w": (M, np.float64)}
     return {name: np.empty((job.episodes, job.slots, size), kind) for name, (size, kind) in shapes.items()}
-
-
-def _actor(job: _Job, env: MdlbiVectorEnv) -> Callable[[Any], np.ndarray]:
-    """The job's policy as a callable on batched observations, whose actions are checked."""
-    act = job.policy.bind(env, job.seed) if hasattr(job.policy, "bind") else job.policy
-    by_agent = job.interface == "dicts" and not hasattr(job.policy, "bind")
-
-    def checked(observations: np.ndarray) -> np.ndarray:
-        if by_agent:
-            actions = act(dict(zip(env.agents, observations[0], strict=True)))
-            return _actions(job.label, env, _stacked(job.label, env, actions))
-        try:
-            actions = act(observations)
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
-            if job.policy is act and _asks_a_dict(error):
-                raise ValueError(f"policy {job.label!r} {_WANTS_DICTS} ({error})") from error
-            raise
-        return _actions(job.label, env, actions)
-
-    return checked
-
-
-_WANTS_DICTS = "works with dicts by agent, so say interface='dicts'"
-
-
-def _asks_a_dict(error: Exception) -> bool:
-    """Whether an error is what an array answers to somebody who takes it for a dict by agent."""
-    if isinstance(error, AttributeError):
-        return isinstance(getattr(error, "obj", None), np.ndarray) and hasattr(dict, error.name or "")
-    return isinstance(error, IndexError) and "only integers" in str(error)  # observations["bs_0"]
-
-
-def _stacked(label: str, env: MdlbiVectorEnv, actions: Any) -> np.ndarray:
-    """Actions ``(1, M, D_a)`` from those of a policy for ``interface="dicts"``."""
-    names = ", ".join(env.agents)
-    if not isinstance(actions, Mapping):
-        kind = type(actions).__name__
-        raise ValueError(f"policy {label!r} returned {kind}: with interface='dicts' must be a dict of {names}")
-    missing = [agent for agent in env.agents if agent not in actions]
-    if missing:
-        raise ValueError(f"policy {label!r} returned no action of {', '.join(missing)}: must be a dict of {names}")
-    for agent in env.agents:
-        if np.shape(actions[agent]) != (env.action_size,):
-            raise ValueError(
-                f"policy {label!r} returned an action of {agent} of shape {np.shape(actions[agent])}: "
-                f"must be ({env.action_size},), for action={env.scenario.action!r}"
-            )
-    return np.stack([actions[agent] for agent in env.agents])[None]
-
-
-def _actions(label: str, env: MdlbiVectorEnv, actions: Any) -> np.ndarray:
-    """The actions ``(E, M, D_a)`` that a policy returned, if they are ones of this environment.
-
-    Raises:
-        ValueError: they are something else; the message says what they must be.
-    """
-    shape = (env.num_envs, env.scenario.num_bs, env.action_size)
-    if isinstance(actions, Mapping):
-        raise ValueError(f"policy {label!r} returned a dict: it {_WANTS_DICTS}")
-    try:
-        found = np.asarray(actions)
-    except Exception as error:  # a tensor that asks for gradients or lives elsewhere, a ragged list
-        raise ValueError(f"policy {label!r} returned no array of shape {shape} ({error})") from error
-    if found.shape != shape:
-        sizes = f"{shape} = (episodes, BSs, D_a), for action={env.scenario.action!r}"
-        raise ValueError(f"policy {label!r} returned actions of shape {found.shape}: must be {sizes}")
-    if found.dtype.kind not in "fiub" or not np.isfinite(found).all():
-        kind = "entries that are not finite" if found.dtype.kind == "f" else f"entries of type {found.dtype}"
-        raise ValueError(f"policy {label!r} returned {kind}: must be finite numbers in [-1, 1]")
-    return found
 
 
 def _bound(env: MdlbiVectorEnv) -> np.ndarray:

@@ -33,7 +33,7 @@ LAYERS = (
     {"parallel_env", "vector_env"},
     {"result_arrays"},
     {"adapters", "mdlbi_v0", "registration", "policies", "result"},
-    {"workers", "ray_tasks", "signals", "channel_report"},
+    {"workers", "ray_tasks", "signals", "channel_report", "episodes"},
     {"evaluation", "render"},
     {"charts"},
     {"comparison"},
