@@ -1,4 +1,4 @@
-"""What a release needs: one version everywhere, a README that is short and right, valid files for GitHub and citations."""
+"""What a release needs: one version everywhere, a short README that is right, valid files for GitHub and citations."""
 
 import re
 from pathlib import Path
