@@ -23,7 +23,8 @@ def test_block(code, tmp_path, monkeypatch):
     exec(compile(code, "README", "exec"), {"__name__": "__main__"})
 
 
-PAGES = [path for folder in ("", "docs", "results") for path in sorted((ROOT / folder).glob("*.md"))]
+PAGES = [path for folder in ("", "results") for path in sorted((ROOT / folder).glob("*.md"))]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)

@@ -46,6 +46,7 @@ ELSEWHERE = (
     "python3 -m venv",
     ". .venv/bin/activate",
     "tensorboard",
+    "mkdocs serve",  # builds what test_site.py builds
     "git",
     "cd",
     "cp",

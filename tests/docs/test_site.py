@@ -1,0 +1,110 @@
+"""The documentation site is built strictly, and every link, anchor, picture and script of what was built is there."""
+
+import os
+import posixpath
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+LOADED = {"script": "src", "img": "src", "source": "src", "video": "src", "iframe": "src", "link": "href"}
+NOT_LOADED = {"canonical", "prev", "next", "alternate"}  # rel of a link that a browser does not follow by itself
+
+
+class Page(HTMLParser):
+    """Anchors, links and loaded files of a page of HTML."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.anchors, self.links, self.loaded, self.equations = set(), [], [], 0
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        given = {name: value or "" for name, value in attrs}
+        self.anchors |= {given[name] for name in ("id", "name") if name in given}
+        self.equations += "arithmatex" in given.get("class", "").split()
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        if tag in LOADED and LOADED[tag] in given and given.get("rel") not in NOT_LOADED:
+            self.loaded.append(given[LOADED[tag]])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site, built as CI builds it. (With --quiet mkdocs does not count warnings.)"""
+    pytest.importorskip("material", reason="needs the extra docs")
+    pytest.importorskip("mkdocstrings", reason="needs the extra docs")
+    folder = tmp_path_factory.mktemp("site")
+    names = ("DOCS_SITE_URL", "DOCS_REPO_URL", "READTHEDOCS_CANONICAL_URL", "READTHEDOCS_GIT_CLONE_URL")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)],
+        cwd=ROOT, env=environment | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    """Every page by its path in the site; that of errors is for servers and has other links."""
+    paths = [path for path in sorted(site.rglob("*.html")) if path.name != "404.html"]
+    return {path.relative_to(site).as_posix(): Page(path) for path in paths}
+
+
+def test_every_page_of_docs_is_there(pages):
+    names = {path.relative_to(DOCS).with_suffix(".html").as_posix() for path in DOCS.rglob("*.md")}
+    names = {name.replace("README", "index") for name in names if not name.startswith(("hooks/", "assets/"))}
+    made = {name for name in pages if not name.startswith("source/")}
+    assert made == names | {"changelog.html", "contributing.html"}
+
+
+def test_the_navigation_has_every_page_and_no_other(pages):
+    """mkdocs itself refuses an entry without a page; here every page is in the list that each page shows."""
+    shown = {link.partition("#")[0] for link in pages["index.html"].links if "://" not in link}
+    shown = {"index.html" if link in (".", "") else link for link in shown}
+    # only the first page of each part of the navigation is in the tabs; all are in the drawer
+    assert {name for name in pages if not name.startswith("source/")} <= shown
+
+
+def test_links_and_anchors_of_every_page_lead_somewhere(site, pages):
+    broken = []
+    for name, page in pages.items():
+        for link in page.links:
+            if re.match("[a-z]+:", link):
+                continue
+            path, _, anchor = unquote(link).partition("#")
+            target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path)) if path else name
+            target = "index.html" if target == "." else target
+            is_there = anchor in pages[target].anchors if anchor and target in pages else (site / target).is_file()
+            if not is_there:
+                broken.append(f"{name}: {link}")
+    assert broken == []
+
+
+def test_pages_load_files_of_the_site_alone(site, pages):
+    for name, page in pages.items():
+        for link in page.loaded:
+            target = (site / name).parent / unquote(link.partition("?")[0].partition("#")[0])
+            assert target.is_file(), f"{name} loads {link}"
+
+
+def test_styles_and_scripts_of_ours_name_files_of_the_site(site):
+    for path in (site / "assets").rglob("*.css"):
+        for link in re.findall(r"url\(([^)]+)\)", path.read_text(encoding="utf-8")):
+            link = link.strip("\"'")
+            assert link.startswith("data:") or (path.parent / link).is_file(), f"{path.name} loads {link}"
+
+
+def test_search_finds_pages_from_the_disk(site):
+    """The index is a script, since a page on the disk may not read other files."""
+    index = (site / "search" / "search_index.js").read_text(encoding="utf-8")
+    assert index.startswith("var __index = {")
+    assert "own-channels.html#" in index
+    assert "source/" not in index
