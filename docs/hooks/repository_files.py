@@ -2,7 +2,8 @@
 
 ``../CONTRIBUTING.md`` and ``../CHANGELOG.md`` are pages of the site. Any other file of text that a page links to
 becomes a page that shows it, so that the site is whole without a network. Folders, data and pictures elsewhere lead to
-the repository where its address is known (``repo_url`` of mkdocs.yml), and are plain text where it is not.
+the repository where its address is known (``repo_url`` of mkdocs.yml), and are plain text where it is not. A link that
+is called by the name of its file, as usual on GitHub, is called by the title of the page.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
-    from mkdocs.structure.files import Files
+    from mkdocs.structure.files import File, Files
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
@@ -53,13 +54,15 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
         text, anchor = match["text"], "".join(match["target"].partition("#")[1:])
         name = _repository_path(source, match["target"])
         if name is None:
-            return match[0]
+            return _titled(match, source, files)
         inside = name.removeprefix("docs/") if name.startswith("docs/") else PAGES.get(name)
         if name == "README.md":
             inside = HOME
         elif inside is None and _is_shown(name):
             inside = _page_of(name)
         if inside is not None:
+            file = files.get_file_from_path(inside)
+            text = f"[{_title(file)}]" if file and text[1:-1] == name else text
             return f"{text}({posixpath.relpath(inside, posixpath.dirname(source) or '.')}{anchor})"
         if config.repo_url:
             return f"{text}({config.repo_url}/{'tree' if (ROOT / name).is_dir() else 'blob'}/HEAD/{name})"
@@ -82,10 +85,22 @@ def _repository_path(source: str, target: str) -> str | None:
     return None if not generated and name.startswith("docs/") and not name.endswith(".py") else name
 
 
-def _linked(file: object) -> set[str]:
+def _titled(match: re.Match[str], source: str, files: Files) -> str:
+    """A link within docs/, with the title of its page in place of the name of its file."""
+    path = match["target"].partition("#")[0]
+    file = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(source), path)))
+    return f"[{_title(file)}]({match['target']})" if file and match["text"] == f"[{path}]" else match[0]
+
+
+def _title(file: File) -> str:
+    """The first heading of a page."""
+    return next(line for line in file.content_string.splitlines() if line.startswith("# ")).removeprefix("# ")
+
+
+def _linked(file: File) -> set[str]:
     """The files outside the site that a page links to and that are shown as pages."""
-    text = FENCE.sub("", file.content_string)  # type: ignore[attr-defined]
-    names = (_repository_path(file.src_uri, match["target"]) for match in LINK.finditer(text))  # type: ignore[attr-defined]
+    text = FENCE.sub("", file.content_string)
+    names = (_repository_path(file.src_uri, match["target"]) for match in LINK.finditer(text))
     return {name for name in names if name is not None and _is_shown(name)}
 
 
