@@ -14,7 +14,8 @@ from irs_marl_env.scenario import Scenario
 
 _OPTIMISED = ("ao", "wmmse", "structured")  # beams that maximise a rate; MRT and RZF are formulas that promise nothing
 _SOLVED = ("ao", "structured")  # phases that maximise it, too
-_VALUED = ("fixed", "marginal", "marginal-rate", "greedy", "exhaustive")  # owners that maximise it
+_SLOTWISE = ("marginal", "marginal-rate", "greedy", "exhaustive")  # owners that maximise it in the present slot
+_VALUED = (*_SLOTWISE, "fixed", "planner")  # in whatever slots
 _TRYING = ("oracle",)  # owners by what the scenario really brings with each of them, whatever its options
 
 
@@ -49,6 +50,13 @@ LIMITS = (
         _OPTIMISED,
         _VALUED,
         "it maximises rates by the SINR of sinr='physical'",
+    ),
+    Limit(
+        "switching_slots > 0",
+        lambda s: s.switching_slots > 0 and s.num_irs > 0 and s.num_bs > 1,
+        (),
+        _SLOTWISE,
+        "it chooses the owners of a slot as if an IRS that changes hands were not idle",
     ),
 )
 

@@ -58,7 +58,7 @@ class Planner:
 
     def neglects(self, scenario: Scenario) -> list[str]:
         """What of a scenario it chooses without regard to; see :data:`irs_marl_env.policies.limits.LIMITS`."""
-        return neglected("exhaustive", "structured", scenario)
+        return neglected("planner", "structured", scenario)
 
     def adapt(self, scenario: Scenario) -> Scenario:
         """The scenario it is evaluated on: structured actions, all CSI.

@@ -45,6 +45,12 @@ def test_nothing_is_neglected_by_default(name: str) -> None:
         ({"sinr": "reflected"}, ["marginal-ao"], ["no-irs-mrt"]),
         ({"reflection": "all", "num_irs": 0}, [], ["exhaustive-ao"]),
         ({"inter_cell_interference": True, "num_bs": 1}, [], ["exhaustive-ao"]),
+        (
+            {"switching_slots": 2},
+            ["exhaustive-ao", "greedy-ao", "structured-marginal", "structured-exhaustive"],
+            ["planner", "hysteresis", "fixed-ao", "local-gain-ao", "random-ao"],
+        ),
+        ({"switching_slots": 2, "num_irs": 0}, [], ["exhaustive-ao"]),
     ],
 )
 def test_who_neglects_what(fields: dict[str, Any], concerned: list[str], not_concerned: list[str]) -> None:

@@ -116,6 +116,7 @@ def test_the_plan_equals_the_best_of_all_sequences_of_owners(slots, num_irs, hor
         assert total.max() > total.mean()
 
 
+@pytest.mark.filterwarnings("ignore:.*neglects switching_slots")
 def test_no_policy_does_better_than_who_knows_the_future():
     best = _rates("planner-clairvoyant").sum(1)
     for policy in ("hysteresis", "structured-local-gain", "structured-exhaustive", "structured-fixed", "planner"):
