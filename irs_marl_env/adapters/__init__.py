@@ -11,10 +11,29 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from irs_marl_env.checks import refusal
 from irs_marl_env.physics.association import in_cell
+from irs_marl_env.scenario import Scenario
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
 METRICS = ("rates", "cell", "owner", "sum_rate", "power_w")  # of a step, by the names of the batch
+
+
+def batch_of(
+    scenario: str | Scenario, num_envs: int, options: dict[str, Any], *, backend: str = "numpy", **chosen: Any
+) -> MdlbiVectorEnv:
+    """The batch under an adapter: with the options that a user gave, and those that the adapter chooses itself.
+
+    Libraries keep observations beyond the next step, so memory is never used again (``read_only``).
+
+    Raises:
+        ValueError: an option that the adapter chooses otherwise.
+    """
+    chosen = {"backend": backend, "autoreset": True, "read_only": False, **chosen}
+    for name, value in chosen.items():
+        if name in options and options[name] != value:
+            raise refusal(name, options[name], f"left out, or {value!r}, which this adapter needs")
+    return MdlbiVectorEnv(scenario, num_envs, **{**options, **chosen})
 
 
 def per_agent(action: Any, shape: tuple[int, ...], num_envs: int, num_agents: int) -> np.ndarray:

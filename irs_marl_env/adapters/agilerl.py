@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from agilerl.vector.pz_vec_env import PettingZooVecEnv
 
-from irs_marl_env.adapters import own_rates, per_agent, spaces_of_one
+from irs_marl_env.adapters import batch_of, own_rates, per_agent, spaces_of_one
 from irs_marl_env.scenario import Scenario
-from irs_marl_env.vector_env import MdlbiVectorEnv
 
 Step = tuple[
     dict[str, np.ndarray],
@@ -43,7 +42,7 @@ class AgileVecEnv(PettingZooVecEnv):
     """
 
     def __init__(self, scenario: str | Scenario = "mdlbi-v0", num_envs: int = 1, **options: Any) -> None:
-        self.batch = batch = MdlbiVectorEnv(scenario, num_envs, autoreset=True, **options)
+        self.batch = batch = batch_of(scenario, num_envs, options)
         spaces = [dict.fromkeys(batch.agents, space) for space in spaces_of_one(batch)]
         names, looks = list(batch.agents), {"metadata": batch.metadata, "render_mode": batch.render_mode}
         super().__init__(num_envs, *spaces, names, **looks)

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from irs_marl_env import checks
-from irs_marl_env.adapters import METRICS, per_agent
+from irs_marl_env.adapters import METRICS, batch_of, per_agent
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
@@ -44,7 +44,7 @@ class CentralEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012  (Gymnasium's own form)
 
     def __init__(self, scenario: str | Scenario = "mdlbi-v0", render_mode: str | None = None, **options: Any) -> None:
-        self.batch = MdlbiVectorEnv(scenario, 1, autoreset=False, render_mode=render_mode, **options)
+        self.batch = batch_of(scenario, 1, {**options, "render_mode": render_mode}, autoreset=False)
         self.render_mode = render_mode
         self.observation_space, self.action_space = _spaces(self.batch)
 
@@ -108,7 +108,7 @@ class GymnasiumVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         names = checks.Choice(tuple(mode.value for mode in AutoresetMode))
         mode = AutoresetMode(names("autoreset_mode", getattr(autoreset_mode, "value", autoreset_mode)))
         same_step = mode is AutoresetMode.SAME_STEP
-        self.batch = MdlbiVectorEnv(scenario, num_envs, autoreset=same_step, **options)
+        self.batch = batch_of(scenario, num_envs, options, autoreset=same_step)
         self.num_envs, self.render_mode = num_envs, self.batch.render_mode
         self.metadata = {**self.batch.metadata, "autoreset_mode": mode}
         self.single_observation_space, self.single_action_space = _spaces(self.batch)

@@ -12,10 +12,9 @@ import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from irs_marl_env.adapters import own_rates, per_agent, spaces_of_one
+from irs_marl_env.adapters import batch_of, own_rates, per_agent, spaces_of_one
 from irs_marl_env.checks import Flag, check_text
 from irs_marl_env.scenario import Scenario
-from irs_marl_env.vector_env import MdlbiVectorEnv
 
 
 class Sb3VecEnv(VecEnv):
@@ -40,7 +39,7 @@ class Sb3VecEnv(VecEnv):
     def __init__(
         self, scenario: str | Scenario = "mdlbi-v0", num_envs: int = 1, seed: int | None = None, **options: Any
     ) -> None:
-        self.batch = batch = MdlbiVectorEnv(scenario, num_envs, **{**options, "backend": "numpy", "autoreset": True})
+        self.batch = batch = batch_of(scenario, num_envs, options)
         self.render_mode = batch.render_mode
         super().__init__(num_envs * batch.scenario.num_bs, *spaces_of_one(batch))
         self._seed, self._action = seed, np.zeros(0)

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from irs_marl_env.adapters import METRICS, per_agent, spaces_of_one
+from irs_marl_env.adapters import METRICS, batch_of, per_agent, spaces_of_one
 from irs_marl_env.scenario import Scenario
-from irs_marl_env.vector_env import MdlbiVectorEnv
 
 
 class ShareEnv:
@@ -39,7 +38,7 @@ class ShareEnv:
     def __init__(
         self, scenario: str | Scenario = "mdlbi-v0", num_envs: int = 1, seed: int | None = None, **options: Any
     ) -> None:
-        self.batch = batch = MdlbiVectorEnv(scenario, num_envs, autoreset=True, **options)
+        self.batch = batch = batch_of(scenario, num_envs, options)
         self.num_envs, self.n_agents = num_envs, len(batch.agents)
         observations, actions = spaces_of_one(batch)
         state = spaces.Box(batch.state_encoder.low, batch.state_encoder.high)

@@ -11,10 +11,9 @@ from torchrl.data import Bounded, Categorical, Composite, MultiCategorical, Unbo
 from torchrl.envs import EnvBase
 
 from irs_marl_env import checks
-from irs_marl_env.adapters import own_rates
+from irs_marl_env.adapters import batch_of, own_rates
 from irs_marl_env.adapters.discrete import BidLevels
 from irs_marl_env.scenario import Scenario
-from irs_marl_env.vector_env import MdlbiVectorEnv
 
 FLAGS = ("done", "terminated", "truncated")
 
@@ -68,7 +67,7 @@ class TorchRLEnv(EnvBase):
     ) -> None:
         on_cpu = device is None or torch.device(device).type == "cpu"
         where: dict[str, Any] = {"backend": "numpy"} if on_cpu else {"backend": "torch", "device": device}
-        self.batch = batch = MdlbiVectorEnv(scenario, num_envs, **where, **options)
+        self.batch = batch = batch_of(scenario, num_envs, options, **where)
         super().__init__(device=device, batch_size=[num_envs])
         self.group_map = {"bs": batch.agents}
         self.levels = None if levels is None else BidLevels(batch.scenario, levels)
