@@ -31,7 +31,7 @@ from irs_marl_env.cli_arguments import (
 from irs_marl_env.episodes import BOUND, adapted, play, policy_named
 from irs_marl_env.estimate import Estimate
 from irs_marl_env.evaluation import evaluate
-from irs_marl_env.metrics import Metric
+from irs_marl_env.metrics import METRICS, Metric
 from irs_marl_env.result import Result, dump, read
 from irs_marl_env.scenario import scenario_ids
 from irs_marl_env.signals import Stopped, StopRequests
@@ -147,9 +147,10 @@ def table(results: Sequence[Result], metrics: Sequence[Metric] = ()) -> str:
 
     Args:
         results: at least one.
-        metrics: a column each; empty where a result does not hold what a metric needs.
+        metrics: a column each but for the sum rate, which is there already; empty where a result does not hold what a
+            metric needs.
     """
-    first = results[0]
+    first, metrics = results[0], [metric for metric in metrics if metric is not METRICS["sum_rate"]]
     rows = [["policy", "bit/s/Hz", "per BS", f"minus {first.policy}", *(metric.label for metric in metrics)]]
     for result in results:
         per_bs = " ".join(f"{value:.2f}" for value in result.per_bs.mean)
