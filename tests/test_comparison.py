@@ -370,7 +370,7 @@ def test_evaluate_has_columns_of_metrics(capsys: pytest.CaptureFixture[str], tmp
     assert main([*command, "--json", str(out), "--no-users"]) == 0
     assert read(out)[0].user_rates is None
     assert main(["results", str(out), "--metric", "sum_rate"]) == 0
-    header = capsys.readouterr().out.splitlines()[-4]
+    header = capsys.readouterr().out.splitlines()[-5]
     assert header.split() == ["policy", "bit/s/Hz", "per", "BS", "minus", "random-rzf"]  # not a second time
 
 
