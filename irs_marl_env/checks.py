@@ -39,6 +39,8 @@ class _Shown(reprlib.Repr):
 
 _SHOWN = _Shown()
 
+Check = Callable[[str, Any], Any]  # a name and a value to the value as it is kept, or a ValueError
+
 
 def shown(value: object) -> str:
     """A value as messages show it: its ``repr``, of which the end is left out where it is long."""
@@ -137,7 +139,12 @@ class Kind:
         try:
             return self.accept(value)
         except Exception:  # a stranger's value may raise anything when it is asked what it is
-            raise refusal(name, value, self.allowed + (" or None" if self.optional else "")) from None
+            raise refusal(name, value, self.all_allowed) from None
+
+    @property
+    def all_allowed(self) -> str:
+        """All that is allowed, in words, ``None`` included."""
+        return self.allowed + (" or None" if self.optional else "")
 
 
 @dataclass(frozen=True)
@@ -253,6 +260,22 @@ class Flag(Kind):
         if not isinstance(value, (bool, np.bool_)):
             raise TypeError
         return bool(value)
+
+
+@dataclass(frozen=True)
+class Special(Kind):
+    """What a function of a name and a value accepts, which raises the refusal itself.
+
+    Args:
+        function: returns the value as it is kept.
+        allowed: what it accepts, in words, ``None`` included.
+    """
+
+    function: Check
+    allowed: str
+
+    def __call__(self, name: str, value: Any) -> Any:
+        return self.function(name, value)
 
 
 @dataclass(frozen=True)
@@ -397,6 +420,3 @@ def _finds(reference: str, value: Any) -> bool:
         return look_up(reference) is value
     except ValueError:
         return False
-
-
-Check = Callable[[str, Any], Any]

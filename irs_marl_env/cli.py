@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from irs_marl_env import cli_channels, cli_studies, tables
+from irs_marl_env import cli_channels, cli_studies, scenario_help, tables
 from irs_marl_env.checks import shown
 from irs_marl_env.cli_arguments import (
     check_out,
@@ -33,7 +33,7 @@ from irs_marl_env.estimate import Estimate
 from irs_marl_env.evaluation import evaluate
 from irs_marl_env.metrics import METRICS, Metric
 from irs_marl_env.result import Result, dump, read
-from irs_marl_env.scenario import scenario_ids
+from irs_marl_env.scenario import Scenario, scenario_ids
 from irs_marl_env.signals import Stopped, StopRequests
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command, run, help_text, fill in (
         ("evaluate", _evaluate, "sum rate of policies on the same draws", _evaluate_arguments),
-        ("scenarios", _scenarios, "list the presets, or print one as JSON", _scenarios_arguments),
+        ("scenarios", _scenarios, "list the presets or the fields, or print a preset as JSON", _scenarios_arguments),
         ("render", _render, "draw an episode as an animated GIF", _render_arguments),
         ("results", _results, "print results that evaluate wrote", _results_arguments),
         ("sweep", cli_studies.sweep, "policies over the values of a field", cli_studies.sweep_arguments),
@@ -186,9 +186,15 @@ def _scenarios_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", dest="overrides", action="append", default=[], metavar="FIELD=VALUE", help="override a field; repeat"
     )
     parser.add_argument("--trusted", action="store_true", help="import the modules of parts given as MODULE:NAME")
+    parser.add_argument(
+        "--fields", nargs="?", const="", metavar="WORD", help="list the fields, or those of which a word is said"
+    )
 
 
 def _scenarios(args: argparse.Namespace) -> None:
+    if args.fields is not None:
+        _fields(args)
+        return
     if args.scenario is not None:
         print(scenario_of(args).to_json(indent=2))
         return
@@ -202,6 +208,15 @@ def _scenarios(args: argparse.Namespace) -> None:
         rows.append((name, *(str(n) for n in (*sizes, env.observation_size, env.action_size))))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     print("\n".join(tables.line(row, widths) for row in rows))
+
+
+def _fields(args: argparse.Namespace) -> None:
+    if args.scenario is not None or args.overrides:
+        raise ValueError("--fields lists what every scenario has: leave out --scenario and --set")
+    found = [row for row in scenario_help.fields_of(Scenario) if row.mentions(args.fields)]
+    if not found:
+        raise ValueError(f"--fields {shown(args.fields)}: must be a word that is said of a field")
+    print(scenario_help.text(found))
 
 
 # --- render ---------------------------------------------------------------------------------------------------

@@ -6,18 +6,18 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from irs_marl_env import checks, json_text, service_area, sizes
-from irs_marl_env import scenario_fields as fields
 from irs_marl_env.checks import shown
 from irs_marl_env.link_budget import check_link_budget
-from irs_marl_env.recordings import Recording, check_channels, recording_of
+from irs_marl_env.presets import PRESETS
+from irs_marl_env.recordings import Recording, recording_of
+from irs_marl_env.scenario_help import WithFields
+from irs_marl_env.scenario_record import ScenarioRecord
 from irs_marl_env.units import db_to_linear, dbm_to_watt
 
 __all__ = ["Scenario", "get_scenario", "scenario_ids"]
@@ -38,115 +38,31 @@ _LATER = (
 )
 
 
-# --- the record ------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
-class Scenario:
+class Scenario(ScenarioRecord):
     """One environment, completely: sizes, radio, fading, mobility, and the reading of the paper.
 
-    Units stand in the names; names without a unit are counts, ratios or choices. The fields ``mobility``,
-    ``contention``, ``cell_rule``, ``channel_model``, ``reward`` and ``observation`` take the name of a built-in
-    strategy, or an object of one's own with the signature that is documented where the built-in ones stand. Where the
-    paper (arXiv:2106.12883) is silent or contradicts itself, docs/model.md says what each choice means and why the
-    default is what it is.
+    ``help(Scenario)`` and docs/fields.md list the fields: default, what is allowed, unit, what each does. Units stand
+    in the names; names without a unit are counts, ratios or choices. The fields ``mobility``, ``contention``,
+    ``cell_rule``, ``channel_model``, ``reward`` and ``observation`` take the name of a built-in strategy, or an object
+    of one's own (docs/own-parts.md). Where the paper (arXiv:2106.12883) is silent or contradicts itself, docs/model.md
+    says what each choice means and why the default is what it is.
 
     Raises:
         ScenarioError: (a ``ValueError``) a value of the wrong type or out of range, inconsistent sizes, or sizes with
             which one environment would need more than 4 GiB (:mod:`irs_marl_env.sizes`).
+
+    Example:
+        >>> scenario = Scenario(num_users=4, tx_power_dbm=30.0)
+        >>> scenario.num_irs, scenario.area_m, round(scenario.tx_power_w, 3)
+        (4, (80.0, 80.0), 1.0)
+        >>> scenario.replace(num_irs=2) == Scenario(num_users=4, tx_power_dbm=30.0, num_irs=2)
+        True
+        >>> Scenario(num_users=0)
+        Traceback (most recent call last):
+            ...
+        irs_marl_env.scenario.ScenarioError: num_users=0: must be an integer >= 1
     """
-
-    # sizes
-    num_bs: int = fields.whole(None, 1, optional=True)  # None: of bs_positions_m, or 2
-    num_users: int = fields.whole(10, 1)
-    num_irs: int = fields.whole(None, 0, optional=True)  # None: of irs_positions_m, or 4
-    num_antennas: int | tuple[int, ...] = fields.each(8, checks.Whole(1), "BS")  # of a BS
-    num_elements: int | tuple[int, ...] = fields.each(32, checks.Whole(1), "IRS")  # of an IRS
-
-    # radio
-    tx_power_dbm: float | tuple[float, ...] = fields.each(26.0, checks.Real(-100, 100), "BS")  # Pmax of a BS
-    noise_power_dbm: float = fields.real(-80.0, -250, 100)
-    reference_gain_db: float | None = fields.real(-30.0, -200, 0, optional=True)  # path gain at 1 m; None: free space
-    direct_exponent: float = fields.real(4.0, 0, 10)
-    bs_irs_exponent: float = fields.real(2.5, 0, 10)
-    irs_user_exponent: float = fields.real(2.4, 0, 10)
-    blockage_db: float = fields.real(20.0, 0, 300)  # extra loss of the direct link
-    carrier_frequency_hz: float = fields.real(2.4e9, 1e6, 1e12)
-    inter_cell_interference: bool = fields.flag(False)
-    shadowing_std_db: float = fields.real(0.0, 0, 30)  # of the log-normal shadowing of user links; 0: none
-    shadowing_distance_m: float = fields.real(10.0, 1e-3, 1e5)  # a user moves so far until its correlation is 1 / e
-    cell_rule: str | object = fields.named_in("nearest", "physics.deployment:CELL_RULES", "__call__", classes=False)
-    # amplitude of an element by its phase, radio.element_amplitude; a least one of 1 is the ideal element
-    element_amplitude_min: float = fields.real(1.0, 0, 1)
-    element_amplitude_offset_rad: float = fields.real(0.43 * math.pi, 0, 2 * math.pi)
-    element_amplitude_steepness: float = fields.real(1.6, 0, 100)
-
-    # channels of one's own instead of path loss and fading: the path of an .npz, kept as a str, or arrays by name
-    channels: str | PathLike | Mapping[str, Any] | Recording | None = fields.field(None, check_channels)  # noqa: RUF009
-    channel_model: str | object = fields.named_in("rician", "physics.channel:CHANNEL_MODELS", "__call__")
-
-    # small-scale fading
-    fading: str = fields.one_of("iid", "ar1", "episode", "frozen")  # BS-user and IRS-user links
-    bs_irs_fading: str = fields.one_of("iid", "ar1", "episode", "frozen")
-    doppler_hz: float | None = fields.real(None, 0, 1e6, optional=True)  # None: speed_mps / wavelength
-    bs_irs_doppler_hz: float = fields.real(0.0, 0, 1e6)  # masts do not move; 0 makes "ar1" equal "episode"
-    direct_rician_k_db: float | None = fields.real(None, -100, 100, optional=True)  # None: Rayleigh
-    bs_irs_rician_k_db: float | None = fields.real(None, -100, 100, optional=True)
-    irs_user_rician_k_db: float | None = fields.real(None, -100, 100, optional=True)
-    frozen_seed: int = fields.whole(0, 0, sizes.LARGEST_SEED)  # names the one realisation behind every "frozen"
-
-    # sites of one's own: where they are given, the heights and the sides of the street below have no say
-    bs_positions_m: tuple[tuple[float, float, float], ...] | None = fields.rows(3)  # (M, 3) x, y, z; None: the street
-    irs_positions_m: tuple[tuple[float, float, float], ...] | None = fields.rows(3)  # (L, 3); None: the street
-    irs_facing: tuple[tuple[float, float, float], ...] | None = fields.rows(3)  # (L, 3) normals; None: all round
-    irs_element_exponent: float = fields.real(0.0, 0, 100)  # q of the power gain cos^q of an element; needs irs_facing
-    # (x_min, y_min, x_max, y_max) of the users; None: the street, or the box around the sites with a margin
-    area_bounds_m: tuple[float, float, float, float] | None = fields.field(None, service_area.check_bounds)
-
-    # geometry and mobility
-    area_width_m: float = fields.real(80.0, 1e-3, 1e6)
-    cell_depth_m: float = fields.real(40.0, 1e-3, 1e6)  # the area is area_width_m x (num_bs * cell_depth_m)
-    bs_height_m: float = fields.real(10.0, 0, 1e4)
-    irs_height_m: float = fields.real(5.0, 0, 1e4)
-    user_height_m: float = fields.real(1.5, 0, 1e4)
-    mobility: str | object = fields.named_in("group", "physics.mobility:MOBILITY", "start", "advance")
-    layout: str = fields.one_of("episode", "frozen")  # initial user positions: new each episode, or one for ever
-    speed_mps: float = fields.real(1.5, 0, 1e3)
-    num_groups: int = fields.whole(3, 1)
-    group_radius_m: float = fields.real(12.0, 0, 1e5)
-    gauss_markov_memory: float = fields.real(0.85, 0, 1)
-    # positions for mobility="trace"; a path is kept as a str  (a PathLike alone could change, its text cannot)
-    trace: str | PathLike | tuple | None = fields.field(None, fields.check_trace)  # noqa: RUF009
-
-    # time
-    slot_s: float = fields.real(1.0, 1e-9, 1e6)
-    horizon: int = fields.whole(800, 1, sizes.LONGEST_EPISODE)  # slots of an episode
-
-    # reading of the paper
-    sinr: str = fields.named_in("physical", "physics.radio:INTERFERENCE")
-    reflection: str = fields.named_in("owned", "physics.association:REFLECTION")
-    contention: str | object = fields.named_in("auction", "physics.association:CONTENTION", "__call__", classes=False)
-    association_delay: int = fields.whole(0, 0, 1)
-    initial_owner: str = fields.one_of("random", "none")
-    switching_slots: int = fields.whole(0, 0, sizes.LONGEST_EPISODE)  # an IRS that changes hands is idle for so many
-    power: str = fields.named_in("ball", "physics.radio:POWER")
-    power_control: bool = fields.flag(False)  # structured actions say what share of Pmax a BS takes
-    phase_bits: int | None = fields.field(None, fields.check_phase_bits)
-    csi: str = fields.one_of("all", "owned")
-    csi_error_variance: float = fields.real(0.0, 0, 1e3)  # of the additive error, relative to the path gain
-    rho: str = fields.one_of("owner", "bids", "none")
-    reward: str | object = fields.named_in("local", "rewards:REWARDS", "__call__", classes=False)
-    team_weight: float = fields.real(0.5, 0, 1)  # of the team part of reward="mixed"
-    bid_cost: float = fields.real(0.0, 0, 1e6)  # bit/s/Hz per unit of positive bid
-    price_bps_hz: float = fields.real(5.0, 0, 1e6)  # of contention="second_price", bit/s/Hz that a bid of 1 offers
-    fairness_offset: float = fields.real(0.1, 0, 1e6, above=True)  # bit/s/Hz, c of reward="proportional_fair"
-    circuit_power_w: float = fields.real(8.0, 0, 1e6, above=True)  # of a BS, for reward="energy_efficiency"
-    irs_element_power_w: float = fields.real(0.01, 0, 1e3)  # of an element, paid by the owner of its IRS
-    amplifier_efficiency: float = fields.real(0.8, 0, 1, above=True)  # radiated over consumed power
-    action: str = fields.named_in("raw", "spaces.actions:ACTIONS")
-    sweeps: int = fields.whole(2, 0, sizes.MOST_SWEEPS)  # of the structured decoder
-    observation: str | object = fields.named_in("csi", "spaces.observations:OBSERVATIONS", "__call__")
-    observe_velocity: bool = fields.flag(False)  # and where one's own users are
 
     def __post_init__(self) -> None:
         try:
@@ -432,6 +348,9 @@ class Scenario:
         return hashlib.sha256(json.dumps(plain, sort_keys=True, allow_nan=False).encode()).hexdigest()[:16]
 
 
+Scenario.__doc__ = WithFields(Scenario)  # type: ignore[assignment]  # what help() shows, made when somebody asks
+
+
 def from_plain(values: dict[str, Any], trusted: bool = False) -> dict[str, Any]:
     """Scenario fields with the objects of one's own that ``"module:name"`` stands for; all else as it is.
 
@@ -486,56 +405,10 @@ def _check_names(values: dict[str, Any]) -> None:
 
 # --- presets ------------------------------------------------------------------------------------------------------
 
-_SMALL = {"num_antennas": 4, "num_elements": 16, "num_users": 4, "num_irs": 2, "horizon": 100}
-# tasks in which base stations have something to learn from each other (docs/tasks.md)
-_TASK = {"blockage_db": 35.0, "reward": "team", "action": "structured", "observation": "large_scale"}
-_COLLISION = {**_SMALL, **_TASK, "mobility": "random_waypoint", "contention": "collision"}
-_SWITCHING = {**_SMALL, **_TASK, "mobility": "random_waypoint", "switching_slots": 4, "observe_velocity": True}
-
-
-def _panels(num_blocks: int) -> tuple[tuple[float, float, float], ...]:
-    """Four IRSs, 2 m apart, on a facade in the middle of each block of the street."""
-    return tuple((40.0, 80.0 * block + y, 5.0) for block in range(num_blocks) for y in (37.0, 39.0, 41.0, 43.0))
-
-
-_INTERFERENCE = {
-    **_SMALL,
-    **_TASK,
-    **{"num_users": 12, "num_irs": 4, "num_elements": 64, "tx_power_dbm": 20.0, "irs_positions_m": _panels(1)},
-    "mobility": "random_waypoint",
-    "inter_cell_interference": True,
-    "reflection": "all",
-    "power_control": True,
-}
-_CITY = {
-    **_TASK,
-    **{"num_bs": 8, "num_antennas": 4, "num_elements": 64, "num_users": 80, "num_irs": 16, "horizon": 100},
-    "irs_positions_m": _panels(4),
-    "mobility": "random_waypoint",
-}
-_PRESETS: dict[str, dict[str, Any]] = {
-    "mdlbi-v0": {},
-    "mdlbi-small-v0": _SMALL,
-    "mdlbi-blocked-v0": {"blockage_db": 35.0},
-    "mdlbi-blocked-small-v0": {**_SMALL, "blockage_db": 35.0},
-    "mdlbi-k30-v0": {"num_users": 30},
-    "mdlbi-large-v0": {
-        "num_bs": 8,
-        "num_antennas": 16,
-        "num_elements": 64,
-        "num_users": 128,
-        "num_irs": 32,
-    },
-    "mdlbi-collision-v0": _COLLISION,
-    "mdlbi-switching-v0": _SWITCHING,
-    "mdlbi-interference-v0": _INTERFERENCE,
-    "mdlbi-city-v0": _CITY,
-}
-
 
 def scenario_ids() -> tuple[str, ...]:
     """Names of the presets. Numbers behind a name change only together with its ``-vN``."""
-    return tuple(_PRESETS)
+    return tuple(PRESETS)
 
 
 def get_scenario(scenario: str | Scenario, /, **overrides: Any) -> Scenario:
@@ -547,9 +420,9 @@ def get_scenario(scenario: str | Scenario, /, **overrides: Any) -> Scenario:
     if isinstance(scenario, Scenario):
         return scenario.replace(**overrides)
     name = checks.plain_text(scenario) if isinstance(scenario, str) else None
-    if name not in _PRESETS:
-        hint = "" if name is None else checks.near(name, _PRESETS)
-        allowed = f"{', '.join(_PRESETS)}, or a Scenario"
+    if name not in PRESETS:
+        hint = "" if name is None else checks.near(name, PRESETS)
+        allowed = f"{', '.join(PRESETS)}, or a Scenario"
         raise ScenarioError(f"scenario {shown(scenario)} is not known; allowed: {allowed}{hint}")
     _check_names(overrides)
-    return Scenario(**{**_PRESETS[name], **_numbers_of_sites(overrides), **overrides})
+    return Scenario(**{**PRESETS[name], **_numbers_of_sites(overrides), **overrides})

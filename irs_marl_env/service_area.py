@@ -17,6 +17,7 @@ Bounds = tuple[float, float, float, float]
 
 LONGEST_M = 1e6  # a coordinate is no further from zero, a side of the area no longer
 SHORTEST_M = 1e-3  # a side is no shorter
+BOUNDS = f"None, or (x_min, y_min, x_max, y_max) in m within +-{LONGEST_M:g}, with sides of {SHORTEST_M:g} m at least"
 
 
 def bounds_m(scenario: Any) -> Bounds:
@@ -64,16 +65,13 @@ def check_bounds(name: str, value: Any) -> Bounds | None:
     """
     if value is None:
         return None
-    allowed = (
-        f"None, or (x_min, y_min, x_max, y_max) in m within +-{LONGEST_M:g}, with sides of {SHORTEST_M:g} m at least"
-    )
     rows = checks.Rows(4, LONGEST_M)
     try:
         ((x_min, y_min, x_max, y_max),) = rows(name, (tuple(value),))
         if min(x_max - x_min, y_max - y_min) < SHORTEST_M:
             raise ValueError
     except Exception:  # a stranger's value may raise anything when it is asked what it is
-        raise checks.refusal(name, value, allowed) from None
+        raise checks.refusal(name, value, BOUNDS) from None
     return x_min, y_min, x_max, y_max
 
 

@@ -16,12 +16,13 @@ LAZY = {"render", "charts", "kernels", "training", "compiled", "adapters"}  # im
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module those of the layers before its own, and its neighbours inside a folder
 LAYERS = (
-    {"units", "checks", "sizes"},
+    {"units", "checks", "sizes", "presets"},
     {"arrays"},
     {"json_text", "array_files", "shapes"},
     {"service_area"},
     {"link_budget", "layouts", "scenario_fields"},
-    {"recordings"},
+    {"recordings", "scenario_help"},
+    {"scenario_record"},
     {"scenario"},
     {"scenario_text", "philox"},
     {"streams"},
