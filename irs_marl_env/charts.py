@@ -1,7 +1,7 @@
 """Pictures of results with matplotlib (extra ``render``), which is imported only here and only when asked.
 
-Bars of policies, and lines over the values of a field, both with 95 % intervals. Colours are those of
-:mod:`irs_marl_env.render`, which all forms of colour vision tell apart; markers and line styles say the same again.
+Bars of policies, and lines over the values of a field, both with 95 % intervals, in the style of
+:mod:`irs_marl_env.figure_style`.
 """
 
 from __future__ import annotations
@@ -17,19 +17,10 @@ import numpy as np
 from irs_marl_env import tables
 from irs_marl_env.checks import shown
 from irs_marl_env.estimate import Estimate
-from irs_marl_env.render import BS_COLOURS, DPI
+from irs_marl_env.figure_style import BS_COLOURS, DPI, STYLE, look
 
 ENDINGS = (".png", ".svg", ".pdf")
-MARKERS = "osD^vPX*"
-LINES = ("-", "--", ":", "-.")
 _UNITS = {"dbm": "dBm", "db": "dB", "hz": "Hz", "mps": "m/s", "dbi": "dBi", "w": "W", "m": "m", "s": "s"}
-STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-}
 _LONGEST_TICK = 24  # characters of a value on an axis
 _CHARACTERS = 60  # of all values, that fit beside one another
 _LOGARITHMIC = 20.0  # the ratio of values from which their axis is logarithmic
@@ -126,14 +117,9 @@ def lines(
             axis.set_xscale("log")
         beside = _beside(places, len(series), logarithmic)
         for i, (name, estimates) in enumerate(zip(tables.labels(list(series)), series.values(), strict=True)):
-            look: dict[str, Any] = {
-                "color": BS_COLOURS[i % len(BS_COLOURS)],
-                "marker": MARKERS[i % len(MARKERS)],
-                "linestyle": LINES[(i // len(BS_COLOURS) + i) % len(LINES)] if numeric else "none",
-            }
             means, half = [estimate.mean for estimate in estimates], _halves(estimates)
             bars: dict[str, Any] = {"capsize": 3, "markersize": 5, "linewidth": 1.4}
-            axis.errorbar(beside[i], means, yerr=half, label=name, **bars, **look)
+            axis.errorbar(beside[i], means, yerr=half, label=name, **bars, **look(i, numeric))
         ticks = [f"{v:g}" for v in values] if numeric else tables.labels(list(map(str, values)), _LONGEST_TICK)
         beside_one_another = sum(map(len, ticks)) <= _CHARACTERS
         turned: dict[str, Any] = (

@@ -12,9 +12,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from irs_marl_env import cli_channels, cli_studies, scenario_help, tables
+from irs_marl_env import cli_channels, cli_pictures, cli_studies, scenario_help, tables
 from irs_marl_env.checks import shown
 from irs_marl_env.cli_arguments import (
     check_out,
@@ -24,11 +24,8 @@ from irs_marl_env.cli_arguments import (
     metrics_of,
     named,
     policy_of,
-    scenario_arguments,
     scenario_of,
-    whole,
 )
-from irs_marl_env.episodes import BOUND, adapted, play, policy_named
 from irs_marl_env.estimate import Estimate
 from irs_marl_env.evaluation import evaluate
 from irs_marl_env.metrics import METRICS, Metric
@@ -37,9 +34,7 @@ from irs_marl_env.scenario import Scenario, scenario_ids
 from irs_marl_env.signals import Stopped, StopRequests
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
-LEAST_FPS = 0.01  # a GIF holds a frame for at most 655 s
 LONGEST_MESSAGE = 300  # characters of what argparse refuses
-MOST_FRAMES = 5000  # of an animation: each is kept until all are written
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,7 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     for command, run, help_text, fill in (
         ("evaluate", _evaluate, "sum rate of policies on the same draws", _evaluate_arguments),
         ("scenarios", _scenarios, "list the presets or the fields, or print a preset as JSON", _scenarios_arguments),
-        ("render", _render, "draw an episode as an animated GIF", _render_arguments),
+        (
+            "render",
+            cli_pictures.render,
+            "draw an episode: a GIF, an MP4, or its last slot as PNG",
+            cli_pictures.render_arguments,
+        ),
         ("results", _results, "print results that evaluate wrote", _results_arguments),
         ("sweep", cli_studies.sweep, "policies over the values of a field", cli_studies.sweep_arguments),
         ("compare", cli_studies.compare, "results beside one another", cli_studies.compare_arguments),
@@ -217,44 +217,3 @@ def _fields(args: argparse.Namespace) -> None:
     if not found:
         raise ValueError(f"--fields {shown(args.fields)}: must be a word that is said of a field")
     print(scenario_help.text(found))
-
-
-# --- render ---------------------------------------------------------------------------------------------------
-
-
-def _render_arguments(parser: argparse.ArgumentParser) -> None:
-    scenario_arguments(parser)
-    parser.add_argument(
-        "--policy", default="local-gain-ao", help="who acts: a name, MODULE:NAME, or a policy file (%(default)s)"
-    )
-    parser.add_argument("--slots", type=whole, default=50, help="frames after the first (%(default)s)")
-    parser.add_argument("--seed", type=whole, default=0)
-    parser.add_argument("--fps", type=float, default=5.0, help="frames per second (%(default)s)")
-    parser.add_argument("--out", type=Path, required=True, help="file to write, .gif")
-
-
-def _render(args: argparse.Namespace) -> None:
-    if args.out.suffix.lower() != ".gif":
-        raise ValueError(f"--out {args.out}: must end in .gif")
-    check_out(args.out)
-    if not (LEAST_FPS <= args.fps <= 50):
-        raise ValueError(f"--fps {args.fps:g}: must be in [{LEAST_FPS:g}, 50]")
-    if args.policy == BOUND:
-        raise ValueError(f"--policy {BOUND}: a bound does not act, so there is nothing to see")
-    policy = policy_named(policy_of(args.policy))
-    scenario = adapted(policy, scenario_of(args))
-    most = min(scenario.horizon, MOST_FRAMES)
-    if not 1 <= args.slots <= most:
-        raise ValueError(f"--slots {shown(args.slots)}: must be in [1, {most}]")
-    try:
-        from PIL import Image
-    except ImportError:
-        raise ImportError("an animated GIF needs pillow: pip install 'irs-marl-env[render]'") from None
-    played = play(policy, scenario, args.seed, args.slots, render_mode="rgb_array", name=args.policy)
-    pictures = [each.env.render() for each in played]
-    frames = [Image.fromarray(picture[0]) for picture in pictures if picture is not None]
-    milliseconds = round(1000 / args.fps)
-    animation: dict[str, Any] = {"append_images": frames[1:], "duration": milliseconds, "loop": 0, "optimize": True}
-    with named(args.out):
-        frames[0].save(args.out, save_all=True, **animation)
-    print(f"{args.out}: {len(frames)} frames of {args.policy}")

@@ -14,6 +14,7 @@ from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import Outcome, State
 from irs_marl_env.engine.view import View
 from irs_marl_env.scenario import Scenario, get_scenario
+from irs_marl_env.scenario_text import title
 from irs_marl_env.streams import Streams
 
 RENDER_MODES = ("human", "rgb_array")
@@ -84,6 +85,9 @@ class MdlbiParallelEnv(ParallelEnv):
             float32 rounding, not bit by bit.
         **overrides: scenario fields.
 
+    Attributes:
+        caption: a line above the picture, at first the scenario's name; may be assigned.
+
     Raises:
         ValueError: unknown scenario, field or render mode, or an impossible value.
     """
@@ -99,6 +103,7 @@ class MdlbiParallelEnv(ParallelEnv):
         render_mode = checks.Choice(RENDER_MODES, optional=True)("render_mode", render_mode)
         self._core = Core(get_scenario(scenario, **overrides), fast=fast)
         self.render_mode = render_mode
+        self.caption = title(scenario, overrides)
         name = scenario if isinstance(scenario, str) else "mdlbi-custom"
         self.metadata = {
             "name": name.replace("-", "_"),
@@ -367,6 +372,7 @@ class MdlbiParallelEnv(ParallelEnv):
 
         if self._viewer is None:
             self._viewer = Viewer(self.scenario, self.render_mode)
+        self._viewer.caption = self.caption
         return self._viewer.draw(self._state, self._outcome)
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from irs_marl_env.checks import shown
 from irs_marl_env.json_text import parse, read_text
 from irs_marl_env.scenario import Scenario, ScenarioError, from_plain, get_scenario
 
+_LONGEST_CHANGE = 40  # characters of a title
 _PYTHON_CONSTANTS = {"None": None, "True": True, "False": False}  # as well as JSON's null, true, false
 
 
@@ -85,3 +86,19 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         except ValueError:  # a text as it is: a name, a path
             fields[field] = _PYTHON_CONSTANTS.get(text, text)
     return fields
+
+
+def title(scenario: str | Scenario, overrides: dict[str, Any]) -> str:
+    """What a picture calls a scenario: its id and the fields that were changed; nothing for one without an id.
+
+    Example:
+        >>> title("mdlbi-v0", {"num_irs": 2})
+        'mdlbi-v0 with num_irs=2'
+    """
+    if not isinstance(scenario, str):
+        return ""
+    name = Path(scenario).stem if names_a_file(scenario) else scenario
+    changed = ", ".join(f"{field}={shown(value)}" for field, value in overrides.items())
+    if len(changed) > _LONGEST_CHANGE:
+        changed = f"{len(overrides)} fields changed" if len(overrides) > 1 else f"{next(iter(overrides))} changed"
+    return f"{name} with {changed}" if changed else name

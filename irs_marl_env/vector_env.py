@@ -14,6 +14,7 @@ from irs_marl_env.engine.core import Core
 from irs_marl_env.engine.state import Outcome, State
 from irs_marl_env.engine.view import View
 from irs_marl_env.scenario import Scenario, get_scenario
+from irs_marl_env.scenario_text import title
 from irs_marl_env.streams import Streams
 from irs_marl_env.vector_language import VectorLanguage, check_reset_mask, final_infos
 
@@ -46,12 +47,15 @@ class MdlbiVectorEnv(VectorLanguage):
         read_only: hand out observations of numpy as read-only arrays. The memory of large ones is used again once
             nobody refers to it; if nobody can have written into it, the kernels write only what changed. Arrays that
             are kept stay as they are either way.
-        render_mode: ``None``, or ``"rgb_array"``: :meth:`render` draws every row (extra ``render``).
+        render_mode: ``None``, or ``"rgb_array"``: :meth:`render` draws every row, or one (extra ``render``).
         **overrides: scenario fields.
 
     With ``backend="torch"`` a step fetches nothing from the device but whether the action is finite, and random numbers
     are made where the arrays live. Gradients flow from rewards and rates to an action that asks for them, never through
     the state to later slots.
+
+    Attributes:
+        caption: a line above the picture, at first the scenario's name; may be assigned.
 
     Raises:
         ValueError: unknown scenario, field or backend, or an impossible value.
@@ -87,6 +91,7 @@ class MdlbiVectorEnv(VectorLanguage):
         sizes.check_batch(described, self.num_envs, self.device)
         self._core = Core(described, self._xp, self.device, fast, read_only)
         self.render_mode = render_mode
+        self.caption = title(scenario, overrides)
         self.agents = [f"bs_{m}" for m in range(self.scenario.num_bs)]
         self.action_size = self.action_codec.size
         self.observation_size = self.observation_codec.size
@@ -96,7 +101,7 @@ class MdlbiVectorEnv(VectorLanguage):
         self._ends = np.zeros(0, np.int64)  # (E,) slot that ends the episode of each row
         self._outcome: Outcome | None = None  # of the last slot, kept for pictures alone
         self._rates: Array | None = None  # (E, K) of the last slot
-        self._viewers: list[Any] = []
+        self._viewers: dict[int, Any] = {}
 
     @property
     def scenario(self) -> Scenario:
@@ -311,7 +316,7 @@ class MdlbiVectorEnv(VectorLanguage):
         # streams by where they stand: whoever loads this may have kernels or not
         streams = None if self._streams is None else self._streams.get_state()
         own = {"_state": arrays.contiguous(self._state), "_ends": self._ends.copy(), "_streams": streams}
-        return {**self.__dict__, "_xp": None, "_viewers": [], **own}
+        return {**self.__dict__, "_xp": None, "_viewers": {}, **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import gymnasium
 import numpy as np
@@ -33,7 +33,8 @@ class VectorLanguage:
     _core: Core
     _state: State | None
     _outcome: Outcome | None
-    _viewers: list[Any]
+    caption: str
+    _viewers: dict[int, Any]
 
     @cached_property
     def single_observation_space(self) -> spaces.Box:
@@ -68,34 +69,50 @@ class VectorLanguage:
         """The environment itself."""
         return self
 
-    def render(self) -> tuple[np.ndarray, ...] | None:
-        """One picture of every row, ``(height, width, 3)`` uint8 each; ``None`` without a ``render_mode``.
+    @overload
+    def render(self) -> tuple[np.ndarray, ...] | None: ...
+
+    @overload
+    def render(self, row: int) -> np.ndarray | None: ...
+
+    def render(self, row: int | None = None) -> tuple[np.ndarray, ...] | np.ndarray | None:
+        """A picture of every row, or of one, ``(height, width, 3)`` uint8; ``None`` without a ``render_mode``.
+
+        Args:
+            row: which one; ``None``: all, as a tuple, as in Gymnasium's vector environments. A row that is drawn in
+                every slot shows its last slots; one that is drawn now and then shows those that were drawn.
 
         Raises:
             ImportError: matplotlib is missing; install ``irs-marl-env[render]``.
             RuntimeError: called before ``reset``.
+            ValueError: there is no such row.
         """
+        if row is not None:
+            row = checks.check_whole("row", row, 0, self.num_envs - 1)
         if self.render_mode is None:
             gymnasium.logger.warn("render() does nothing without a render_mode")
             return None
         if self._state is None:
             raise RuntimeError("call reset() before render()")
+        return tuple(map(self._picture, range(self.num_envs))) if row is None else self._picture(row)
+
+    def _picture(self, row: int) -> np.ndarray:
         from irs_marl_env.render import Viewer
 
-        if not self._viewers:
-            self._viewers = [Viewer(self._core.scenario, self.render_mode) for _ in range(self.num_envs)]
-        frames = []
-        for i, viewer in enumerate(self._viewers):
-            begins = self._outcome is None or self._state.slot[i] == 0
-            outcome = None if begins else arrays.row_on_host(self._outcome, i)
-            frames.append(viewer.draw(arrays.row_on_host(self._state, i), outcome))
-        return tuple(frames)
+        if row not in self._viewers:
+            self._viewers[row] = Viewer(self._core.scenario, "rgb_array")
+        viewer = self._viewers[row]
+        viewer.caption = self.caption
+        assert self._state is not None
+        begins = self._outcome is None or self._state.slot[row] == 0
+        outcome = None if begins else arrays.row_on_host(self._outcome, row)
+        return viewer.draw(arrays.row_on_host(self._state, row), outcome)
 
     def close(self) -> None:
         """Forget the pictures; the environment stays usable."""
-        for viewer in self._viewers:
+        for viewer in self._viewers.values():
             viewer.close()
-        self._viewers = []
+        self._viewers = {}
 
 
 def final_infos(infos: dict[str, Array], ended: Array) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def test_scenario_from_a_file(capsys, tmp_path):
         (("evaluate", "--policy", "exhaustive-ao", "--set", "num_irs=12"), "at most 1024"),
         (("results", "nope.json"), "nope.json"),
         (("scenarios", "--set", "num_irs=1"), "--set needs --scenario"),
-        (("render", "--out", "film.mp4"), "must end in .gif"),
+        (("render", "--out", "film.avi"), "must end in .gif, .png, .mp4"),
         (("render", "--out", "/no/such/folder/x.gif"), "no such folder"),
         (("render", "--out", "film.gif", "--fps", "0"), "must be in [0.01, 50]"),
         (("render", "--out", "film.gif", "--policy", "nope"), "policy 'nope' is not known; allowed: random"),
@@ -350,7 +350,7 @@ def test_a_place_without_the_right_to_write(capsys, tmp_path, monkeypatch):
         (["--out", "x.gif", "--policy", "randon"], "did you mean 'random'?"),
         (["--out", "x.gif", "--seed", "-1"], "seed=-1"),
         (["--out", "/missing/x.gif"], "no such folder"),
-        (["--out", "x.png"], "must end in .gif"),
+        (["--out", "x.jpg"], "must end in .gif, .png, .mp4"),
     ],
 )
 def test_pictures_that_cannot_be_drawn(capsys, tmp_path, monkeypatch, arguments, message):

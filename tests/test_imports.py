@@ -10,13 +10,13 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "irs_marl_env"
 HEAVY = {"torch", "matplotlib", "numba", "llvmlite", "PIL", "tqdm", "scipy", "ray", "stable_baselines3", "supersuit"}
-HEAVY |= {"tyro", "tensorboard", "safetensors", "mpe2", "pygame", "hypothesis"}
+HEAVY |= {"tyro", "tensorboard", "safetensors", "mpe2", "pygame", "hypothesis", "imageio_ffmpeg"}
 BASE = {"numpy", "gymnasium", "pettingzoo", "array_api_compat"}
 LAZY = {"render", "charts", "kernels", "training", "compiled", "adapters"}  # imported where used only
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module those of the layers before its own, and its neighbours inside a folder
 LAYERS = (
-    {"units", "checks", "sizes", "presets"},
+    {"units", "checks", "sizes", "presets", "figure_style"},
     {"arrays"},
     {"json_text", "array_files", "shapes"},
     {"service_area"},
@@ -35,11 +35,11 @@ LAYERS = (
     {"result_arrays"},
     {"adapters", "mdlbi_v0", "registration", "policies", "result"},
     {"workers", "ray_tasks", "signals", "channel_report", "episodes"},
-    {"evaluation", "render"},
+    {"evaluation", "render", "films"},
     {"charts"},
     {"comparison"},
     {"training", "cli_arguments"},
-    {"cli_studies", "cli_channels"},
+    {"cli_studies", "cli_channels", "cli_pictures"},
     {"cli"},
 )
 SHELLS = ["parallel_env.py", "vector_env.py", "vector_language.py", "mdlbi_v0.py", "registration.py"]

@@ -19,7 +19,7 @@ with warnings.catch_warnings():  # PettingZoo 1.27 imports its own deprecated pa
     warnings.simplefilter("ignore", DeprecationWarning)
     from pettingzoo.test import render_test
 
-from irs_marl_env import layouts, make_env, mdlbi_v0  # noqa: E402
+from irs_marl_env import layouts, make_env, make_vec_env, mdlbi_v0  # noqa: E402
 from irs_marl_env.render import BS_COLOURS, Viewer  # noqa: E402
 
 SIZES = {
@@ -32,6 +32,9 @@ SIZES = {
     "wide": {"area_width_m": 1000.0},
     "many": {"bs_positions_m": layouts.grid(8, 8, 50.0), "num_elements": 1, "num_antennas": 1},
     "facing": {"irs_positions_m": [(-9, 5, 3), (90, 60, 3)], "irs_facing": [(1, 1, 0), (0, 0, 1)]},
+    "switching": {"switching_slots": 2, "association_delay": 1},
+    "single": {"reflection": "single"},
+    "short": {"horizon": 3, "slot_s": 0.25},
     "outside": {"bs_positions_m": [(-50, -20, 9)], "area_bounds_m": (0, 0, 30, 90)},
 }
 
@@ -229,3 +232,179 @@ def test_a_frame_is_cheap():
         kept.append(cost(False))
     assert min(kept) < 0.7 * min(rebuilt)
     assert min(kept) < 0.06
+
+
+# --- what is shown --------------------------------------------------------------------------------------------------
+
+
+def drawn(slots, seed=0, **overrides):
+    """An environment after some slots, with the viewer that drew each of them."""
+    env = small(**overrides)
+    env.reset(seed=seed)
+    env.render()
+    rng = np.random.default_rng(seed)
+    for _ in range(slots):
+        env.step(random_actions(env, rng))
+        env.render()
+    return env, env._viewer
+
+
+def rates_shown(viewer):
+    return [row[-1].get_text() for row in viewer._table._entries]
+
+
+def test_before_the_first_slot_there_are_no_rates_bids_and_links():
+    env, viewer = drawn(0)
+    site_map = viewer._map
+    assert rates_shown(viewer) == ["–"] * 3
+    np.testing.assert_array_equal(site_map._users.get_facecolors()[:, :3], 1.0)  # hollow
+    assert len(set(site_map._users.get_sizes())) == 1
+    assert not site_map._bids.get_segments()
+    assert not site_map._serving.get_segments()
+    assert all(len(curve.get_xdata()) == 0 for curve in viewer._history._curves)
+    env.step(random_actions(env, np.random.default_rng(0)))
+    env.render()
+    assert rates_shown(viewer) == [f"{r:.2f}" for r in (*env._outcome.sum_rate[0], env._outcome.sum_rate.sum())]
+    assert (site_map._users.get_facecolors()[:, :3] < 1.0).any(-1).all()
+    assert len(site_map._bids.get_segments()) == 4  # two BSs bid for each of two IRSs
+    env.reset()
+    env.render()
+    assert rates_shown(viewer) == ["–"] * 3
+
+
+def test_bars_of_bids_rise_from_minus_one_to_one():
+    env, viewer = drawn(0, num_irs=1)
+    bids = env.action_codec.layout.slices["bids"]
+    actions = {a: np.zeros(env.action_space(a).shape, np.float32) for a in env.agents}
+    actions["bs_0"][bids], actions["bs_1"][bids] = -1.0, 0.5
+    env.step(actions)
+    env.render()
+    rises = [float(np.ptp(bar[:, 1])) for bar in viewer._map._bids.get_segments()]
+    np.testing.assert_allclose(rises, [0.0, 0.75 * viewer._map._bid_rise], atol=1e-9)
+
+
+@pytest.mark.parametrize("overrides", [{"contention": "collision"}, {"reflection": "single"}, {"switching_slots": 3}])
+def test_an_irs_is_linked_to_users_of_its_owner_alone(overrides):
+    env, viewer = drawn(12, num_users=6, num_irs=3, mobility="static", **overrides)
+    outcome, shown = env._outcome, viewer._map._serving.get_segments()
+    position = env._state.motion["position"][0]
+    linked = set()
+    for start, end in shown:
+        irs = int(np.abs(viewer._map._irs - start).sum(-1).argmin())
+        user = int(np.abs(position - end).sum(-1).argmin())
+        assert outcome.owner[0][irs] == outcome.cell[0][user]
+        linked.add((irs, user))
+    assert len(linked) == len(shown)
+    if "reflection" in overrides:  # one IRS for each user whose BS owns any
+        served = [k for k in range(6) if (outcome.owner[0] == outcome.cell[0][k]).any()]
+        assert sorted(user for _, user in linked) == served
+
+
+def test_an_irs_that_changes_hands_has_the_edge_of_its_next_owner():
+    env, viewer = drawn(0, num_irs=1, switching_slots=3)
+    before = int(env._state.holder[0, 0])
+    actions = {a: np.zeros(env.action_space(a).shape, np.float32) for a in env.agents}
+    actions[f"bs_{1 - before}"][env.action_codec.layout.slices["bids"]] = 1.0
+    env.step(actions)
+    env.render()
+    marks = viewer._map._irs_marks
+    np.testing.assert_allclose(marks.get_facecolors()[0, :3], 0xE6 / 255)
+    np.testing.assert_allclose(marks.get_edgecolors()[0, :3], viewer._map._colours[1 - before])
+    for _ in range(3):
+        env.step(actions)
+        env.render()
+    np.testing.assert_allclose(marks.get_facecolors()[0, :3], viewer._map._colours[1 - before])
+
+
+def test_every_irs_has_its_number():
+    _, viewer = drawn(1, num_irs=12, num_elements=2)
+    assert len(viewer._map._numbers.get_paths()) == 12
+    *_, owners = viewer._figure.axes[:2]
+    assert [label.get_text() for label in owners.get_yticklabels()] == ["0", "2", "4", "6", "8", "10"]
+
+
+def test_the_axes_of_rates_and_time_do_not_jump():
+    env, viewer = drawn(0, horizon=200, num_users=2, num_irs=1, num_elements=2, num_antennas=2)
+    rng, tops, firsts = np.random.default_rng(0), [], []
+    for slot in range(1, 71):
+        env.step(random_actions(env, rng))
+        if slot == 30:  # a great rate, and small ones before and after it
+            env._outcome = env._outcome._replace(sum_rate=np.full((1, 2), 17.0, np.float32))
+        env.render()
+        tops.append(viewer._history._rates_ax.get_ylim()[1])
+        ticks = viewer._history._ticks.get_offsets()[::2, 0]
+        firsts.append(viewer._history._labelled[0] - ticks[0])  # the slot at the left end
+    assert tops == sorted(tops)
+    assert set(tops) == {5.0, 20.0}
+    assert firsts == [max(0, slot - 60) for slot in range(1, 71)]
+    env.reset()
+    env.render()
+    assert viewer._history._rates_ax.get_ylim()[1] == 5.0
+
+
+def test_time_is_in_slots_and_seconds():
+    _, viewer = drawn(2, horizon=100, slot_s=0.25)
+    assert viewer._table._title.get_text() == "slot 2 of 100   0.5 s"
+    assert viewer._history._labelled == [0, 20, 40, 60, 80, 100]
+    assert len(viewer._history._ticks.get_paths()) == 12  # two rows
+
+
+def test_rows_of_irs_have_the_colours_of_their_owners():
+    env, viewer = drawn(5, num_irs=3, contention="collision", horizon=10)
+    pixels = viewer._history._pixels
+    assert pixels.shape == (3, 10, 3)
+    np.testing.assert_array_equal(pixels[:, 4], viewer._history._irs_colours[env._outcome.owner[0]])
+    assert (pixels[:, 5:] == 255).all()  # slots to come
+
+
+def test_a_caption_names_the_scenario_until_somebody_says_more():
+    env = make_env("mdlbi-small-v0", render_mode="rgb_array", num_irs=1)
+    env.reset(seed=0)
+    first = env.render()
+    assert env._viewer.caption == "mdlbi-small-v0 with num_irs=1"
+    env.caption = "my policy on " + "a scenario with a long name, " * 9
+    second = env.render()
+    rows, _ = np.nonzero((first != second).any(-1))
+    assert rows.max() < 50  # above the map
+    assert len(env._viewer.caption) < 70
+    env.caption = ""
+    assert (env.render()[:40, :500] == 255).all()
+
+
+def test_users_without_recorded_positions_stand_apart():
+    rng = np.random.default_rng(0)
+    H = rng.normal(size=(4, 2, 5, 2)) * 1e-5 + 0j
+    env = make_env(
+        num_bs=2, num_users=5, num_irs=0, num_antennas=2, horizon=3, channels={"H": H}, render_mode="rgb_array"
+    )
+    env.reset(seed=0)
+    env.render()
+    places = env._viewer._map._users.get_offsets()
+    assert len({tuple(place) for place in places.tolist()}) == 5
+
+
+# --- rows of a batch ------------------------------------------------------------------------------------------------
+
+
+def test_one_row_of_a_batch():
+    vec = make_vec_env("mdlbi-small-v0", 3, render_mode="rgb_array", fast=False)
+    vec.reset(seed=0)
+    vec.step(np.zeros((3, 2, vec.action_size), np.float32))
+    alone = vec.render(1)
+    assert alone.dtype == np.uint8
+    assert alone.shape[-1] == 3
+    assert list(vec._viewers) == [1]  # the others are not drawn
+    everything = vec.render()
+    assert isinstance(everything, tuple)
+    assert len(everything) == 3
+    assert (everything[1] == alone).all()
+    assert (vec.render(np.int64(1)) == alone).all()
+    assert (vec.render(2) != alone).any()
+
+
+@pytest.mark.parametrize("row", [3, -1, 1.5, "1", True])
+def test_a_row_that_is_none(row):
+    vec = make_vec_env("mdlbi-small-v0", 3, render_mode="rgb_array", fast=False)
+    vec.reset(seed=0)
+    with pytest.raises(ValueError, match=r"^row=.*: must be an integer in \[0, 2\]$"):
+        vec.render(row)

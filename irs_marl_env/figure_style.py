@@ -1,0 +1,83 @@
+"""One look for every picture: colours, markers and settings of matplotlib, and how a figure is written.
+
+Matplotlib (extra ``render``) is imported only where a picture is made. Colours are told apart with every form of colour
+vision; in figures markers or line styles say the same again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+# Okabe and Ito's colours for all forms of colour vision, wine (Paul Tol) in place of their yellow
+BS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#000000")
+IDLE = "#E6E6E6"  # an IRS that nobody controls
+QUIET = "#444444"  # text that explains
+GRID = "#DDDDDD"
+DPI = 100
+MARKERS = "osD^vPX*"
+LINES = ("-", "--", ":", "-.")
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.0,
+    "text.color": "black",
+    "axes.facecolor": "white",
+    "axes.edgecolor": "black",
+    "axes.labelcolor": "black",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": False,
+    "axes.titlesize": 9.0,
+    "axes.titlelocation": "left",
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 5.0,
+    "errorbar.capsize": 3.0,
+    "xtick.color": "black",
+    "ytick.color": "black",
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "irs-marl-env",  # the same picture is the same file
+}
+
+
+def look(index: int, joined: bool = True) -> dict[str, Any]:
+    """Colour, marker and line style of the series ``index``: the first 32 differ.
+
+    Args:
+        index: from 0.
+        joined: whether a line joins the points.
+
+    Example:
+        >>> look(0)
+        {'color': '#0072B2', 'marker': 'o', 'linestyle': '-'}
+    """
+    return {
+        "color": BS_COLOURS[index % len(BS_COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": LINES[(index // len(BS_COLOURS) + index) % len(LINES)] if joined else "none",
+    }
+
+
+def save(figure: Any, path: Path) -> list[Path]:
+    """Write a figure of :data:`STYLE` as PNG and as SVG, both without a date, so that they can be compared.
+
+    Args:
+        figure: of matplotlib.
+        path: of one of the two; the other stands beside it.
+
+    Returns:
+        Both paths.
+    """
+    from matplotlib import rc_context
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = [path.with_suffix(".png"), path.with_suffix(".svg")]
+    with rc_context(STYLE):
+        figure.savefig(written[0], dpi=DPI * 1.5, metadata={"Software": None})
+        figure.savefig(written[1], dpi=DPI * 1.5, metadata={"Date": None, "Creator": None})
+    return written

@@ -1,0 +1,121 @@
+"""Frames as a file: an animated GIF, an MP4 that browsers play, or the last one as a PNG (extra ``render``)."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+MOST_IN_GIF = 5000  # frames: Pillow keeps them all until it writes the file
+_COLOURS = 160  # of a GIF, the same in all frames, so that nothing flickers
+_SAMPLED = 32  # frames whose colours these are
+_EVERY = 4  # of which each so many is looked at
+_QUALITY = "20"  # of x264's rate factor: 18 looks like the original, 23 is its default
+
+Frames = Iterable[np.ndarray]  # (height, width, 3) uint8 each
+
+
+def write_png(path: Path, frames: Frames, fps: float) -> int:
+    """Write the last frame.
+
+    Args:
+        path: where to.
+        frames: one after the other, at least one.
+        fps: frames per second; means nothing to a picture that stands still.
+
+    Returns:
+        How many frames the file has.
+    """
+    image = _pillow()
+    last = None
+    for last in frames:  # noqa: B007  (the last one is what is wanted)
+        pass
+    assert last is not None
+    with _replacing(path) as partial:
+        image.fromarray(last).save(partial, optimize=True)
+    return 1
+
+
+def write_gif(path: Path, frames: Frames, fps: float) -> int:
+    """Write an animation that repeats for ever; see :func:`write_png`."""
+    image = _pillow()
+    rest = iter(frames)
+    begun = list(itertools.islice(rest, _SAMPLED))
+    seen = image.fromarray(np.concatenate([*begun[::_EVERY], begun[-1]]))
+    palette = seen.quantize(_COLOURS, method=image.Quantize.MAXCOVERAGE)
+    count = 0
+
+    def flat() -> Iterator[Any]:
+        nonlocal count
+        for frame in itertools.chain(begun, rest):
+            count += 1
+            yield image.fromarray(frame).quantize(palette=palette, dither=image.Dither.NONE)
+
+    pictures = flat()
+    first = next(pictures)
+    with _replacing(path) as partial:
+        first.save(partial, save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0)
+    return count
+
+
+def write_mp4(path: Path, frames: Frames, fps: float) -> int:
+    """Write H.264 with the colours that every browser decodes; see :func:`write_png`. Frames have even sizes."""
+    try:
+        import imageio_ffmpeg
+
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError):
+        raise ImportError("an MP4 needs imageio-ffmpeg: pip install 'irs-marl-env[render]'") from None
+    rest = iter(frames)
+    first = next(rest)
+    height, width, _ = first.shape
+    with _replacing(path) as partial:
+        writer = imageio_ffmpeg.write_frames(
+            str(partial),
+            (width, height),
+            fps=fps,
+            codec="libx264",
+            quality=None,
+            macro_block_size=2,
+            pix_fmt_out="yuv420p",
+            ffmpeg_log_level="error",
+            output_params=["-crf", _QUALITY, "-movflags", "+faststart"],  # it plays before it is loaded completely
+        )
+        writer.send(None)
+        count = 0
+        try:
+            for frame in itertools.chain([first], rest):
+                writer.send(np.ascontiguousarray(frame))
+                count += 1
+        finally:
+            writer.close()
+    return count
+
+
+WRITERS: dict[str, Callable[[Path, Frames, float], int]] = {".gif": write_gif, ".png": write_png, ".mp4": write_mp4}
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ImportError("pictures need pillow: pip install 'irs-marl-env[render]'") from None
+    return Image
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, with the same ending; it takes the place of ``path`` at the end, and vanishes on an error."""
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
