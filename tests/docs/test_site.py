@@ -3,6 +3,7 @@
 import os
 import posixpath
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -108,3 +109,40 @@ def test_search_finds_pages_from_the_disk(site):
     assert index.startswith("var __index = {")
     assert "own-channels.html#" in index
     assert "source/" not in index
+
+
+@pytest.fixture(scope="module")
+def tab():
+    """A page of a real browser, and what it complained of and asked for."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    browsers = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
+    if not browsers:
+        pytest.skip("needs Chromium")
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with playwright.sync_playwright() as drivers:
+        browser = drivers.chromium.launch(executable_path=browsers[0], args=flags)
+        tab = browser.new_page(viewport={"width": 390, "height": 800})
+        tab.asked, tab.complaints = [], []
+        tab.on("request", lambda request: tab.asked.append(request.url))
+        tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        tab.on("console", lambda said: tab.complaints.append(said.text) if said.type in ("error", "warning") else None)
+        yield tab
+        browser.close()
+
+
+def test_from_the_disk_on_a_phone_equations_are_drawn_and_nothing_is_wider_than_the_page(site, pages, tab):
+    counts = """[".arithmatex .katex-html", ".katex-error"].map(x => document.querySelectorAll(x).length)
+        .concat(document.documentElement.scrollWidth)"""
+    for name, page in pages.items():
+        if not name.startswith("source/"):
+            tab.goto((site / name).as_uri(), wait_until="domcontentloaded")  # by then equations are drawn
+            assert (name, tab.evaluate(counts)) == (name, [page.equations, 0, 390])
+    assert tab.complaints == []
+    assert [url for url in tab.asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_from_the_disk_search_finds_a_word(site, tab):
+    tab.set_viewport_size({"width": 1280, "height": 800})
+    tab.goto((site / "index.html").as_uri())
+    tab.locator(".md-search__input").fill("Vickrey")
+    tab.locator(".md-search-result__link[href*='model.html?'][href$='#payments']").wait_for(state="attached")
