@@ -1,8 +1,9 @@
 """Extension of griffe: what Sphinx would read in our docstrings, as Markdown.
 
 Roles such as ``:func:`evaluate` `` become links to the object where the site documents it, and code where it does not.
-A paragraph that ends in ``::`` and the indented lines below it become a block of code, and ``Example:`` becomes
-``Examples:``, the one of the two that griffe reads as doctests.
+``docs/model.md`` becomes a link to that page. A paragraph that ends in ``::`` and the indented lines below it become a
+block of code, and ``Example:`` becomes ``Examples:``, the one of the two that griffe reads as doctests. ``Scenario``
+has a page of its own for its fields, so here it is ``Scenario(**fields)``.
 """
 
 from __future__ import annotations
@@ -10,10 +11,22 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from griffe import AliasResolutionError, Extension, Module, NameResolutionError, Object
+from griffe import (
+    AliasResolutionError,
+    Extension,
+    Function,
+    Module,
+    NameResolutionError,
+    Object,
+    Parameter,
+    ParameterKind,
+    Parameters,
+)
 
 ROLE = re.compile(r":(?:func|class|meth|mod|attr|data|exc|obj):`~?([^`]+)`")
+PAGE = re.compile(r"`*\bdocs/([\w-]+)\.md\b`*")
 EXAMPLE = re.compile(r"^Example:$", re.M)
+_SELF = Parameter("self", kind=ParameterKind.positional_or_keyword)
 LITERAL = re.compile(r"::\n\n((?: +[^\n]*\n?|\n)+)")
 
 
@@ -23,6 +36,8 @@ class RolesToMarkdown(Extension):
     def on_package(self, *, pkg: Module, **_: Any) -> None:
         """Walk over everything that the package defines."""
         self._walk(pkg)
+        given = Parameter("fields", kind=ParameterKind.var_keyword)
+        pkg["scenario.Scenario"].set_member("__init__", Function("__init__", parameters=Parameters(_SELF, given)))
 
     def _walk(self, item: Object) -> None:
         if item.docstring is not None:
@@ -46,7 +61,8 @@ def _as_markdown(text: str, item: Object) -> str:
         body = "\n".join(f"{indent}{line[margin:]}".rstrip() for line in lines)
         return f":\n\n{indent}```python\n{body}\n{indent}```\n\n"
 
-    return LITERAL.sub(block, ROLE.sub(link, EXAMPLE.sub("Examples:", text)))
+    text = PAGE.sub(r"[\1](../\1.html)", ROLE.sub(link, EXAMPLE.sub("Examples:", text)))  # from a page of api/
+    return LITERAL.sub(block, text)
 
 
 def _full_name(name: str, item: Object) -> str:

@@ -66,7 +66,8 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
             return f"{text}({posixpath.relpath(inside, posixpath.dirname(source) or '.')}{anchor})"
         if config.repo_url:
             return f"{text}({config.repo_url}/{'tree' if (ROOT / name).is_dir() else 'blob'}/HEAD/{name})"
-        return text.removeprefix("!")[1:-1]
+        said = text.removeprefix("!")[1:-1]
+        return f"`{said}`" if "/" in said and "`" not in said else said
 
     pieces, end = [], 0
     for fence in FENCE.finditer(markdown):
@@ -89,7 +90,8 @@ def _titled(match: re.Match[str], source: str, files: Files) -> str:
     """A link within docs/, with the title of its page in place of the name of its file."""
     path = match["target"].partition("#")[0]
     file = files.get_file_from_path(posixpath.normpath(posixpath.join(posixpath.dirname(source), path)))
-    return f"[{_title(file)}]({match['target']})" if file and match["text"] == f"[{path}]" else match[0]
+    called_so = match["text"] in (f"[{path}]", f"[docs/{path}]")
+    return f"[{_title(file)}]({match['target']})" if file and called_so else match[0]
 
 
 def _title(file: File) -> str:
