@@ -61,7 +61,7 @@ def _as_markdown(text: str, item: Object) -> str:
         body = "\n".join(f"{indent}{line[margin:]}".rstrip() for line in lines)
         return f":\n\n{indent}```python\n{body}\n{indent}```\n\n"
 
-    text = PAGE.sub(r"[\1](../\1.html)", ROLE.sub(link, EXAMPLE.sub("Examples:", text)))  # from a page of api/
+    text = PAGE.sub(r"[\1](../\1.md)", ROLE.sub(link, EXAMPLE.sub("Examples:", text)))  # from a page of api/
     return LITERAL.sub(block, text)
 
 
