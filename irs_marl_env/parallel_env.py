@@ -57,7 +57,8 @@ class MdlbiParallelEnv(ParallelEnv):
     CSI is divided by the amplitude gain of its link at half the area's width; ``env.observation_codec`` undoes it.
 
     ## Rewards
-    ``"local"``: sum rate of the BS's own users in the slot [bit/s/Hz]; ``"team"``: its mean over BSs; ``"mixed"``.
+    ``"local"``: sum rate of the BS's own users in the slot [bit/s/Hz]; ``"team"``: its mean over BSs. There are four
+    more, and rewards of one's own; docs/environment.md has the whole list, and the entries of every block above.
 
     ## Starting state
     Users drawn in the area (seeded), fading at its stationary distribution, IRS owners random (Alg. 1).

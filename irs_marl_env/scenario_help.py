@@ -149,7 +149,8 @@ def _table_row(row: FieldHelp) -> str:
         says += f" Or {row.own} ([{OWN_PARTS.removesuffix('.md')}]({OWN_PARTS}))."
     if row.reading:
         says += f" [Reading of the paper](model.md#reading-{row.reading})."
-    allowed = row.allowed if not row.means else ", ".join(f"`{name!r}`" for name in row.means)
+    names = ", ".join(f"`{name!r}`" for name in row.means)
+    allowed = names or row.allowed.removeprefix("a finite number ")
     if row.own:
         allowed += ", or your own"
     cells = (f'<a id="{row.name}"></a>`{row.name}`', f"`{row.default}`", allowed, row.unit, says)
