@@ -1,4 +1,7 @@
-"""The code in README and docs runs as it stands (a block fenced as ``python no-run`` is text); links lead somewhere."""
+"""The code in README and docs runs as it stands (a block fenced as ``python no-run`` is text); links lead somewhere.
+
+Blocks of a tutorial belong together: test_tutorials.py runs those.
+"""
 
 import re
 from pathlib import Path
@@ -9,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 BLOCKS = [
     pytest.param(code, id=f"{path.name}-{number}")
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if path.parent.name != "tutorials"
     for number, code in enumerate(re.findall(r"^```python\n(.*?)^```$", path.read_text(encoding="utf-8"), re.M | re.S))
 ]
 
