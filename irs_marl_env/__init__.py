@@ -67,6 +67,17 @@ def make_env(
 
     Raises:
         ValueError: unknown scenario, field or render mode, or an impossible value.
+
+    Example:
+        >>> from irs_marl_env import make_env
+        >>> env = make_env("mdlbi-small-v0", num_irs=3, reward="team")
+        >>> observations, infos = env.reset(seed=0)
+        >>> env.agents, observations["bs_0"].shape, env.action_space("bs_0").shape
+        (['bs_0', 'bs_1'], (803,), (83,))
+        >>> actions = {agent: env.action_space(agent).sample() for agent in env.agents}
+        >>> observations, rewards, terminations, truncations, infos = env.step(actions)
+        >>> infos["bs_0"]["rates"].shape, rewards["bs_0"] == rewards["bs_1"], truncations["bs_0"]
+        ((4,), True, False)
     """
     return MdlbiParallelEnv(scenario, render_mode=render_mode, fast=fast, **overrides)
 
@@ -88,6 +99,15 @@ def make_vec_env(
 
     Raises:
         ValueError: unknown scenario, field or backend, or an impossible value.
+
+    Example:
+        >>> import numpy as np
+        >>> from irs_marl_env import make_vec_env
+        >>> vec = make_vec_env("mdlbi-small-v0", num_envs=16, observation="large_scale", action="structured")
+        >>> observations, infos = vec.reset(seed=0)
+        >>> observations, rewards, terminations, truncations, infos = vec.step(np.zeros((16, 2, vec.action_size)))
+        >>> observations.shape, rewards.shape, infos["rates"].shape
+        ((16, 2, 20), (16, 2), (16, 4))
     """
     return MdlbiVectorEnv(
         scenario,
@@ -125,6 +145,13 @@ def load_policy(
         ImportError: the extra ``train`` is not installed.
         ValueError: the file is something else, or does not fit the fields.
         OSError: the file cannot be read.
+
+    Example:
+        >>> from irs_marl_env import evaluate, load_policy
+        >>> policy = load_policy("examples/checkpoints/mdlbi-blocked-small-v0.safetensors")
+        >>> result = evaluate(policy, policy.scenario, episodes=1, slots=2)
+        >>> result.rates.shape  # (episodes, slots, M)
+        (1, 2, 2)
     """
     try:
         from irs_marl_env.training import policy_files

@@ -119,7 +119,13 @@ def is_numpy(xp: Any) -> bool:
 
 
 def namespace(x: Array) -> Any:
-    """Array namespace of ``x``: numpy itself (2.x follows the standard), or array-api-compat's for the others."""
+    """Array namespace of ``x``: numpy itself (2.x follows the standard), or array-api-compat's for the others.
+
+    Example:
+        >>> import numpy as np
+        >>> namespace(np.zeros(3)).__name__
+        'numpy'
+    """
     return np if type(x) is np.ndarray else array_namespace(x)
 
 

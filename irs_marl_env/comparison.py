@@ -98,6 +98,17 @@ def compare(
 
     Raises:
         ValueError: no results, a name twice, an unknown baseline or metric, or one that a result cannot give.
+
+    Example:
+        >>> from irs_marl_env import compare, evaluate
+        >>> policies = ("structured-local-gain", "structured-random")
+        >>> results = [evaluate(name, "mdlbi-blocked-small-v0", episodes=8, slots=5) for name in policies]
+        >>> print(compare(results).table())
+        policy                  sum_rate [bit/s/Hz]  minus structured-local-gain
+        ---------------------  --------------------  ---------------------------
+        structured-local-gain  2.610 [1.863, 3.357]
+        structured-random      1.696 [0.976, 2.417]      -0.914 [-1.541, -0.286]
+        mean [95 % interval, Student's t over 8 episodes]
     """
     named = dict(results) if isinstance(results, Mapping) else _by_policy(results)
     for label, result in named.items():
@@ -293,6 +304,17 @@ def sweep(
     Raises:
         ValueError: an unknown field, policy or metric, an impossible value, or a policy that cannot do one of them; all
             that is said before the first evaluation.
+
+    Example:
+        >>> from irs_marl_env import sweep
+        >>> found = sweep("structured-local-gain", "mdlbi-blocked-small-v0", "num_irs", [0, 1, 4], episodes=8, slots=5)
+        >>> print(found.table())
+        num_irs  structured-local-gain
+        -------  ---------------------
+        0         0.472 [0.161, 0.782]
+        1         1.799 [0.938, 2.660]
+        4         4.468 [3.628, 5.308]
+        sum_rate [bit/s/Hz]: mean [95 % interval, Student's t over 8 episodes]
     """
     _check_field(field)
     if field in arguments:

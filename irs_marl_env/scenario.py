@@ -407,7 +407,12 @@ def _check_names(values: dict[str, Any]) -> None:
 
 
 def scenario_ids() -> tuple[str, ...]:
-    """Names of the presets. Numbers behind a name change only together with its ``-vN``."""
+    """Names of the presets. Numbers behind a name change only together with its ``-vN``.
+
+    Example:
+        >>> scenario_ids()[:2]
+        ('mdlbi-v0', 'mdlbi-small-v0')
+    """
     return tuple(PRESETS)
 
 
@@ -416,6 +421,11 @@ def get_scenario(scenario: str | Scenario, /, **overrides: Any) -> Scenario:
 
     Raises:
         ScenarioError: unknown name or field, or impossible value.
+
+    Example:
+        >>> scenario = get_scenario("mdlbi-blocked-small-v0", num_irs=3)
+        >>> scenario.num_irs, scenario.blockage_db
+        (3, 35.0)
     """
     if isinstance(scenario, Scenario):
         return scenario.replace(**overrides)

@@ -58,6 +58,14 @@ def served(x: Array, cell: Array) -> Array:
 
     Returns:
         ``(..., K, D)`` with ``out[k] = x[cell[k], k]``.
+
+    Example:
+        User 0 is served by BS 1, user 1 by BS 0:
+
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> link.served(np.array([[[1], [2]], [[3], [4]]]), np.array([1, 0])).tolist()
+        [[3], [2]]
     """
     xp = namespace(x)
     *lead, num_bs, num_users, depth = x.shape
@@ -83,6 +91,14 @@ def phase_shifts(theta: Array, bits: int | None = None, amplitude: tuple[float, 
     Returns:
         ``(...)`` complex, ``|phi| = 1``, or ``element_amplitude(theta)``; with ``bits`` the nearest of the phases
         ``2 pi i / 2**bits``, of which the amplitude is taken, too.
+
+    Example:
+        With two bits the phases are 0, 90, 180 and 270 degrees:
+
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> link.phase_shifts(np.array([0.2, 1.4, np.pi]), bits=2).round(6).tolist()
+        [(1+0j), 1j, (-1+0j)]
     """
     xp = namespace(theta)
     if bits is not None:
@@ -106,6 +122,13 @@ def element_amplitude(theta: Array, least: float, offset: float, steepness: floa
 
     Returns:
         ``(...)`` real in [least, 1], with a finite gradient everywhere.
+
+    Example:
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> theta = np.array([-np.pi / 2, 0.0, np.pi / 2])
+        >>> link.element_amplitude(theta, least=0.2, offset=0.0, steepness=1.0).round(6).tolist()
+        [0.2, 0.6, 1.0]
     """
     xp = namespace(theta)
     # (sin x + 1) / 2 is the square of this: as it is the sum would cancel where the amplitude is least
@@ -118,7 +141,14 @@ def element_amplitude(theta: Array, least: float, offset: float, steepness: floa
 
 
 def transmit_power(w: Array) -> Array:
-    """Radiated power of each BS, ``sum_k ||w_k||^2`` [W], from ``w (..., K, Nb)`` to ``(...)``."""
+    """Radiated power of each BS, ``sum_k ||w_k||^2`` [W], from ``w (..., K, Nb)`` to ``(...)``.
+
+    Example:
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> float(link.transmit_power(np.array([[1, 1j], [0, 2]])))
+        6.0
+    """
     flat = w.reshape(*w.shape[:-2], w.shape[-2] * w.shape[-1])
     return namespace(w).vecdot(flat, flat).real
 
@@ -161,6 +191,17 @@ def project_power(w: Array, max_power: Power, mode: str = "ball") -> Array:
 
     Raises:
         ValueError: unknown mode.
+
+    Example:
+        Beams of 6 W are scaled down to 1.5 W, and left alone where 8 W are allowed:
+
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> w = np.array([[1, 1j], [0, 2]])
+        >>> link.project_power(w, 1.5).round(6).tolist()
+        [[(0.5+0j), 0.5j], [0j, (1+0j)]]
+        >>> float(link.transmit_power(link.project_power(w, 8.0)))
+        6.0
     """
     return w * power_factor(transmit_power(w), max_power, mode)[..., None, None]
 
@@ -181,6 +222,15 @@ def cell_channel(H: Array, G: Array, h: Array, phi: Array) -> Array:
 
     Returns:
         ``(..., K, Nb)`` complex.
+
+    Example:
+        Four elements in phase with the direct path, and against it:
+
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> H, G, h = np.array([[0.1 + 0j]]), np.full((1, 4, 1), 0.1 + 0j), np.full((1, 1, 4), 0.5 + 0j)
+        >>> [link.cell_channel(H, G, h, phi).real.round(6).tolist() for phi in (np.ones((1, 4)), -np.ones((1, 4)))]
+        [[[0.3]], [[-0.1]]]
     """
     *lead, num_irs, num_users, num_elements = h.shape
     if num_irs == 0 or num_users == 0:
@@ -213,6 +263,16 @@ def effective_channel(H: Array, G: Array, h: Array, phi: Array, user_irs: Array,
 
     Returns:
         ``(..., K, Nb)`` complex.
+
+    Example:
+        Two BSs and two users, each served by its own; the IRS reflects for user 1 alone:
+
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> H, G, h = np.ones((2, 2, 1)), np.ones((2, 1, 4, 1)), np.ones((1, 2, 4))
+        >>> reflects = np.array([[[False], [False]], [[False], [True]]])  # (M, K, L)
+        >>> link.effective_channel(H, G, h, np.ones((1, 4)), reflects, np.array([0, 1])).tolist()
+        [[1.0], [5.0]]
     """
     return served(cross_channel(H, G, h, phi, user_irs, cell), cell)
 
@@ -228,6 +288,16 @@ def cross_channel(H: Array, G: Array, h: Array, phi: Array, user_irs: Array, cel
 
     Returns:
         ``(..., M, K, Nb)`` complex; its entry ``m = cell[k]`` is :func:`effective_channel`.
+
+    Example:
+        With those of :func:`effective_channel`, BS 0 also reaches user 1 over the IRS:
+
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> H, G, h = np.ones((2, 2, 1)), np.ones((2, 1, 4, 1)), np.ones((1, 2, 4))
+        >>> reflects = np.array([[[False], [False]], [[False], [True]]])  # (M, K, L)
+        >>> link.cross_channel(H, G, h, np.ones((1, 4)), reflects, np.array([0, 1])).tolist()
+        [[[1.0], [5.0]], [[1.0], [5.0]]]
     """
     num_irs, num_elements, num_antennas = G.shape[-3:]
     num_users = H.shape[-2]
@@ -244,7 +314,14 @@ def cross_channel(H: Array, G: Array, h: Array, phi: Array, user_irs: Array, cel
 
 
 def beam_products(h_eff: Array, w: Array) -> Array:
-    """Complex amplitude of beam i at user k, ``T[k,i] = h_eff[k] w[i]``: ``(..., K, K)``."""
+    """Complex amplitude of beam i at user k, ``T[k,i] = h_eff[k] w[i]``: ``(..., K, K)``.
+
+    Example:
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> link.beam_products(np.array([[1, 0], [1, 1]]), np.array([[2, 0], [0, 3]])).tolist()
+        [[2, 0], [2, 3]]
+    """
     return h_eff @ w.mT
 
 
@@ -257,6 +334,15 @@ def received_power(products: Array) -> tuple[Array, Array]:
     Returns:
         ``|T[k,k]|^2`` and ``sum_{i != k} |T[k,i]|^2``, both ``(..., K)`` [W]. The SINR is the first over
         (the second + sigma^2); no difference of large numbers is taken.
+
+    Example:
+        User 0 hears its own beam alone, user 1 both:
+
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> signal, interference = link.received_power(np.array([[2, 0], [2, 3]]))
+        >>> signal.tolist(), interference.tolist()
+        ([4, 9], [0, 4])
     """
     power = abs2(products)
     others = _off_diagonal(namespace(power), products.shape[-1], power.device)
@@ -321,6 +407,16 @@ def sinr(
 
     Raises:
         ValueError: unknown mode, ``h_direct`` missing, shapes that do not fit, or a noise power that is none.
+
+    Example:
+        Two users of one BS, whose beams point at one user each:
+
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> h_eff = np.array([[1 + 0j, 0], [1, 1]])  # user 1 also hears the first antenna
+        >>> w = np.array([[[2 + 0j, 0], [0, 3]]])  # (M, K, Nb)
+        >>> link.sinr(h_eff, w, np.array([0, 0]), noise_power=0.5).round(6).tolist()
+        [8.0, 2.0]
     """
     if w.shape[-2:] != h_eff.shape[-2:] or cell.shape[-1:] != h_eff.shape[-2:-1]:
         check_fit(h_eff=(h_eff, "K Nb"), w=(w, "M K Nb"), cell=(cell, "K"))
@@ -352,6 +448,13 @@ def _inter_cell_interference(h_cross: Array, w: Array, cell: Array) -> Array:
 
 
 def rates(sinr: Array) -> Array:
-    """Achievable rate ``log2(1 + SINR)`` [bit/s/Hz] of every user (Eq. 4), same shape as ``sinr``."""
+    """Achievable rate ``log2(1 + SINR)`` [bit/s/Hz] of every user (Eq. 4), same shape as ``sinr``.
+
+    Example:
+        >>> import numpy as np
+        >>> from irs_marl_env import link
+        >>> link.rates(np.array([0.0, 1.0, 3.0])).round(6).tolist()
+        [0.0, 1.0, 2.0]
+    """
     xp = namespace(sinr)
     return xp.log1p(sinr) * (1.0 / math.log(2.0))

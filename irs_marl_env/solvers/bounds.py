@@ -59,6 +59,20 @@ def upper_bound(H: Array, G: Array, h: Array, power: Power, noise_power: float, 
 
     Raises:
         ValueError: shapes that do not fit, or powers that are none.
+
+    Example:
+        For one user it is what aligned phases reach; for two it is above any answer:
+
+        >>> import numpy as np
+        >>> from irs_marl_env import solvers
+        >>> rng = np.random.default_rng(0)
+        >>> H, G, h = (rng.normal(size=(*s, 2)) @ [1, 1j] for s in ((2, 4), (1, 8, 4), (1, 2, 8)))
+        >>> for users in (1, 2):
+        ...     cell = H[:users], G, h[:, :users]
+        ...     history = solvers.alternating_optimization(*cell, power=1.0, noise_power=1.0)[2]
+        ...     print(f"{history[-1]:.2f} <= {solvers.upper_bound(*cell, power=1.0, noise_power=1.0):.2f}")
+        8.41 <= 8.50
+        13.16 <= 14.29
     """
     check_cell(H, G, h, same_batch=True)
     check_powers(power, noise_power, H.shape[:-2])

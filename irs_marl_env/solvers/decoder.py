@@ -53,6 +53,20 @@ def decode_structured(
 
     Returns:
         ``w (..., K, Nb)`` sqrt(W) and ``phi (..., L, N)``.
+
+    Example:
+        A neutral action: all users and IRSs alike.
+
+        >>> import numpy as np
+        >>> from irs_marl_env import link, solvers
+        >>> rng = np.random.default_rng(0)
+        >>> H, G, h = (rng.normal(size=(*s, 2)) @ [1, 1j] for s in ((2, 4), (1, 8, 4), (1, 2, 8)))
+        >>> neutral = {"focus": np.ones((1, 2)), "powers": np.ones(2), "regularizer": np.ones(())}
+        >>> w, phi = solvers.decode_structured(neutral, H, G, h, power=1.0, noise_power=1.0, sweeps=2)
+        >>> round(float(link.transmit_power(w)), 6), abs(phi).round(6).tolist()
+        (1.0, [[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]])
+        >>> round(float(solvers.weighted_sum_rate(link.cell_channel(H, G, h, phi), w, 1.0)), 2)
+        13.01
     """
     check_powers(power, noise_power, H.shape[:-2])
     phi = align_phases(H, G, h, named["focus"])

@@ -30,6 +30,11 @@ def neutral_coefficients(layers: int) -> dict[str, np.ndarray]:
 
     Returns:
         ``start (3,)``, ``beams (layers + 1, 2)`` and ``phases (layers, 4)`` float32; 6 layers + 5 scalars.
+
+    Example:
+        >>> from irs_marl_env import solvers
+        >>> {name: scalars.shape for name, scalars in solvers.neutral_coefficients(layers=2).items()}
+        {'start': (3,), 'beams': (3, 2), 'phases': (2, 4)}
     """
     neutral = {"start": np.zeros(3), "beams": np.zeros((layers + 1, 2)), "phases": np.zeros((layers, 4))}
     neutral["phases"][:, :2] = 1.0
@@ -61,6 +66,18 @@ def unfold(
 
     Returns:
         ``w (..., K, Nb)`` at full power and ``phi (..., L, N)``. Not monotone.
+
+    Example:
+        Two layers with scalars that were not learned:
+
+        >>> import numpy as np
+        >>> from irs_marl_env import link, solvers
+        >>> rng = np.random.default_rng(0)
+        >>> H, G, h = (rng.normal(size=(*s, 2)) @ [1, 1j] for s in ((2, 4), (1, 8, 4), (1, 2, 8)))
+        >>> scalars = solvers.neutral_coefficients(layers=2)
+        >>> w, phi = solvers.unfold(H, G, h, power=1.0, noise_power=1.0, coefficients=scalars)
+        >>> round(float(solvers.weighted_sum_rate(link.cell_channel(H, G, h, phi), w, 1.0)), 2)
+        13.01
     """
     check_cell(H, G, h)
     check_powers(power, noise_power, H.shape[:-2])
