@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from irs_marl_env import cli_channels, cli_pictures, cli_studies, scenario_help, tables
+from irs_marl_env import cli_channels, cli_pictures, cli_replay, cli_studies, scenario_help, tables
 from irs_marl_env.checks import shown
 from irs_marl_env.cli_arguments import (
     check_out,
@@ -96,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
             "draw an episode: a GIF, an MP4, or its last slot as PNG",
             cli_pictures.render_arguments,
         ),
+        ("replay", cli_replay.replay, "an episode as a page to look through", cli_replay.replay_arguments),
         ("results", _results, "print results that evaluate wrote", _results_arguments),
         ("sweep", cli_studies.sweep, "policies over the values of a field", cli_studies.sweep_arguments),
         ("compare", cli_studies.compare, "results beside one another", cli_studies.compare_arguments),

@@ -148,11 +148,7 @@ class Result:
 
     def _unlike(self, other: Result, constants: Iterable[str] = ()) -> list[str]:
         """In words, the physics, and the constants of a metric, in which two results differ."""
-        mine, its = self.scenario, other.scenario
-        left_out = set(_OF_THE_POLICY) - set(constants)
-        if 0 in (mine.num_irs, its.num_irs) and self.policy != other.policy:
-            left_out |= set(_OF_THE_SURFACES)
-        return _differing(mine, its, left_out)
+        return differing_physics(self.scenario, other.scenario, self.policy == other.policy, constants)
 
     @classmethod
     def concat(cls, results: Iterable[Result]) -> Result:
@@ -280,6 +276,22 @@ class Result:
             ValueError: not JSON, or not a result.
         """
         return cls.from_dict(parse_object(text, "a result"), trusted)
+
+
+def differing_physics(
+    mine: Scenario, its: Scenario, same_policy: bool = False, constants: Iterable[str] = ()
+) -> list[str]:
+    """In words, the physics in which the scenarios of two policies differ; nothing where the policies can be compared.
+
+    Args:
+        mine, its: the scenarios.
+        same_policy: ``False``: one of the two may have no IRSs, as policies that use none are evaluated.
+        constants: fields of a policy that count as physics, because a metric depends on them.
+    """
+    left_out = set(_OF_THE_POLICY) - set(constants)
+    if 0 in (mine.num_irs, its.num_irs) and not same_policy:
+        left_out |= set(_OF_THE_SURFACES)
+    return _differing(mine, its, left_out)
 
 
 def _differing(mine: Scenario, its: Scenario, left_out: Iterable[str] = ()) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 # before numpy is imported
@@ -37,3 +38,34 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+BROWSER = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window; skipped where it is missing, a failure with ``IRS_MARL_BROWSER=required``."""
+    try:
+        from playwright.sync_api import sync_playwright
+
+        reason = "" if chromium() else "there is no chromium on this machine"
+    except ImportError:
+        reason = "playwright is not installed"
+    if reason:
+        if os.environ.get("IRS_MARL_BROWSER") == "required":
+            pytest.fail(f"IRS_MARL_BROWSER=required, but {reason}")
+        pytest.skip(f"needs a browser: {reason}")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium(), args=list(BROWSER))
+        yield started
+        started.close()
+
+
+def chromium() -> str | None:
+    """The program, under one of the names it has."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next(filter(None, map(shutil.which, names)), None)

@@ -113,6 +113,18 @@ class Slot:
         rates = self._rates(state, w, phi, owner)
         return rates, namespace(rates).vecdot(rates[:, None, :], state.own_user), power
 
+    def shares(self, state: State, action: Array, owner: Array) -> Array:
+        """Shares ``(E, L, K)`` of each user's signal that come over each IRS; see ``View.shares_if``."""
+        xp, (H, G, h), cell = namespace(owner), state.channels, state.cell
+        w, _, phi = self.transmission(state, self.decode(action), owner)
+        reflected = radio.reflected_products(G, h, phi, self._user_irs(state, owner), w, cell)
+        direct = xp.sum(radio.served(H, cell) * radio.served(w, cell), axis=-1)
+        total = direct + xp.sum(reflected, axis=1)
+        power = radio.abs2(total)
+        there = power > 0
+        shares = (reflected * xp.conj(total)[:, None]).real / xp.where(there, power, xp.ones_like(power))[:, None]
+        return xp.where(there[:, None], shares, xp.zeros_like(shares))
+
     def decode(self, action: Array) -> dict[str, Array]:
         """Named arrays of actions; entries beyond [-1, 1] count as the nearer limit."""
         return self.action_codec.decode(limit(action, -1.0, 1.0))

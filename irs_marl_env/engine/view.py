@@ -158,20 +158,44 @@ class View:
         Raises:
             ValueError: arrays of other shapes, types or values.
         """
+        state, action, owner = self._state, *self._done("rates_if", owner, action)
+        return _shown(self._core.slot.rates(state, action, owner)[0])
+
+    def shares_if(self, owner: np.ndarray, action: np.ndarray | None = None) -> np.ndarray:
+        """Shares ``(E, L, K)`` of each user's signal that come over each IRS, if owners and actions were these.
+
+        What user k receives of its own beam is a sum of complex amplitudes, ``T = direct + sum_l r_l``; the share of
+        IRS l is ``Re(r_l conj(T)) / |T|^2``. The shares of the IRSs and of the direct path add up to 1. One is negative
+        where a path works against the sum, and 0 for IRSs that do not serve the user and for users without a signal.
+
+        For pictures and checks, as :meth:`rates_if`, with its arguments and errors.
+
+        Example:
+            >>> from irs_marl_env import make_vec_env
+            >>> env = make_vec_env("mdlbi-small-v0", action="structured", fast=False, blockage_db=300.0)
+            >>> _ = env.reset(seed=0)
+            >>> shares = env.view().shares_if(env.view().cell[:, :1].repeat(2, 1))
+            >>> shares.shape, shares.sum(1)[0, 0].round(3).item()
+            ((1, 2, 4), 1.0)
+        """
+        state, action, owner = self._state, *self._done("shares_if", owner, action)
+        return _shown(self._core.slot.shares(state, action, owner))
+
+    def _done(self, asked: str, owner: np.ndarray, action: np.ndarray | None) -> tuple[Array, Array]:
+        """Actions ``(E, M, D_a)`` and owners ``(E, L)`` from outside, checked, as arrays of the environment's kind."""
         core, owner = self._core, self._owners("owner", owner)
         if action is None:
             if self.scenario.action != "structured":
                 raise ValueError(
-                    "rates_if without an action: must be given, since only action='structured' has a neutral one"
+                    f"{asked} without an action: must be given, since only action='structured' has a neutral one"
                 )
             action = np.tile(core.action_codec.neutral, (*self.own_user.shape[:2], 1))
         action, shape = np.asarray(action), (*self.own_user.shape[:2], core.action_codec.size)
         if action.shape != shape or action.dtype.kind not in "fiu" or not np.isfinite(action).all():
             raise refusal("action", action, f"finite numbers of shape {shape}, (E, M, D_a)")
-        owner, action = (
-            constant(x, dtype, core.xp, core.device) for x, dtype in ((owner, np.int64), (action, np.float32))
-        )
-        return _shown(core.slot.rates(self._state, action, owner)[0])
+        # torch takes no array that cannot be written into
+        chosen = constant(action.copy(), np.float32, core.xp, core.device)
+        return chosen, constant(owner.copy(), np.int64, core.xp, core.device)
 
     def _owners(self, name: str, owner: np.ndarray) -> np.ndarray:
         """Owners ``(E, L)`` from outside."""

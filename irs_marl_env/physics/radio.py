@@ -32,6 +32,7 @@ __all__ = [
     "project_power",
     "rates",
     "received_power",
+    "reflected_products",
     "served",
     "sinr",
     "transmit_power",
@@ -308,6 +309,26 @@ def cross_channel(H: Array, G: Array, h: Array, phi: Array, user_irs: Array, cel
         check_fit(**links, phi=(phi, "L N"), user_irs=(user_irs, "M K L"), cell=(cell, "K"))
     h = _reaching(h, user_irs, cell)
     return cell_channel(H, G, h[..., None, :, :, :], phi[..., None, :, :])
+
+
+def reflected_products(G: Array, h: Array, phi: Array, user_irs: Array, w: Array, cell: Array) -> Array:
+    """Complex amplitude that each user gets of its own beam over each IRS, a part of what it receives.
+
+    ``out[l,k] = A[m,k,l] h[l,k] diag(phi[l]) G[m,l] w[m,k]`` with ``m = cell[k]``. The sum over the IRSs and the direct
+    part, ``H[m,k] w[m,k]``, is the diagonal of :func:`beam_products`.
+
+    Args:
+        G, h, phi, user_irs, cell: as in :func:`effective_channel`, with one leading axis E.
+        w: ``(E, M, K, Nb)`` beamformers, sqrt(W).
+
+    Returns:
+        ``(E, L, K)`` complex, sqrt(W).
+    """
+    xp = namespace(h)
+    rows, _ = index_grid(xp, *cell.shape, cell.device)
+    arriving = G[rows, cell] @ served(w, cell)[:, :, None, :, None]  # (E, K, L, N, 1)
+    weights = _reaching(h, user_irs, cell) * phi[:, :, None, :]  # (E, L, K, N)
+    return xp.sum(weights * arriving[..., 0].swapaxes(1, 2), axis=-1)
 
 
 # --- SINR, Eq. (4), and rate, Eq. (5) --------------------------------------------------------------------------
