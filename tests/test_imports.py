@@ -35,19 +35,11 @@ LAYERS = (
     {"result_arrays"},
     {"adapters", "mdlbi_v0", "registration", "policies", "result"},
     {"workers", "ray_tasks", "signals", "channel_report", "episodes"},
-<<<<<<< HEAD
     {"evaluation", "render", "films"},
-    {"charts"},
-    {"comparison"},
-    {"training", "cli_arguments"},
-    {"cli_studies", "cli_channels", "cli_pictures"},
-=======
-    {"evaluation", "render"},
     {"charts", "replay"},
     {"comparison"},
     {"training", "cli_arguments"},
-    {"cli_studies", "cli_channels", "cli_replay"},
->>>>>>> b0eb356 (Replays: an episode of one policy, or of two side by side, as a page to look through)
+    {"cli_studies", "cli_channels", "cli_pictures", "cli_replay"},
     {"cli"},
 )
 SHELLS = ["parallel_env.py", "vector_env.py", "vector_language.py", "mdlbi_v0.py", "registration.py"]

@@ -323,6 +323,12 @@ def reflected_products(G: Array, h: Array, phi: Array, user_irs: Array, w: Array
 
     Returns:
         ``(E, L, K)`` complex, sqrt(W).
+
+    Example:
+        >>> import numpy as np
+        >>> G, h, phi = np.full((1, 1, 1, 2, 1), 3.0), np.ones((1, 1, 1, 2)), np.array([[[1.0, 1j]]])
+        >>> reflected_products(G, h, phi, np.full((1, 1, 1, 1), True), np.ones((1, 1, 1, 1)), np.zeros((1, 1), int))
+        array([[[3.+3.j]]])
     """
     xp = namespace(h)
     rows, _ = index_grid(xp, *cell.shape, cell.device)

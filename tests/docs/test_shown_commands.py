@@ -138,6 +138,8 @@ def test_command_line_runs(
         pytest.importorskip("matplotlib")
         pytest.importorskip("PIL")
         arguments += ["--slots", "2"]
+    elif arguments[0] == "replay":
+        arguments += ["--slots", "2"]
     for i, word in enumerate(arguments):
         if word in ("--out", "--json"):
             if arguments[i + 1].endswith((".png", ".svg", ".pdf")):

@@ -3,7 +3,6 @@
 import os
 import posixpath
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -112,22 +111,15 @@ def test_search_finds_pages_from_the_disk(site):
 
 
 @pytest.fixture(scope="module")
-def tab():
+def tab(browser):
     """A page of a real browser, and what it complained of and asked for."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    browsers = [path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))]
-    if not browsers:
-        pytest.skip("needs Chromium")
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with playwright.sync_playwright() as drivers:
-        browser = drivers.chromium.launch(executable_path=browsers[0], args=flags)
-        tab = browser.new_page(viewport={"width": 390, "height": 800})
-        tab.asked, tab.complaints = [], []
-        tab.on("request", lambda request: tab.asked.append(request.url))
-        tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        tab.on("console", lambda said: tab.complaints.append(said.text) if said.type in ("error", "warning") else None)
-        yield tab
-        browser.close()
+    tab = browser.new_page(viewport={"width": 390, "height": 800})
+    tab.asked, tab.complaints = [], []
+    tab.on("request", lambda request: tab.asked.append(request.url))
+    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.on("console", lambda said: tab.complaints.append(said.text) if said.type in ("error", "warning") else None)
+    yield tab
+    tab.close()
 
 
 def test_from_the_disk_on_a_phone_equations_are_drawn_and_nothing_is_wider_than_the_page(site, pages, tab):

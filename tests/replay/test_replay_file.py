@@ -250,7 +250,7 @@ def test_the_command_writes_policies_of_all_kinds(capsys, tmp_path):
     content = json.loads(Parts(out.read_text(encoding="utf-8")).texts["content"])
     assert [panel["policy"] for panel in content["panels"]] == policies
     assert (content["slots"], content["seed"]) == (5, 3)
-    assert content["title"] == "mdlbi-small-v0 action=structured horizon=5"
+    assert content["title"] == "mdlbi-small-v0 with action='structured', horizon=5"
     assert f"5 slots of {policies[0]} and {policies[1]}" in capsys.readouterr().out
 
 
@@ -261,7 +261,7 @@ def test_the_command_reads_policy_files(tmp_path):
     out = tmp_path / "replay.html"
     arguments = ["replay", "--policy", str(file), "--scenario", "mdlbi-blocked-small-v0", "--slots", "2"]
     assert main([*arguments, "--out", str(out)]) == 0
-    assert json.loads(Parts(out.read_text(encoding="utf-8")).texts["content"])["panels"][0]["policy"] == str(file)
+    assert json.loads(Parts(out.read_text(encoding="utf-8")).texts["content"])["panels"][0]["policy"] == file.name
 
 
 def test_the_wheel_holds_the_page(tmp_path):

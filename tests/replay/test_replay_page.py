@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from irs_marl_env import get_scenario, replay
-from irs_marl_env.render import BS_COLOURS
+from irs_marl_env.figure_style import BS_COLOURS
 
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 ON_DARK = {"#0072B2": "#3A94DB", "#D55E00": "#EC7A1C"}
