@@ -103,9 +103,11 @@ def make_vec_env(
     Example:
         >>> import numpy as np
         >>> from irs_marl_env import make_vec_env
-        >>> vec = make_vec_env("mdlbi-small-v0", num_envs=16, observation="large_scale", action="structured")
+        >>> fields = {"observation": "large_scale", "action": "structured"}
+        >>> vec = make_vec_env("mdlbi-small-v0", num_envs=16, **fields)
         >>> observations, infos = vec.reset(seed=0)
-        >>> observations, rewards, terminations, truncations, infos = vec.step(np.zeros((16, 2, vec.action_size)))
+        >>> actions = np.zeros((16, 2, vec.action_size))
+        >>> observations, rewards, terminations, truncations, infos = vec.step(actions)
         >>> observations.shape, rewards.shape, infos["rates"].shape
         ((16, 2, 20), (16, 2), (16, 4))
     """

@@ -102,7 +102,8 @@ def compare(
     Example:
         >>> from irs_marl_env import compare, evaluate
         >>> policies = ("structured-local-gain", "structured-random")
-        >>> results = [evaluate(name, "mdlbi-blocked-small-v0", episodes=8, slots=5) for name in policies]
+        >>> scenario = "mdlbi-blocked-small-v0"
+        >>> results = [evaluate(name, scenario, episodes=8, slots=5) for name in policies]
         >>> print(compare(results).table())
         policy                  sum_rate [bit/s/Hz]  minus structured-local-gain
         ---------------------  --------------------  ---------------------------
@@ -307,7 +308,8 @@ def sweep(
 
     Example:
         >>> from irs_marl_env import sweep
-        >>> found = sweep("structured-local-gain", "mdlbi-blocked-small-v0", "num_irs", [0, 1, 4], episodes=8, slots=5)
+        >>> policy, scenario = "structured-local-gain", "mdlbi-blocked-small-v0"
+        >>> found = sweep(policy, scenario, "num_irs", [0, 1, 4], episodes=8, slots=5)
         >>> print(found.table())
         num_irs  structured-local-gain
         -------  ---------------------

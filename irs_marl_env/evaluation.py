@@ -96,8 +96,9 @@ def evaluate(
         >>> result = evaluate("structured-local-gain", "mdlbi-small-v0", episodes=4, slots=5)
         >>> round(result.mean, 1), result.rates.shape  # bit/s/Hz; (episodes, slots, M)
         (6.3, (4, 5, 2))
-        >>> silent = evaluate(lambda observations: np.zeros((len(observations), 2, 66)), "mdlbi-small-v0", 4, slots=5)
-        >>> silent.mean
+        >>> def silent(observations):  # (E, M, D_o) to (E, M, D_a)
+        ...     return np.zeros((len(observations), 2, 66))
+        >>> evaluate(silent, "mdlbi-small-v0", episodes=4, slots=5).mean
         0.0
     """
     progress = Flag(optional=True)("progress", progress)

@@ -87,7 +87,7 @@ class ScenarioRecord:
         1e6,
         1e12,
         unit="Hz",
-        says="Carrier frequency. It sets the wavelength, and with it Doppler and the path gain of free space.",
+        says="Carrier frequency. It counts for Doppler, the phases of lines of sight, and the path gain of free space.",
     )
     inter_cell_interference: bool = RADIO.flag(
         False,
@@ -225,7 +225,9 @@ class ScenarioRecord:
         {"episode": "new in each episode", "frozen": "the same for ever, named by `frozen_seed`"},
         says="Where users stand when an episode begins.",
     )
-    speed_mps: float = MOVEMENT.real(1.5, 0, 1e3, unit="m/s", says="Mean speed of users.")
+    speed_mps: float = MOVEMENT.real(
+        1.5, 0, 1e3, unit="m/s", says="Walking speed. Each leg of a random waypoint is walked at 0.5 to 1.5 times it."
+    )
     num_groups: int = MOVEMENT.whole(3, 1, says="Number of groups, for `mobility='group'`.")
     group_radius_m: float = MOVEMENT.real(
         12.0, 0, 1e5, unit="m", says="Radius of the disc around the centre of a group, for `mobility='group'`."
@@ -239,7 +241,7 @@ class ScenarioRecord:
         checks.Special(check_trace, TRACE),
         "Positions of the users in every slot, for `mobility='trace'`.",
         unit="m",
-        none="given at `reset`",
+        none="given at `reset`, or not needed",
     )
 
     slot_s: float = TIME.real(1.0, 1e-9, 1e6, unit="s", says="Duration of a slot.")

@@ -229,8 +229,9 @@ def cell_channel(H: Array, G: Array, h: Array, phi: Array) -> Array:
 
         >>> import numpy as np
         >>> from irs_marl_env import link
-        >>> H, G, h = np.array([[0.1 + 0j]]), np.full((1, 4, 1), 0.1 + 0j), np.full((1, 1, 4), 0.5 + 0j)
-        >>> [link.cell_channel(H, G, h, phi).real.round(6).tolist() for phi in (np.ones((1, 4)), -np.ones((1, 4)))]
+        >>> H, G, h = np.full((1, 1), 0.1), np.full((1, 4, 1), 0.1), np.full((1, 1, 4), 0.5)
+        >>> phi = np.ones((1, 4))
+        >>> [link.cell_channel(H, G, h, x).round(6).tolist() for x in (phi, -phi)]
         [[[0.3]], [[-0.1]]]
     """
     *lead, num_irs, num_users, num_elements = h.shape

@@ -81,9 +81,12 @@ def refine(
         >>> H, G, h = (rng.normal(size=(*s, 2)) @ [1, 1j] for s in ((2, 4), (1, 8, 4), (1, 2, 8)))
         >>> phi = solvers.align_phases(H, G, h)
         >>> w = solvers.rzf(link.cell_channel(H, G, h, phi), power=1.0, noise_power=1.0)
-        >>> answers = (w, phi), solvers.refine(H, G, h, w, phi, power=1.0, noise_power=1.0)
-        >>> [round(float(solvers.weighted_sum_rate(link.cell_channel(H, G, h, x[1]), x[0], 1.0)), 2) for x in answers]
-        [13.0, 13.01]
+        >>> refined = solvers.refine(H, G, h, w, phi, power=1.0, noise_power=1.0)
+        >>> for w, phi in ((w, phi), refined):
+        ...     h_eff = link.cell_channel(H, G, h, phi)
+        ...     print(round(float(solvers.weighted_sum_rate(h_eff, w, noise_power=1.0)), 2))
+        13.0
+        13.01
     """
     check_cell(H, G, h, phi, w)
     check_powers(power, noise_power, H.shape[:-2])
@@ -172,7 +175,7 @@ def alternating_optimization(
         >>> rng = np.random.default_rng(0)
         >>> H, G, h = (rng.normal(size=(*s, 2)) @ [1, 1j] for s in ((2, 4), (1, 8, 4), (1, 2, 8)))
         >>> for init in ("random", "aligned"):
-        ...     w, phi, history = solvers.alternating_optimization(H, G, h, power=1.0, noise_power=1.0, init=init)
+        ...     w, phi, history = solvers.alternating_optimization(H, G, h, 1.0, 1.0, init=init)
         ...     print(history[[0, 1, 10, -1]].round(2).tolist())
         [9.37, 9.51, 12.46, 12.92]
         [13.0, 13.0, 13.07, 13.16]

@@ -150,8 +150,8 @@ def wmmse(
         >>> import numpy as np
         >>> from irs_marl_env import solvers
         >>> h_eff = np.array([[1.0, 0.5j], [0.05, 0.1]])
-        >>> rates = [solvers.weighted_sum_rate(h_eff, f(h_eff, 1.0, 0.1), 0.1) for f in (solvers.rzf, solvers.wmmse)]
-        >>> [round(float(rate), 2) for rate in rates]
+        >>> beams = [solve(h_eff, 1.0, 0.1) for solve in (solvers.rzf, solvers.wmmse)]
+        >>> [round(float(solvers.weighted_sum_rate(h_eff, w, 0.1)), 2) for w in beams]
         [2.86, 3.75]
     """
     check_users(h_eff, weights)

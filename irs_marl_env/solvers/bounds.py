@@ -70,7 +70,8 @@ def upper_bound(H: Array, G: Array, h: Array, power: Power, noise_power: float, 
         >>> for users in (1, 2):
         ...     cell = H[:users], G, h[:, :users]
         ...     history = solvers.alternating_optimization(*cell, power=1.0, noise_power=1.0)[2]
-        ...     print(f"{history[-1]:.2f} <= {solvers.upper_bound(*cell, power=1.0, noise_power=1.0):.2f}")
+        ...     bound = solvers.upper_bound(*cell, power=1.0, noise_power=1.0)
+        ...     print(f"{history[-1]:.2f} <= {bound:.2f}")
         8.41 <= 8.50
         13.16 <= 14.29
     """

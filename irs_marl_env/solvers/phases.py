@@ -51,10 +51,11 @@ def align_phases(H: Array, G: Array, h: Array, weights: Array | None = None) -> 
 
         >>> import numpy as np
         >>> from irs_marl_env import link, solvers
-        >>> H, G, h = np.array([[0.1j]]), 0.1 * np.array([[[1], [1j], [-1]]]), np.array([[[1, -1j, 1j]]])
+        >>> H, G = np.array([[0.1j]]), 0.1 * np.array([[[1], [1j], [-1]]])
+        >>> h = np.array([[[1, -1j, 1j]]])
         >>> phi = solvers.align_phases(H, G, h)
-        >>> phi.round(6).tolist()
-        [[1j, 1j, (-1-0j)]]
+        >>> (phi.round(6) + 0).tolist()
+        [[1j, 1j, (-1+0j)]]
         >>> abs(link.cell_channel(H, G, h, phi)).round(6).tolist()  # 0.1 + 3 * 0.1
         [[0.4]]
     """
@@ -106,8 +107,9 @@ def parallel_sweep(
         >>> H, G, h = (rng.normal(size=(*s, 2)) @ [1, 1j] for s in ((2, 4), (1, 8, 4), (1, 2, 8)))
         >>> phi, rates = np.ones((1, 8)), []
         >>> for _ in range(3):
-        ...     w = solvers.rzf(link.cell_channel(H, G, h, phi), power=1.0, noise_power=1.0)
-        ...     rates.append(round(float(solvers.weighted_sum_rate(link.cell_channel(H, G, h, phi), w, 1.0)), 2))
+        ...     h_eff = link.cell_channel(H, G, h, phi)
+        ...     w = solvers.rzf(h_eff, power=1.0, noise_power=1.0)
+        ...     rates.append(round(float(solvers.weighted_sum_rate(h_eff, w, 1.0)), 2))
         ...     phi = solvers.parallel_sweep(H, G, h, w, phi, noise_power=1.0)
         >>> rates
         [10.75, 10.9, 11.03]
