@@ -7,35 +7,36 @@ The BSs bid by the local-gain rule, and the structured decoder does the rest.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
 
-from irs_marl_env import get_scenario, make_env
-from irs_marl_env.policies import POLICIES
+from irs_marl_env import films
+from irs_marl_env.episodes import play
 
+POLICY = "structured-local-gain"
+SCENARIO = "mdlbi-v0"
 SLOTS = 64
 SEED = 9
-COLOURS = 96  # of all frames together
-MILLISECONDS = 150  # per frame
+FPS = 6.5  # ten seconds
+
+
+def frames() -> Iterator[np.ndarray]:
+    """One after the reset, and one after each slot."""
+    for played in play(POLICY, SCENARIO, SEED, SLOTS, render_mode="rgb_array"):
+        played.env.caption = f"bids by the local-gain rule on {SCENARIO}"
+        picture = played.env.render(0)
+        assert picture is not None
+        yield picture
 
 
 def main() -> None:
     """Run one episode and write both files."""
-    policy = POLICIES["structured-local-gain"]
-    env = make_env(policy.adapt(get_scenario("mdlbi-v0")), render_mode="rgb_array")
-    env.reset(seed=SEED)
-    act = policy.bind(env, SEED)
-    frames = [Image.fromarray(env.render())]
-    for _ in range(SLOTS):
-        env.step(act())
-        frames.append(Image.fromarray(env.render()))
-    env.close()
-    palette = frames[-1].quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
-    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    drawn = list(frames())
     path = Path(__file__).with_suffix(".gif")
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0, optimize=True)
-    frames[-1].save(path.with_suffix(".png"), optimize=True)
+    films.write_gif(path, drawn, FPS)
+    films.write_png(path.with_suffix(".png"), drawn, FPS)
     for written in (path, path.with_suffix(".png")):
         print(f"{written}: {written.stat().st_size / 1000:.0f} kB")
 
