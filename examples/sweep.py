@@ -270,35 +270,32 @@ def curves(results: list[dict[str, Any]]) -> Iterator[tuple[int, Estimate]]:
 
 def draw(path: Path, found: dict[tuple[str, str], list[dict[str, Any]]], rule: dict[str, float]) -> None:
     """Learning curves with 95 % intervals over the seeds, a panel for each scenario."""
-    import matplotlib
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
+    from irs_marl_env.figure_style import DPI, STYLE, look
 
     scenarios = list(dict.fromkeys(scenario for scenario, _ in found))
     algos = list(dict.fromkeys(algo for _, algo in found))
-    figure, panels = plt.subplots(
-        1, len(scenarios), figsize=(1 + 5 * len(scenarios), 4), squeeze=False, layout="constrained"
-    )
-    for axes, scenario in zip(panels[0], scenarios, strict=True):
-        for (name, algo), results in found.items():
-            if name != scenario:
-                continue
-            at, points = zip(*curves(results), strict=True)
-            mean, half = (np.array([getattr(p, of) for p in points]) for of in ("mean", "half_width"))
-            colour, marker = f"C{algos.index(algo)}", "os^D"[algos.index(algo) % 4]
-            axes.plot(at, mean, f"{marker}-", color=colour, markersize=4, label=f"{algo}, {_count(len(results))}")
-            if not np.isnan(half).any():  # one seed has no interval
-                axes.fill_between(at, mean - half, mean + half, color=colour, alpha=0.15, linewidth=0)
-        axes.axhline(rule[scenario], color="black", linestyle="--", linewidth=1, label=RULE)
-        axes.set(xlabel="updates", title=scenario)
-        axes.legend(fontsize=8, loc="lower right")
-    panels[0][0].set_ylabel("system sum rate [bit/s/Hz]")
-    try:
+    with rc_context(STYLE):
+        figure = Figure(figsize=(1 + 4.5 * len(scenarios), 4), layout="constrained")
+        panels = figure.subplots(1, len(scenarios), squeeze=False)
+        for axes, scenario in zip(panels[0], scenarios, strict=True):
+            for (name, algo), results in found.items():
+                if name != scenario:
+                    continue
+                at, points = zip(*curves(results), strict=True)
+                mean, half = (np.array([getattr(p, of) for p in points]) for of in ("mean", "half_width"))
+                line = look(algos.index(algo))
+                axes.plot(at, mean, label=f"{algo}, {_count(len(results))}", **line)
+                if not np.isnan(half).any():  # one seed has no interval
+                    axes.fill_between(at, mean - half, mean + half, color=line["color"], alpha=0.15, linewidth=0)
+            axes.axhline(rule[scenario], color="black", linestyle="--", linewidth=1, label=RULE)
+            axes.set(xlabel="updates", title=scenario)
+            axes.legend(loc="lower right")
+        panels[0][0].set_ylabel("system sum rate [bit/s/Hz]")
         with replacing(path) as partial:
-            figure.savefig(partial, dpi=120, format="png")
-    finally:
-        plt.close(figure)
+            figure.savefig(partial, dpi=1.5 * DPI, format="png")
 
 
 def _count(seeds: int) -> str:

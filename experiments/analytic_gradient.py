@@ -1,6 +1,7 @@
 """Beams and phases for any association, trained by the exact gradient through the differentiable rate.
 
     python -m experiments.analytic_gradient --networks unfolding-3     # all networks if none are named
+    python -m experiments.analytic_gradient --out results/analytic --picture docs/images/quality.png  # only draws
 
 The sum rate of a cell is differentiable, so networks ascend it directly, without critic or exploration, on channels
 new in every update: ``unfolding-J``, J layers of WMMSE step and parallel phase update with 6 J + 5 learned scalars
@@ -10,6 +11,7 @@ Quality is the share of AO-30 (alternating optimisation, 30 iterations) on commo
 """
 
 import itertools
+import json
 import math
 import time
 from collections.abc import Callable
@@ -20,12 +22,14 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
-from matplotlib import pyplot
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 from torch import nn
 from tqdm import tqdm
 
 from experiments import rawdata
 from irs_marl_env import View, get_scenario, link, make_vec_env, solvers
+from irs_marl_env.figure_style import STYLE, look, save
 from irs_marl_env.scenario_text import parse_assignments
 from irs_marl_env.solvers import decode_structured
 from irs_marl_env.solvers._cells import unit_phase
@@ -57,6 +61,7 @@ class Args:
     eval_seed: int = 50_000  # of these cells; training environments have seeds from 1,000,000
     repeats: int = 15  # timings of each method
     out: str = "runs/analytic"  # folder of result.json and quality.png
+    picture: str = ""  # only draw the result that is in out, here
 
 
 class CellSource:
@@ -270,21 +275,33 @@ def timings(methods: dict[str, Solver], cells: Any, repeats: int) -> dict[str, d
     return table
 
 
-def plot(path: Path, shares: dict[str, dict[str, float]], times: dict[str, Any]) -> None:
-    """Quality against time, the faster of numpy and torch for each method."""
-    figure, axes = pyplot.subplots(figsize=(9.5, 4.5), layout="constrained")
-    for family, names in itertools.groupby(shares, lambda name: name.rsplit("-", 1)[0]):
-        points = [(min(form["least"] for form in times[name].values()), shares[name][SMALL]) for name in names]
-        axes.plot(*zip(*points, strict=True), "o-" if len(points) > 1 else "s", label=family)
-    axes.set(xscale="log", xlabel="CPU us per cell in a batch", ylabel="share of AO-30", title=SMALL)
-    axes.legend(fontsize=8)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+def plot(path: Path, shares: dict[str, dict[str, float]], times: dict[str, Any], runs: dict[str, Any]) -> None:
+    """Quality against time, the faster of numpy and torch for each method, with the range over trainings."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.0, 4.2), layout="constrained")
+        axes = figure.subplots()
+        for i, (family, group) in enumerate(itertools.groupby(shares, lambda name: name.rsplit("-", 1)[0])):
+            names = list(group)
+            spent = [min(form["least"] for form in times[name].values()) for name in names]
+            share = np.array([shares[name][SMALL] for name in names])
+            trained = [[run["shares"][SMALL] for run in runs.get(name, [])] or [shares[name][SMALL]] for name in names]
+            ends = np.abs([[min(each), max(each)] for each in trained] - share[:, None]).T
+            axes.errorbar(spent, share, ends, label=family, **look(i, len(names) > 1))
+        axes.set(xscale="log", xlabel="CPU time of a cell in a batch [µs]", ylabel="share of AO-30", title=SMALL)
+        axes.set_xticks((20, 50, 100, 200, 400), ("20", "50", "100", "200", "400"))
+        axes.minorticks_off()
+        axes.grid()
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        save(figure, path)
 
 
 def main(args: Args) -> dict[str, Any]:
     """Train, measure, report."""
     torch.set_num_threads(1)
+    if args.picture:
+        made: dict[str, Any] = json.loads(Path(args.out, "result.json").read_text(encoding="utf-8"))
+        plot(Path(args.picture), made["shares"], made["times_us"], made["runs"])
+        return made
     src = {size: CellSource(size, args.eval_cells, args.eval_seed + 10_000 * i) for i, size in enumerate(MIX + UNSEEN)}
     cells = {size: (*source.draw(), source.power, source.noise) for size, source in src.items()}
 
@@ -320,7 +337,7 @@ def main(args: Args) -> dict[str, Any]:
     result = {"config": asdict(args), "versions": provenance(), "ao_30": rate}
     result |= {"shares": shares, "times_us": times, "runs": runs}
     Path(args.out, "result.json").write_text(rawdata.dumps(result), encoding="utf-8", newline="\n")
-    plot(Path(args.out, "quality.png"), shares, times)
+    plot(Path(args.out, "quality.png"), shares, times, runs)
     return result
 
 

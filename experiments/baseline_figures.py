@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from experiments.baseline_runs import DOCS, Runs, cell, table
-from irs_marl_env import Result
+from irs_marl_env import Result, figure_style
 
 IMAGES = DOCS / "images"
 # one slot of each episode: users and channels are independent, and nothing is held from slot to slot
@@ -53,15 +53,15 @@ def holding(runs: Runs) -> str:
     seconds = HOLDING["every"] * np.arange(HOLDING["slots"])
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
-    for policy in policies[:3]:
+    for i, policy in enumerate(policies[:3]):
         gap = found["exhaustive-ao"].rates.sum(-1) - found[policy].rates.sum(-1)  # (episodes, slots), paired
         error = gap.std(0, ddof=1) / np.sqrt(len(gap))
-        axes.errorbar(seconds, gap.mean(0), 2 * error, marker="o", markersize=3, capsize=2, label=policy)
+        axes.errorbar(seconds, gap.mean(0), 2 * error, markersize=4, capsize=2, label=policy, **figure_style.look(i))
     axes.set_xlabel("time since the reset [s]")
     axes.set_ylabel("below exhaustive-ao [bit/s/Hz]")
     axes.set_ylim(bottom=0)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    figure.savefig(IMAGES / "holding.png", dpi=150)
+    figure_style.save(figure, IMAGES / "holding.png")
     plt.close(figure)
     text = (
         f"K=10, L=4, {HOLDING['episodes']} episodes. The loss is the paired difference to exhaustive-ao, with "
@@ -76,7 +76,7 @@ def _pyplot() -> Any:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+    plt.rcParams.update({**figure_style.STYLE, "axes.grid": True})
     return plt
 
 
@@ -84,18 +84,18 @@ def _sweep_figure(found: dict[int, dict[str, Result]], label: str, name: str, lo
     plt = _pyplot()
     values = list(found)
     figure, axes = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
-    for policy in POLICIES:
+    for i, policy in enumerate(POLICIES):
         estimates = [found[v][policy].system for v in values]
         mean, error = (np.array([getattr(e, part) for e in estimates]) for part in ("mean", "standard_error"))
-        axes.errorbar(values, mean, 2 * error, marker="o", markersize=3, capsize=2, label=policy)
+        axes.errorbar(values, mean, 2 * error, markersize=4, capsize=2, label=policy, **figure_style.look(i))
     if log:
         axes.set_xscale("log", base=2)
-        axes.set_xticks(values, [str(v) for v in values])
+    axes.set_xticks(values, [str(v) for v in values])
     axes.set_xlabel(label)
     axes.set_ylabel("system sum rate [bit/s/Hz]")
     axes.set_ylim(bottom=0)
     axes.legend()
-    figure.savefig(IMAGES / f"{name}.png", dpi=150)
+    figure_style.save(figure, IMAGES / f"{name}.png")
     plt.close(figure)
 
 
@@ -111,7 +111,7 @@ def _power_law(runs: Runs) -> str:
     figure, axes = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
     text = []
     theory = _rayleigh_slopes(values)
-    for policy, (label, power) in policies.items():
+    for i, (policy, (label, power)) in enumerate(policies.items()):
         rates = np.array([found[n][policy].episodes for n in values])  # (values, episodes); one user: log2(1 + SNR)
         snr_db = 10 * np.log10(np.exp2(rates) - 1.0)
         mean, error = snr_db.mean(1), snr_db.std(1, ddof=1) / np.sqrt(episodes)
@@ -119,15 +119,17 @@ def _power_law(runs: Runs) -> str:
         slopes = np.polyfit(np.log2(values), snr_db, 1)[0] / (10 * np.log10(2))
         error_of_slope = slopes.std(ddof=1) / np.sqrt(episodes)
         text.append(f"{label}: N^({slopes.mean():.3f} ± {error_of_slope:.3f}), expected {theory[policy]:.3f}")
-        line = axes.errorbar(values, mean, 2 * error, fmt="o", markersize=4, label=label)
+        line = axes.errorbar(values, mean, 2 * error, label=label, **figure_style.look(i, joined=False))
         fitted = mean.mean() + 10 * power * (np.log10(values) - np.log10(values).mean())
-        axes.plot(values, fitted, color=line[0].get_color(), linewidth=1, label=f"slope of N^{power}")
+        axes.plot(
+            values, fitted, color=line[0].get_color(), linewidth=1, label="slope of N²" if power == 2 else "slope of N"
+        )
     axes.set_xscale("log", base=2)
     axes.set_xticks(values, [str(v) for v in values])
     axes.set_xlabel("elements, N")
     axes.set_ylabel("SNR, mean of its dB [dB]")
     axes.legend()
-    figure.savefig(IMAGES / "power-law.png", dpi=150)
+    figure_style.save(figure, IMAGES / "power-law.png")
     plt.close(figure)
     return (
         "![power law](images/power-law.png)\n\n"

@@ -30,8 +30,8 @@ from scipy.stats import bootstrap, trim_mean
 from experiments import rawdata
 from irs_marl_env import evaluate, get_scenario, load_policy, tables
 from irs_marl_env.checks import refusal
+from irs_marl_env.figure_style import BS_COLOURS, STYLE, save
 from irs_marl_env.ray_tasks import run_all
-from irs_marl_env.render import BS_COLOURS
 from irs_marl_env.training.files import replacing
 from irs_marl_env.training.folder import provenance
 
@@ -346,8 +346,7 @@ def draw(board: Board, path: Path = FIGURE) -> None:
     if not tasks:
         return
     names = [name for name in METHODS if any(len(board.shares(task, name)) for task in tasks)]
-    style: Any = {"font.size": 9.0, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "leaderboard"}
-    with rc_context(style):
+    with rc_context(STYLE):
         figure = Figure(figsize=(2.2 + 2.2 * len(tasks), 1.3 + 0.32 * len(names)), layout="constrained")
         panels = figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0]
         for task, axes in zip(tasks, panels, strict=True):
@@ -362,12 +361,11 @@ def draw(board: Board, path: Path = FIGURE) -> None:
             axes.axvline(1.0, color="black", linewidth=0.8)
             axes.set_title(task.removeprefix("mdlbi-").removesuffix("-v0"), fontsize=9.0)
             axes.set_xlabel(f"share of {TASKS[task].rules[0]}", fontsize=7.0)
-            axes.grid(axis="x", linewidth=0.4)
+            axes.margins(x=0.08)
+            axes.grid(axis="x")
         panels[0].set_yticks(range(len(names)), [METHODS[name].label for name in names])
         panels[0].invert_yaxis()
-        with replacing(path) as partial_file:
-            figure.savefig(partial_file, dpi=150, format="png")
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        save(figure, path)
 
 
 def page(board: Board) -> str:

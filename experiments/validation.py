@@ -419,8 +419,7 @@ def draw(content: dict[str, Any], path: Path = PICTURE) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    from irs_marl_env.charts import STYLE
-    from irs_marl_env.render import BS_COLOURS, DPI
+    from irs_marl_env.figure_style import BS_COLOURS, STYLE, save
 
     blue, red = BS_COLOURS[0], BS_COLOURS[1]
     with rc_context(STYLE):
@@ -451,8 +450,7 @@ def draw(content: dict[str, Any], path: Path = PICTURE) -> None:
         for axis in (left, middle, right):
             axis.grid(axis="y", linewidth=0.4)
             axis.set_axisbelow(True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=DPI * 1.5)
+        save(figure, path)
 
 
 def main() -> None:

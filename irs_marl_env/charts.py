@@ -17,7 +17,7 @@ import numpy as np
 from irs_marl_env import tables
 from irs_marl_env.checks import shown
 from irs_marl_env.estimate import Estimate
-from irs_marl_env.figure_style import BS_COLOURS, DPI, STYLE, look
+from irs_marl_env.figure_style import BS_COLOURS, STYLE, look, write
 
 ENDINGS = (".png", ".svg", ".pdf")
 _UNITS = {"dbm": "dBm", "db": "dB", "hz": "Hz", "mps": "m/s", "dbi": "dBi", "w": "W", "m": "m", "s": "s"}
@@ -88,7 +88,7 @@ def bars(
             right.grid(axis="x", linewidth=0.4)
         axes[0, 0].invert_yaxis()
         axes[0, 0].set_title("mean and 95 % interval over episodes", loc="left", fontsize=9.0)
-        figure.savefig(path, dpi=DPI * 1.5)
+        write(figure, path)
 
 
 def lines(
@@ -132,7 +132,7 @@ def lines(
         axis.set_title("mean and 95 % interval over episodes", loc="left", fontsize=9.0)
         axis.grid(linewidth=0.4)
         figure.legend(loc="outside right upper")
-        figure.savefig(path, dpi=DPI * 1.5)
+        write(figure, path)
 
 
 def _beside(places: np.ndarray, count: int, logarithmic: bool) -> list[np.ndarray]:

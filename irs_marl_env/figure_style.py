@@ -63,8 +63,23 @@ def look(index: int, joined: bool = True) -> dict[str, Any]:
     }
 
 
+_UNDATED: dict[str, Any] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+def write(figure: Any, path: Path) -> None:
+    """Write a figure of :data:`STYLE` as the ending of the file says, without a date, so that files can be compared."""
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        figure.savefig(path, dpi=DPI * 1.5, metadata=_UNDATED[path.suffix.lower()])
+
+
 def save(figure: Any, path: Path) -> list[Path]:
-    """Write a figure of :data:`STYLE` as PNG and as SVG, both without a date, so that they can be compared.
+    """Write a figure as PNG and as SVG; see :func:`write`.
 
     Args:
         figure: of matplotlib.
@@ -73,11 +88,8 @@ def save(figure: Any, path: Path) -> list[Path]:
     Returns:
         Both paths.
     """
-    from matplotlib import rc_context
-
     path.parent.mkdir(parents=True, exist_ok=True)
     written = [path.with_suffix(".png"), path.with_suffix(".svg")]
-    with rc_context(STYLE):
-        figure.savefig(written[0], dpi=DPI * 1.5, metadata={"Software": None})
-        figure.savefig(written[1], dpi=DPI * 1.5, metadata={"Date": None, "Creator": None})
+    for each in written:
+        write(figure, each)
     return written

@@ -33,6 +33,7 @@ from experiments.figures.tools import (
     watch_rule,
     welch,
 )
+from irs_marl_env.figure_style import BS_COLOURS
 from irs_marl_env.training.settings import Args, scenario_of
 
 OWN = ("reward=local", "contention=collision")
@@ -43,7 +44,7 @@ GAMES = {  # by name: scenario fields, title
     "team": (("reward=team", "contention=collision", *ALONE), "team reward, collisions, users alone"),
 }
 NAMES = {"mdlbi": "MDLBI (with rho)", "ddpg": "DDPG (without rho)"}
-COLORS = {"mdlbi": "#c1272d", "ddpg": "#0b5fa5"}
+COLORS = {"mdlbi": BS_COLOURS[1], "ddpg": BS_COLOURS[0]}
 RULES = {"structured-random": ":", "structured-fixed": "--", "structured-local-gain": "-."}  # they never collide
 
 
@@ -178,7 +179,7 @@ def draw(merged: dict[tuple[str, str], dict[str, Any]], others: dict[str, dict[s
     plt = pyplot()
     games = list(others)
     figure, grid = plt.subplots(
-        2, len(games), figsize=(4.9 * len(games), 6.6), layout="constrained", squeeze=False, sharex=True, sharey="row"
+        2, len(games), figsize=(3.6 * len(games), 5.8), layout="constrained", squeeze=False, sharex=True, sharey="row"
     )
     for (top, bottom), game in zip(grid.T, games, strict=True):
         for algo in NAMES:
@@ -191,7 +192,7 @@ def draw(merged: dict[tuple[str, str], dict[str, Any]], others: dict[str, dict[s
             level = np.mean(rule["episodes"][: merged[game, "mdlbi"]["curve_episodes"]])
             top.axhline(level, color="0.4", linestyle=RULES[name], linewidth=1, label=f"{name}, untrained")
         count = len(merged[game, "mdlbi"]["final"]["rate"])
-        top.set_title(f"{GAMES[game][1]}\n{count} trainings of each", fontsize=10)
+        top.set_title(f"{GAMES[game][1]}\n{count} trainings of each")
         bottom.set(xlabel="updates")
         bottom.set_ylim(bottom=0)
     grid[0, 0].set_ylabel("system sum rate [bit/s/Hz]")

@@ -24,11 +24,12 @@ import tyro
 from experiments.figures.stacked import Stacked
 from experiments.figures.tools import BANK, PICTURES, RAW, band, mean_of, once, paired, pyplot, save, watch, welch
 from irs_marl_env import evaluate
+from irs_marl_env.figure_style import BS_COLOURS
 from irs_marl_env.training.settings import STABILISED, TABLE_I, Args, scenario_of
 
 SCENARIO = "mdlbi-small-v0"
 PRESETS = {"table-i": "Table I as printed", "stabilised": "stabilised", "changing": "stabilised, channels change"}
-NAMES = {"mdlbi": ("MDLBI (with rho)", "#c1272d"), "ddpg": ("DDPG (without rho)", "#0b5fa5")}
+NAMES = {"mdlbi": ("MDLBI (with rho)", BS_COLOURS[1]), "ddpg": ("DDPG (without rho)", BS_COLOURS[0])}
 MOVING = ("fading=iid", "bs_irs_fading=iid", "mobility=group", "layout=episode")  # of the third panel, MDLBI alone
 RULES = ("random", "random-wmmse", "fixed-ao", "exhaustive-ao")
 EPISODES, SLOTS = 20, 5  # on a frozen channel only the first owners differ
@@ -140,20 +141,20 @@ def draw(
 ) -> None:
     """Rate against updates, for each preset."""
     plt = pyplot()
-    figure, grid = plt.subplots(1, len(PRESETS), figsize=(14, 4), layout="constrained", sharey=True)
+    figure, grid = plt.subplots(1, len(PRESETS), figsize=(10.5, 3.6), layout="constrained", sharey=True)
     for axes, (preset, title) in zip(grid, PRESETS.items(), strict=True):
         for algo, (label, color) in NAMES.items():
             if (preset, algo) in found:
                 band(axes, points, found[preset, algo], color, label)
         for (name, row), style in zip(rates[preset].items(), (":", "-.", "--", "-"), strict=True):
             axes.axhline(row.mean(), color="0.45", linestyle=style, linewidth=1, label=f"{name}, no learning")
-        axes.set(title=f"{title}: {len(found[preset, 'mdlbi'])} trainings of each", xlabel="updates")
+        axes.set(title=f"{title}:\n{len(found[preset, 'mdlbi'])} trainings of each", xlabel="updates")
     grid[0].set_ylabel("system sum rate [bit/s/Hz]")
     lines, labels = grid[0].get_legend_handles_labels()  # the last panel lacks one of the algorithms
     grid[-1].legend(lines, labels, fontsize=7.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.suptitle(
         "Raw beams and phases: an open-loop search on one frozen channel. Right: where channels change",
-        fontsize=11,
+        fontsize=10,
     )
     save(figure, path)
     plt.close(figure)

@@ -20,17 +20,18 @@ import tyro
 from experiments.figures.agents import scores, settings, trained
 from experiments.figures.tools import PICTURES, RAW, mean_of, once, paired, pyplot, save, welch
 from irs_marl_env import get_scenario
+from irs_marl_env.figure_style import BS_COLOURS
 from irs_marl_env.training.policy import TrainedPolicy
 from irs_marl_env.training.settings import PRESET_SCENARIO
 
 SCENARIO = "mdlbi-v0"
 STYLES = {  # by policy: name in the plot, colour, marker
-    "local-gain-ao": ("local-gain rule + AO", "#555555", "^"),
+    "local-gain-ao": ("local-gain rule + AO", BS_COLOURS[7], "^"),
     "random-ao": ("random owners + AO", "#999999", "v"),
-    "mdlbi": ("MDLBI, trained", "#c1272d", "o"),
-    "structured-local-gain": ("local-gain rule, same decoder", "#0b5fa5", "s"),
-    "structured-random": ("random owners, same decoder", "#e08214", "D"),
-    "random-wmmse": ("random owners and phases, WMMSE", "#7fb77e", "x"),
+    "mdlbi": ("MDLBI, trained", BS_COLOURS[1], "o"),
+    "structured-local-gain": ("local-gain rule, same decoder", BS_COLOURS[0], "s"),
+    "structured-random": ("random owners, same decoder", BS_COLOURS[4], "D"),
+    "random-wmmse": ("random owners and phases, WMMSE", BS_COLOURS[2], "X"),
 }
 NO_IRS = "no-irs-wmmse"
 
@@ -145,7 +146,7 @@ def report(plan: Plan, found: dict[tuple[str, int, int], np.ndarray]) -> None:
 def draw(plan: Plan, found: dict[tuple[str, int, int], np.ndarray]) -> None:
     """Rate against L, for each K."""
     plt = pyplot()
-    figure, grid = plt.subplots(1, len(plan.users), figsize=(5.2 * len(plan.users), 4.6), layout="constrained")
+    figure, grid = plt.subplots(1, len(plan.users), figsize=(4.8 * len(plan.users), 4.2), layout="constrained")
     for axes, users in zip(np.atleast_1d(grid), plan.users, strict=True):
         none = mean_of(found[NO_IRS, users, 0].mean(0))
         axes.axhline(none.mean, color="0.3", linestyle=":", label="no IRS, WMMSE")

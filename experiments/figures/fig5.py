@@ -21,14 +21,15 @@ import tyro
 from experiments.figures.agents import scores, settings, trained
 from experiments.figures.tools import PICTURES, RAW, band, mean_of, once, pyplot, save
 from irs_marl_env import get_scenario
+from irs_marl_env.figure_style import BS_COLOURS
 from irs_marl_env.training.settings import PRESET_SCENARIO
 
-LEARNED = {"mdlbi": ("MDLBI, trained", "#c1272d"), "fixed": ("fixed association, trained", "#0b5fa5")}
+LEARNED = {"mdlbi": ("MDLBI, trained", BS_COLOURS[1]), "fixed": ("fixed association, trained", BS_COLOURS[0])}
 RULES = {
-    "structured-fixed": ("fixed association, untrained decoder", "#7fb1dd"),
-    "structured-local-gain": ("local-gain rule, untrained decoder", "#e08214"),
-    "fixed-ao": ("fixed association + AO", "#555555"),
-    "local-gain-ao": ("local-gain rule + AO", "#999999"),
+    "structured-fixed": ("fixed association, untrained decoder", BS_COLOURS[5]),
+    "structured-local-gain": ("local-gain rule, untrained decoder", BS_COLOURS[4]),
+    "fixed-ao": ("fixed association + AO", "#888888"),
+    "local-gain-ao": ("local-gain rule + AO", BS_COLOURS[7]),
 }
 ALSO = {"mdlbi-blocked-small-v0": ("ddpg", "maddpg")}  # not in the figure: MDLBI's relatives, trained alike
 TITLES = {"mdlbi-v0": "K = 10, L = 4", "mdlbi-blocked-small-v0": "K = 4, L = 2, direct links blocked"}
@@ -124,7 +125,7 @@ def draw(plan: Plan, found: dict[tuple[str, str], np.ndarray]) -> None:
     """Rates over time, and the paired difference of learned and fixed."""
     plt = pyplot()
     count = len(plan.scenarios)
-    figure, grid = plt.subplots(2, count, figsize=(5.6 * count, 6.8), layout="constrained", squeeze=False, sharex=True)
+    figure, grid = plt.subplots(2, count, figsize=(4.9 * count, 6.4), layout="constrained", squeeze=False, sharex=True)
     for column, scenario in enumerate(plan.scenarios):
         top, bottom = grid[:, column]
         for name, (label, color) in {**RULES, **LEARNED}.items():
@@ -133,9 +134,9 @@ def draw(plan: Plan, found: dict[tuple[str, str], np.ndarray]) -> None:
                 band(top, plan.every * np.arange(rates.shape[1]), rates, color, label)
         top.set(title=f"{scenario}: {TITLES.get(scenario, '')}", ylabel="system sum rate [bit/s/Hz]")
         for a, b, color, label in (
-            ("mdlbi", "fixed", "#c1272d", "MDLBI - fixed, both trained"),
-            ("structured-local-gain", "structured-fixed", "#e08214", "local-gain rule - fixed, both untrained"),
-            ("local-gain-ao", "fixed-ao", "#555555", "local-gain rule - fixed, both AO"),
+            ("mdlbi", "fixed", BS_COLOURS[1], "MDLBI - fixed, both trained"),
+            ("structured-local-gain", "structured-fixed", BS_COLOURS[4], "local-gain rule - fixed, both untrained"),
+            ("local-gain-ao", "fixed-ao", BS_COLOURS[7], "local-gain rule - fixed, both AO"),
         ):
             if (scenario, a) in found and (scenario, b) in found:
                 gap = found[scenario, a].mean(0) - found[scenario, b].mean(0)

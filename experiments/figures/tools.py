@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import rawdata
-from irs_marl_env import get_scenario, make_vec_env
+from irs_marl_env import figure_style, get_scenario, make_vec_env
 from irs_marl_env.policies import POLICIES
 from irs_marl_env.training.checkpoint import provenance
 
@@ -194,7 +194,7 @@ def pyplot() -> Any:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3})
+    plt.rcParams.update({**figure_style.STYLE, "axes.grid": True})
     return plt
 
 
@@ -207,7 +207,5 @@ def band(axes: Any, x: Any, samples: Any, color: str, label: str, style: str = "
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a PNG."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    print(f"wrote {path}", flush=True)
+    """Write a PNG and an SVG."""
+    print(*(f"wrote {written}" for written in figure_style.save(figure, path)), sep="\n", flush=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env.evaluation import Result
+from irs_marl_env.figure_style import DPI, LINES, STYLE, look
 from irs_marl_env.policies.rules import MAX_CELLS
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.training.bank import LAST, on_bank
@@ -73,25 +74,23 @@ def table(trained: Result, others: dict[str, Result], label: str) -> str:
 
 def plot(path: Path, curve: list[dict[str, Any]], others: dict[str, Result], title: str) -> None:
     """Draw the learning curve with a line per baseline."""
-    import matplotlib
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
-    updates, scores = [p["update"] for p in curve], np.array([p["score"] for p in curve])
-    errors = np.nan_to_num([p["standard_error"] for p in curve])
-    axes.plot(updates, scores, "o-", color="black", label="trained", zorder=3)
-    axes.fill_between(updates, scores - errors, scores + errors, color="black", alpha=0.15)
-    for index, (name, result) in enumerate(others.items()):
-        axes.axhline(result.mean, color=f"C{index}", linestyle="--", linewidth=1, label=name)
-    axes.set(xlabel="updates", ylabel="system sum rate [bit/s/Hz]", title=title)
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    try:
+    with rc_context(STYLE):
+        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+        axes = figure.subplots()
+        updates, scores = [p["update"] for p in curve], np.array([p["score"] for p in curve])
+        errors = np.nan_to_num([p["standard_error"] for p in curve])
+        axes.plot(updates, scores, "o-", color="black", label="trained", zorder=3)
+        axes.fill_between(updates, scores - errors, scores + errors, color="black", alpha=0.15, linewidth=0)
+        for i, (name, result) in enumerate(others.items()):
+            line = look(i)
+            axes.axhline(result.mean, color=line["color"], linestyle=LINES[1 + i % 3], linewidth=1.2, label=name)
+        axes.set(xlabel="updates", ylabel="system sum rate [bit/s/Hz]", title=title)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         with replacing(path) as partial:
-            figure.savefig(partial, dpi=120, format="png")
-    finally:
-        plt.close(figure)
+            figure.savefig(partial, dpi=1.5 * DPI, format="png")
 
 
 def never_changes(scenario: Scenario) -> bool:
