@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
-FRAMES = {"street"}  # frames of the environment, which are pixels: GIF and PNG
+PIXELS = {"street": {".gif", ".png"}, "replay": {".png"}}  # frames of the environment, and a picture of a browser
 MOST_KB = {".svg": 300, ".png": 500, ".gif": 2500}
 FILES = sorted(path for path in IMAGES.iterdir() if path.suffix in MOST_KB)
 STEMS = sorted({path.stem for path in FILES})
@@ -33,8 +33,7 @@ def test_a_script_names_the_figure(stem):
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_figure_has_both_forms(stem):
-    wanted = {".gif", ".png"} if stem in FRAMES else {".png", ".svg"}
-    assert {path.suffix for path in FILES if path.stem == stem} == wanted
+    assert {path.suffix for path in FILES if path.stem == stem} == PIXELS.get(stem, {".png", ".svg"})
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
