@@ -8,7 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / "docs" / "images"
-PIXELS = {"street": {".gif", ".png"}, "replay": {".png"}}  # frames of the environment, and a picture of a browser
+# frames of the environment, and pictures of a browser
+PIXELS = {"street": {".gif", ".png"}, "replay": {".png"}, "replay-phone": {".png"}}
 MOST_KB = {".svg": 300, ".png": 500, ".gif": 2500}
 FILES = sorted(path for path in IMAGES.iterdir() if path.suffix in MOST_KB)
 STEMS = sorted({path.stem for path in FILES})
