@@ -45,6 +45,14 @@ class Comparison:
     estimates: tuple[tuple[Estimate, ...], ...]
     differences: tuple[tuple[Estimate | None, ...], ...]
 
+    def __repr__(self) -> str:
+        """The table: what a console shows."""
+        return self.table()
+
+    def _repr_markdown_(self) -> str:
+        """The table: what a notebook shows."""
+        return self.table(markdown=True)
+
     def table(self, markdown: bool = False) -> str:
         """Mean and 95 % interval of every metric, and of the paired difference to the baseline.
 
@@ -184,6 +192,14 @@ class Sweep:
     values: tuple[Any, ...]
     results: dict[str, tuple[Result, ...]]
     metric: Metric
+
+    def __repr__(self) -> str:
+        """The table: what a console shows."""
+        return self.table()
+
+    def _repr_markdown_(self) -> str:
+        """The table: what a notebook shows."""
+        return self.table(markdown=True)
 
     def estimates(self, metric: str | Function | None = None) -> dict[str, tuple[Estimate, ...]]:
         """By policy, the metric at each value."""

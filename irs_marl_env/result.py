@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env import result_arrays
+from irs_marl_env import result_arrays, tables
 from irs_marl_env.checks import Whole, check_text, refusal, shown
 from irs_marl_env.estimate import Estimate
 from irs_marl_env.json_text import parse_object, read_text
@@ -67,6 +67,11 @@ class Result:
     user_rates: np.ndarray | None = None
     cell: np.ndarray | None = None
     power_w: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        """In a line, what a console or a notebook shows."""
+        episodes, slots, _ = self.rates.shape
+        return f"<Result {self.policy}: {tables.with_error(self.system)} bit/s/Hz, {episodes} episodes x {slots} slots>"
 
     @property
     def system(self) -> Estimate:

@@ -440,3 +440,11 @@ def test_compare_refuses_what_files_lack(capsys: pytest.CaptureFixture[str], tmp
     assert main(["compare", str(path), "--baseline", "randon"]) == 2
     assert "did you mean 'random'" in capsys.readouterr().err
     assert main(["compare", str(tmp_path / "none.json")]) == 2
+
+
+def test_a_console_and_a_notebook_show_a_line_or_a_table(results: list[Result], swept: Sweep) -> None:
+    mean, error = f"{results[0].mean:.3f}", f"{results[0].standard_error:.3f}"
+    assert repr(results[0]) == f"<Result random-rzf: {mean} +- {error} bit/s/Hz, 6 episodes x 2 slots>"
+    for study in (compare(results), swept):
+        assert repr(study) == str(study) == study.table()
+        assert study._repr_markdown_() == study.table(markdown=True) != repr(study)
