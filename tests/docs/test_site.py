@@ -1,5 +1,6 @@
 """The documentation site is built strictly, and every link, anchor, picture and script of what was built is there."""
 
+import ast
 import os
 import posixpath
 import re
@@ -10,6 +11,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+
+import irs_marl_env
+from irs_marl_env import replay
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -37,10 +41,20 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site, built as CI builds it. (With --quiet mkdocs does not count warnings.)"""
+    """The site, built once as CI builds it, whichever process of pytest asks first."""
     pytest.importorskip("material", reason="needs the extra docs")
     pytest.importorskip("mkdocstrings", reason="needs the extra docs")
-    folder = tmp_path_factory.mktemp("site")
+    filelock = pytest.importorskip("filelock", reason="needs filelock")
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "site"
+    with filelock.FileLock(f"{folder}.lock"):
+        if not (folder / "sitemap.xml").exists():
+            build(folder)
+    return folder
+
+
+def build(folder):
+    """Run mkdocs, which does not count warnings with --quiet."""
     names = ("DOCS_SITE_URL", "DOCS_REPO_URL", "READTHEDOCS_CANONICAL_URL", "READTHEDOCS_GIT_CLONE_URL")
     environment = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(
@@ -48,7 +62,6 @@ def site(tmp_path_factory):
         cwd=ROOT, env=environment | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +84,17 @@ def test_the_navigation_has_every_page_and_no_other(pages):
     shown = {"index.html" if link in (".", "") else link for link in shown}
     # only the first page of each part of the navigation is in the tabs; all are in the drawer
     assert {name for name in pages if not name.startswith("source/")} <= shown
+
+
+def test_the_reference_has_every_public_name(pages):
+    anchors = {anchor for name, page in pages.items() if name.startswith("api/") for anchor in page.anchors}
+    parts = (irs_marl_env.link, irs_marl_env.solvers, irs_marl_env.policies, irs_marl_env.layouts, replay)
+    public = {name for part in (irs_marl_env, *parts) for name in part.__all__ if not name.isupper()}
+    public -= {"layouts", "link", "policies", "solvers"}  # pages of their own
+    for file in (ROOT / "irs_marl_env" / "adapters").glob("*.py"):
+        defined = ast.parse(file.read_text(encoding="utf-8")).body
+        public |= {node.name for node in defined if isinstance(node, ast.ClassDef) and not node.name.startswith("_")}
+    assert public - {anchor.rpartition(".")[2] for anchor in anchors} == set()
 
 
 def test_links_and_anchors_of_every_page_lead_somewhere(site, pages):
@@ -110,7 +134,7 @@ def test_search_finds_pages_from_the_disk(site):
     assert "source/" not in index
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def tab(browser):
     """A page of a real browser, and what it complained of and asked for."""
     tab = browser.new_page(viewport={"width": 390, "height": 800})
