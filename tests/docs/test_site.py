@@ -150,7 +150,7 @@ def test_from_the_disk_on_a_phone_equations_are_drawn_and_nothing_is_wider_than_
     counts = """[".arithmatex .katex-html", ".arithmatex"].map(x => document.querySelectorAll(x).length)
         .concat(document.documentElement.scrollWidth)"""
     for name, page in pages.items():
-        if not name.startswith("source/"):
+        if not name.startswith(("source/", "api/")) or name == "api/solvers.html":  # one for all of them
             tab.goto((site / name).as_uri(), wait_until="domcontentloaded")  # by then equations are drawn
             assert (name, tab.evaluate(counts)) == (name, [page.equations, page.equations, 390])
     assert tab.complaints == []
