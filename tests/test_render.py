@@ -381,6 +381,23 @@ def test_users_without_recorded_positions_stand_apart():
     env.render()
     places = env._viewer._map._users.get_offsets()
     assert len({tuple(place) for place in places.tolist()}) == 5
+    assert env._viewer._map._note.get_text() == "no positions are recorded: users stand in order"
+    assert drawn(0)[1]._map._note.get_text() == ""
+
+
+@pytest.mark.parametrize("overrides", SIZES.values(), ids=SIZES.keys())
+def test_the_legend_stands_apart_from_the_axis_of_time(overrides):
+    _, viewer = drawn(0, **overrides)
+    figure, plan = viewer._figure, viewer._plan
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    left, bottom, width, _ = plan.owners_in or plan.rates_in
+    dpi = figure.dpi
+    words = (dpi * (left - 0.55), dpi * (bottom - 0.4), dpi * (left + width), dpi * bottom)  # slots and seconds
+    apart = box.x1 < words[0] or box.y1 < words[1] or box.y0 > words[3]
+    assert apart
+    assert box.x1 < figure.bbox.x1
+    assert box.y0 > 0
 
 
 # --- rows of a batch ------------------------------------------------------------------------------------------------

@@ -62,13 +62,14 @@ def _beside(aspect: float, rows: int, num_irs: int) -> _Parts:
     height = 4.7
     map_width = min(height * aspect, 6.0)
     size = (_even(max(_MARGIN + map_width, 5.3) + 3.6), _even(height + _LEGEND + _HEAD))
-    left = _MARGIN + map_width + 0.85
+    left = max(_MARGIN + map_width, 5.3) + 0.85
     panel = size[0] - left - 0.25
     table_height = min(0.6 + 0.22 * (rows + 1.3), 2.5)
     table = (left - 0.15, size[1] - 0.12 - table_height, panel + 0.15, table_height)
     owners_height = _rows_in(num_irs)
-    owners = (left, _TICKS + 0.05, panel, owners_height) if num_irs else None
-    bottom = _TICKS + 0.05 + (owners_height + 0.14 if num_irs else 0.0)
+    foot = _TICKS + 0.3  # above the legend, which may reach under it
+    owners = (left, foot, panel, owners_height) if num_irs else None
+    bottom = foot + (owners_height + 0.14 if num_irs else 0.0)
     rates = (left, bottom, panel, table[1] - bottom - 0.15)
     return size, (_MARGIN, _LEGEND, map_width, height), table, rates, owners
 

@@ -25,6 +25,7 @@ class Scene(NamedTuple):
     rates: np.ndarray | None  # (K,) bit/s/Hz
     sums: np.ndarray | None  # (M,) bit/s/Hz
     bids: np.ndarray | None  # (M, L)
+    in_order: bool  # users have no known positions and stand in rows, by number
     serves: np.ndarray | None  # (L, K) in [0, 1]: strength of the link beside the user's strongest; 0 if none is drawn
 
 
@@ -39,11 +40,13 @@ def scene_of(scenario: Scenario, plan: Plan, state: State, outcome: Outcome | No
         before: the state at the beginning of that slot, if it was seen.
     """
     position = plan.to_map(np.asarray(state.motion["position"][0]))
-    if scenario.channels is not None and _unknown(position):
+    in_order = scenario.channels is not None and _unknown(position)
+    if in_order:
         position = _in_rows(plan, len(position))
     cell, holder = np.asarray(state.cell[0]), np.asarray(state.holder[0])
     if outcome is None:
-        return Scene(int(state.slot[0]), position, cell, np.asarray(state.owner[0]), holder, None, None, None, None)
+        nothing = None, None, None, in_order, None
+        return Scene(int(state.slot[0]), position, cell, np.asarray(state.owner[0]), holder, *nothing)
     return Scene(
         int(state.slot[0]),
         position,
@@ -53,6 +56,7 @@ def scene_of(scenario: Scenario, plan: Plan, state: State, outcome: Outcome | No
         np.asarray(outcome.rates[0]),
         np.asarray(outcome.sum_rate[0]),
         np.asarray(outcome.bids[0]),
+        in_order,
         _links(scenario, state, outcome, before),
     )
 

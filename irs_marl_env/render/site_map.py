@@ -48,6 +48,8 @@ class SiteMap:
         ax.tick_params(pad=9)  # past the masts
         if scenario.cell_rule == "nearest" and scenario.channels is None:  # else cells are no areas
             ax.imshow(self._shading(), extent=plan.extent_m, origin="lower", interpolation="nearest", zorder=0)
+        self._note = ax.text(0.02, 0.98, "", transform=ax.transAxes, va="top", fontsize=8.5, color=QUIET)
+        self.moving.append(self._note)
         self._build_users()
         self._build_irs()
         self._build_bs()
@@ -188,6 +190,7 @@ class SiteMap:
 
     def update(self, scene: Scene) -> None:
         """Show a scene."""
+        self._note.set_text("no positions are recorded: users stand in order" if scene.in_order else "")
         colours = self._colours[scene.cell]
         rates = np.full(len(scene.cell), _NEUTRAL) if scene.rates is None else scene.rates
         order = np.argsort(-rates)  # small markers on top
