@@ -12,6 +12,7 @@ from irs_marl_env.checks import check_text, check_whole, shown
 from irs_marl_env.episodes import Played, Policy, adapted, play, resolved
 from irs_marl_env.result import differing_physics
 from irs_marl_env.scenario import Scenario
+from irs_marl_env.sizes import LARGEST_SEED
 
 USUAL_SLOTS = 200  # unless asked otherwise; a minute of play or less
 MOST_SLOTS = 5000
@@ -95,7 +96,7 @@ def record(
     if title is None:
         title = scenario if isinstance(scenario, str) else "own scenario"
     title, run_on = check_text("title", title), adapted(policy, scenario)
-    slots = planned_slots(run_on, slots)
+    slots, seed = planned_slots(run_on, slots), check_whole("seed", seed, 0, LARGEST_SEED)
     played = play(policy, run_on, seed, slots, interface=interface, name=label)
     kept: dict[str, list[np.ndarray]] = {}
     for each in played:

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -115,6 +116,9 @@ def test_texts_stay_texts(pair):
     assert content["title"] == HOSTILE
     assert hostile.texts["title"].startswith(HOSTILE)
     assert "b" not in plain.tags
+    assert "<" not in re.findall(r'id="content">(.*)', page([replace(pair[0], policy="a <b")]))[0].removesuffix(
+        "</script>"
+    )
 
 
 def test_the_page_asks_the_network_for_nothing(pair):
@@ -125,8 +129,16 @@ def test_the_page_asks_the_network_for_nothing(pair):
     assert not re.search(r"https?://|\bfetch\(|XMLHttpRequest|innerHTML|\bimport\b|\beval\(", page(pair))
 
 
-def test_the_same_records_make_the_same_file(pair):
-    assert page(pair) == page(pair)
+def test_seeds_of_numpy_and_large_ones():
+    for seed in (np.int64(3), 2**60):
+        content, _ = packed([replay.record("random", SMALL, slots=1, seed=seed)])
+        assert str(json.loads(json.dumps(content))["seed"]) == str(seed)
+
+
+def test_the_same_records_make_the_same_file(pair, monkeypatch):
+    now = page(pair)
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    assert page(pair) == now
 
 
 def test_800_slots_of_two_policies_are_below_3_mb():
