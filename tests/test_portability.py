@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("irs_marl_env", "examples", "experiments", "benchmarks", "tests")
+FOLDERS = ("irs_marl_env", "examples", "experiments", "benchmarks", "notebooks", "tests")
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 OTHERS = {"archive", "os", "Image", "image", "tarfile", "_window"}  # whose open() is not that of text files
 # names that are missing on some systems, and the files that ask before they use them or are skipped there
@@ -20,7 +20,11 @@ POSIX = {
     r"signal\.SIG(KILL|HUP|USR1|ALRM|PIPE)\b": {"test_training_stop.py", "mutation.py"},
     r"pthread_sigmask\(": {"workers.py"},
     r"os\.getloadavg\(": {"timing.py"},
-    r"[\"']python3[\"' ]": {"test_shown_commands.py", "tutorial_page.py"},  # text of commands, which are not run
+    r"[\"']python3[\"' ]": {
+        "test_shown_commands.py",
+        "tutorial_page.py",
+        "make.py",
+    },  # text of commands; the name of a kernel
     r"[\"']/(tmp|dev/null)\b": set(),
     r"get_context\([\"'](fork|forkserver)": set(),
 }

@@ -74,6 +74,7 @@ def pages(site):
 def test_every_page_of_docs_is_there(pages):
     names = {path.relative_to(DOCS).with_suffix(".html").as_posix() for path in DOCS.rglob("*.md")}
     names = {name.replace("README", "index") for name in names if not name.startswith(("hooks/", "assets/"))}
+    names |= {f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
     made = {name for name in pages if not name.startswith("source/")}
     assert made == names | {"changelog.html", "contributing.html"}
 
