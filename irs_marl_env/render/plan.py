@@ -97,4 +97,4 @@ def _rows_in(num_irs: int) -> float:
 
 def _even(inches: float) -> float:
     """Rounded so that the picture has an even number of pixels, which video encoders want."""
-    return 2 * round(inches * DPI / 2) / DPI
+    return (2 * round(inches * DPI / 2) + 1e-6) / DPI  # matplotlib 3.9 cuts off what 3.11 rounds
