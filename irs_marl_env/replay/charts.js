@@ -188,7 +188,9 @@ class Owners extends Chart {
       const [from, to] = this.range, top = this.top(l) + 2;
       const changes = panel.changes[l].filter((t) => t >= from && t < to);
       pen.fillStyle = look.ink;
+      pen.globalAlpha = Math.min(Math.max((this.x(to) - this.x(from)) / (8 * changes.length), 0.25), 1); // many hide less
       for (const t of changes) pen.fillRect(this.x(t) - 0.6, top, 1.2, (row - 4) * 0.34);
+      pen.globalAlpha = 1;
       const text = `${changes.length}`;
       write(pen, text, this.width - 2, top + row / 2 - 2, { colour: look.muted, size: 11, align: "right" });
     }
