@@ -2,7 +2,7 @@
 # # Your own network, channels and reward
 #
 # A corridor of a factory with three base stations (BSs), two reflecting surfaces (IRSs), channels from a formula of
-# your own and a reward that looks after the slowest user. You need `pip install 'irs-marl-env[render]'` and Jupyter.
+# your own and a reward that favours slow users. You need `pip install 'irs-marl-env[render]'` and Jupyter.
 
 # %%
 import matplotlib.pyplot as plt
