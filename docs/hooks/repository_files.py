@@ -1,9 +1,9 @@
 """Hook of mkdocs: links of the pages to files outside docs/ work on the site as they do on GitHub.
 
-``../CONTRIBUTING.md`` and ``../CHANGELOG.md`` are pages of the site. Any other file of text that a page links to
-becomes a page that shows it, so that the site is whole without a network. Folders, data and pictures elsewhere lead to
-the repository where its address is known (``repo_url`` of mkdocs.yml), and are plain text where it is not. A link that
-is called by the name of its file, as usual on GitHub, is called by the title of the page.
+``../CONTRIBUTING.md``, ``../CHANGELOG.md`` and ``../SECURITY.md`` are pages of the site. Any other file of text that a
+page links to becomes a page that shows it, so that the site is whole without a network. Folders, data and pictures
+elsewhere lead to the repository where its address is known (``repo_url`` of mkdocs.yml), and are plain text where it is
+not. A link that is called by the name of its file, as usual on GitHub, is called by the title of the page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md"}  # files at the root that are pages
+# files at the root that are pages
+PAGES = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
 HOME = "README.md"  # of docs/, for links to the README of the repository
 LANGUAGES = {".py": "python", ".sh": "bash", ".toml": "toml", ".yml": "yaml", ".cff": "yaml", ".txt": "text"}
 LANGUAGES |= {"": "text", ".md": "markdown"}

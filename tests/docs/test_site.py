@@ -76,7 +76,7 @@ def test_every_page_of_docs_is_there(pages):
     names = {name.replace("README", "index") for name in names if not name.startswith(("hooks/", "assets/"))}
     names |= {f"notebooks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
     made = {name for name in pages if not name.startswith("source/")}
-    assert made == names | {"changelog.html", "contributing.html"}
+    assert made == names | {"changelog.html", "contributing.html", "security.html"}
 
 
 def test_the_navigation_has_every_page_and_no_other(pages):
@@ -85,6 +85,13 @@ def test_the_navigation_has_every_page_and_no_other(pages):
     shown = {"index.html" if link in (".", "") else link for link in shown}
     # only the first page of each part of the navigation is in the tabs; all are in the drawer
     assert {name for name in pages if not name.startswith("source/")} <= shown
+
+
+def test_the_navigation_has_no_page_twice():
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2].partition("\n\n")[0]
+    names = re.findall(r"[\w/-]+\.md$", nav, re.M)
+    assert len(names) > 30
+    assert {name for name in names if names.count(name) > 1} == set()
 
 
 def test_the_reference_has_every_public_name(pages):
@@ -96,6 +103,11 @@ def test_the_reference_has_every_public_name(pages):
         defined = ast.parse(file.read_text(encoding="utf-8")).body
         public |= {node.name for node in defined if isinstance(node, ast.ClassDef) and not node.name.startswith("_")}
     assert public - {anchor.rpartition(".")[2] for anchor in anchors} == set()
+
+
+def test_the_reference_of_the_link_has_no_other_name(pages):
+    names = {anchor.rpartition(".")[2] for anchor in pages["api/link.html"].anchors if "radio." in anchor}
+    assert names == set(irs_marl_env.link.__all__)
 
 
 def test_links_and_anchors_of_every_page_lead_somewhere(site, pages):
