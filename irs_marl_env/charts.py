@@ -17,7 +17,7 @@ import numpy as np
 from irs_marl_env import tables
 from irs_marl_env.checks import shown
 from irs_marl_env.estimate import Estimate
-from irs_marl_env.figure_style import BS_COLOURS, STYLE, look, write
+from irs_marl_env.figure_style import BS_COLOURS, STYLE, look, words, write
 
 ENDINGS = (".png", ".svg", ".pdf")
 _UNITS = {"dbm": "dBm", "db": "dB", "hz": "Hz", "mps": "m/s", "dbi": "dBi", "w": "W", "m": "m", "s": "s"}
@@ -65,7 +65,7 @@ def bars(
     with rc_context(STYLE):
         figure = Figure(figsize=(8.0, (0.9 + 0.3 * len(labels)) * len(panels) + 0.3), layout="constrained")
         axes = figure.subplots(len(panels), 2, squeeze=False, sharey=True, width_ratios=(3, 2))
-        places, short = np.arange(len(labels)), tables.labels(labels)
+        places, short = np.arange(len(labels)), list(map(words, tables.labels(labels)))
         for (label, estimates, differences), (left, right) in zip(panels, axes, strict=True):
             colours = [BS_COLOURS[0] if i == baseline else BS_COLOURS[5] for i in places]
             means = [estimate.mean for estimate in estimates]
@@ -73,7 +73,7 @@ def bars(
             left.errorbar(means, places, xerr=_halves(estimates), fmt="none", ecolor="black", capsize=3, linewidth=1)
             left.axvline(0.0, color="black", linewidth=0.8)
             left.set_yticks(places, short)
-            left.set_xlabel(label)
+            left.set_xlabel(words(label))
             right.axvline(0.0, color="black", linewidth=0.8)
             for place, difference in enumerate(differences):
                 if difference is not None and place != baseline:
@@ -119,8 +119,12 @@ def lines(
         for i, (name, estimates) in enumerate(zip(tables.labels(list(series)), series.values(), strict=True)):
             means, half = [estimate.mean for estimate in estimates], _halves(estimates)
             bars: dict[str, Any] = {"capsize": 3, "markersize": 5, "linewidth": 1.4}
-            axis.errorbar(beside[i], means, yerr=half, label=name, **bars, **look(i, numeric))
-        ticks = [f"{v:g}" for v in values] if numeric else tables.labels(list(map(str, values)), _LONGEST_TICK)
+            axis.errorbar(beside[i], means, yerr=half, label=words(name), **bars, **look(i, numeric))
+        ticks = (
+            [f"{v:g}" for v in values]
+            if numeric
+            else list(map(words, tables.labels(list(map(str, values)), _LONGEST_TICK)))
+        )
         beside_one_another = sum(map(len, ticks)) <= _CHARACTERS
         turned: dict[str, Any] = (
             {} if beside_one_another else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
@@ -128,7 +132,7 @@ def lines(
         axis.set_xticks(places, ticks, **turned)
         axis.minorticks_off()
         axis.set_xlabel(with_unit(field))
-        axis.set_ylabel(label)
+        axis.set_ylabel(words(label))
         axis.set_title("mean and 95 % interval over episodes", loc="left", fontsize=9.0)
         axis.grid(linewidth=0.4)
         figure.legend(loc="outside right upper")

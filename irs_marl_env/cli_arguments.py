@@ -33,13 +33,14 @@ def scenario_of(args: argparse.Namespace) -> Scenario:
     return scenario_named(args.scenario, args.trusted, **parse_assignments(args.overrides))
 
 
-def check_out(path: Path, flag: str = "--out") -> None:
-    """Refuse a file that could not be written, before the work."""
+def check_out(path: Path, flag: str = "--out", moved: bool = False) -> None:
+    """Refuse a file that could not be written, before the work; ``moved``: it is written beside its place first."""
     if path.is_dir():
         raise ValueError(f"{flag} {path}: is a folder, must be a file")
     if not path.parent.is_dir():
         raise ValueError(f"{flag} {path}: no such folder")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    places = [path, path.parent] if moved and path.exists() else [path if path.exists() else path.parent]
+    if not all(os.access(place, os.W_OK) for place in places):
         raise ValueError(f"{flag} {path}: cannot be written here, must be a place with the right to write")
 
 

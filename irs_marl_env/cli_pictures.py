@@ -40,7 +40,7 @@ def render(args: argparse.Namespace) -> None:
     ending = args.out.suffix.lower()
     if ending not in WRITERS:
         raise ValueError(f"--out {shown(str(args.out))}: must end in {', '.join(WRITERS)}")
-    check_out(args.out)
+    check_out(args.out, moved=True)
     if not (LEAST_FPS <= args.fps <= MOST_FPS):
         raise ValueError(f"--fps {args.fps:g}: must be in [{LEAST_FPS:g}, {MOST_FPS:g}]")
     if args.policy == BOUND:

@@ -32,7 +32,7 @@ def replay(args: argparse.Namespace) -> None:
     from irs_marl_env import replay
 
     replay.check_out(args.out, "--out")
-    check_out(args.out)
+    check_out(args.out, moved=True)
     for name in args.policy:
         if name == BOUND:
             raise ValueError(f"--policy {BOUND}: a bound does not act, so there is nothing to see")
@@ -48,4 +48,5 @@ def replay(args: argparse.Namespace) -> None:
     ]
     with named(args.out):
         size = replay.write(records, args.out)
-    print(f"{args.out}: {slots} slots of {' and '.join(labels)}, {size / 1000:.0f} kB")
+    length = "1 slot" if slots == 1 else f"{slots} slots"
+    print(f"{args.out}: {length} of {' and '.join(labels)}, {size / 1000:.0f} kB")

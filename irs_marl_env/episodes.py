@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -161,18 +163,22 @@ def actor(policy: Any, env: MdlbiVectorEnv, seed: int, label: str, interface: st
     """
     act = policy.bind(env, seed) if hasattr(policy, "bind") else policy
     by_agent = interface == "dicts" and not hasattr(policy, "bind")
+    built_in = any(policy is each for each in POLICIES.values())
 
     def checked(observations: np.ndarray) -> np.ndarray:
-        if by_agent:
-            actions = act(dict(zip(env.agents, observations[0], strict=True)))
-            return _actions(label, env, _stacked(label, env, actions))
+        given = dict(zip(env.agents, observations[0], strict=True)) if by_agent else observations
         try:
-            actions = act(observations)
+            actions = act(given)
         except (AttributeError, IndexError, KeyError, TypeError) as error:
-            if policy is act and _asks_a_dict(error):
+            if policy is act and not by_agent and _asks_a_dict(error):
                 raise ValueError(f"policy {label!r} {_WANTS_DICTS} ({error})") from error
             raise
-        return _actions(label, env, actions)
+        except (ValueError, OSError, ImportError) as error:
+            if built_in:
+                raise
+            # alone it would look like a fault of the input, or of a file that a command reads or writes
+            raise ValueError(f"policy {label!r} failed: {type(error).__name__}: {error}{_place(error)}") from error
+        return _actions(label, env, _stacked(label, env, actions) if by_agent else actions)
 
     return checked
 
@@ -181,7 +187,15 @@ def _asks_a_dict(error: Exception) -> bool:
     """Whether an error is what an array answers to somebody who takes it for a dict by agent."""
     if isinstance(error, AttributeError):
         return isinstance(getattr(error, "obj", None), np.ndarray) and hasattr(dict, error.name or "")
+    if isinstance(error, TypeError):
+        return "unhashable type: 'numpy.ndarray'" in str(error)  # {agent: ... for agent in observations}
     return isinstance(error, IndexError) and "only integers" in str(error)  # observations["bs_0"]
+
+
+def _place(error: Exception) -> str:
+    """Where an error was raised, for whoever sees its message alone."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 def _stacked(label: str, env: MdlbiVectorEnv, actions: Any) -> np.ndarray:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from irs_marl_env.checks import plain_text
+
 # Okabe and Ito's colours for all forms of colour vision, wine (Paul Tol) in place of their yellow
 BS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#000000")
 IDLE = "#E6E6E6"  # an IRS that nobody controls
@@ -61,6 +63,20 @@ def look(index: int, joined: bool = True) -> dict[str, Any]:
         "marker": MARKERS[index % len(MARKERS)],
         "linestyle": LINES[(index // len(BS_COLOURS) + index) % len(LINES)] if joined else "none",
     }
+
+
+def words(text: str) -> str:
+    r"""A text of somebody else, such as a policy's name, as matplotlib has to be given it to show it as it is.
+
+    To matplotlib a pair of dollars means mathematics and a leading underscore hides a label. Letters that cannot be
+    seen, such as marks that turn the reading direction, become spaces.
+
+    Example:
+        >>> print(words("cheap$ and fast$"))
+        cheap\$ and fast\$
+    """
+    shown = "".join(letter if letter.isprintable() else " " for letter in plain_text(text)).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 _UNDATED: dict[str, Any] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -111,7 +112,7 @@ def _pillow() -> Any:
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """A path to write to, with the same ending; it takes the place of ``path`` at the end, and vanishes on an error."""
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    partial = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")  # a short name, and one for each writer
     try:
         yield partial
         os.replace(partial, path)

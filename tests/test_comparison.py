@@ -338,6 +338,18 @@ def test_long_values_and_names_are_shortened(tmp_path: Path, monkeypatch: pytest
     assert many[2].startswith("| several lines |")
 
 
+def test_names_are_drawn_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    r"""Dollars mean mathematics to matplotlib, which fails at ``$\no$``, and an underscore hides a label."""
+    pytest.importorskip("matplotlib")
+    figures = drawn(monkeypatch)
+    names = {r"a$\no$": "random-mrt", "_mine": "no-irs-mrt"}
+    found = sweep(names, SMALL, "contention", ["auction", "collision"], episodes=1, slots=1)
+    found.plot(tmp_path / "sweep.svg")
+    assert [text.get_text().strip() for text in figures[0].legends[0].get_texts()] == [r"a\$\no\$", "_mine"]
+    compare({name: found.results[name][0] for name in names}).plot(tmp_path / "bars.png")
+    assert [text.get_text().strip() for text in figures[1].axes[0].get_yticklabels()] == [r"a\$\no\$", "_mine"]
+
+
 def test_pictures_name_the_extra(results: list[Result], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pictures need matplotlib: pip install 'irs-marl-env\[render\]'"):

@@ -74,3 +74,27 @@ def test_what_cannot_be_played_is_said_before_the_first_slot(policy, options, me
 def test_a_policy_has_the_scenario_it_needs():
     assert adapted("structured-fixed", "mdlbi-small-v0").action == "structured"
     assert adapted(lambda observations: observations, "mdlbi-small-v0") == get_scenario("mdlbi-small-v0")
+
+
+@pytest.mark.parametrize("error", [ValueError("math domain error"), FileNotFoundError(2, "No such file", "w.npz")])
+@pytest.mark.parametrize("interface", ["arrays", "dicts"])
+def test_a_policy_that_fails_is_named_and_so_is_the_place(error, interface):
+    """A command says nothing but the message, in which a file of the policy's looks like one of the command's."""
+
+    def broken(observations):
+        raise error
+
+    message = rf"policy 'mine' failed: {type(error).__name__}: .*{error.args[-1]}.* \(test_episodes.py, line \d+\)"
+    with pytest.raises(ValueError, match=message) as caught:
+        list(play(broken, SMALL, slots=1, interface=interface, name="mine"))
+    assert caught.value.__cause__ is error
+
+
+def test_other_errors_of_a_policy_stay_as_they_are():
+    with pytest.raises(ZeroDivisionError):
+        list(play(lambda observations: 1 / 0, SMALL, slots=1))
+
+
+def test_a_policy_that_goes_through_the_agents_of_an_array_is_told():
+    with pytest.raises(ValueError, match="works with dicts by agent, so say interface='dicts'"):
+        list(play(lambda observations: {agent: np.zeros(66) for agent in observations}, SMALL, slots=1))

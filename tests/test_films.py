@@ -78,6 +78,38 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, ending):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("ending", films.WRITERS)
+def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path, ending):
+    if ending == ".mp4":
+        pytest.importorskip("imageio_ffmpeg")
+    path = tmp_path / ("x" * (255 - len(ending)) + ending)
+    films.WRITERS[ending](path, squares(2), 5.0)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_that_write_one_file_do_not_meet(tmp_path):
+    """The one that ends last wins; neither moves what the other has half done."""
+    path = tmp_path / "x.png"
+    with films._replacing(path) as first:
+        first.write_text("first", encoding="utf-8")
+        with films._replacing(path) as second:
+            second.write_text("second", encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == "second"
+    assert path.read_text(encoding="utf-8") == "first"
+
+
+@pytest.mark.parametrize("command", ["render", "replay"])
+def test_a_folder_without_the_right_to_write_is_refused_before_the_work(capsys, tmp_path, monkeypatch, command):
+    """Even where the file is there and may be written: it is written anew beside its place."""
+    out = tmp_path / ("x.png" if command == "render" else "x.html")
+    out.write_text("old", encoding="utf-8")
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    monkeypatch.setattr("irs_marl_env.episodes.play", None)
+    assert main([command, "--policy", "random", "--out", str(out)]) == 2
+    assert "cannot be written here" in capsys.readouterr().err
+    assert out.read_text(encoding="utf-8") == "old"
+
+
 @pytest.mark.parametrize(("module", "ending"), [("PIL", ".gif"), ("PIL", ".png"), ("imageio_ffmpeg", ".mp4")])
 def test_a_missing_library_is_an_error_that_names_the_extra(monkeypatch, tmp_path, module, ending):
     monkeypatch.setitem(sys.modules, module, None)

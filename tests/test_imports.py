@@ -16,8 +16,8 @@ LAZY = {"render", "charts", "kernels", "training", "compiled", "adapters"}  # im
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module those of the layers before its own, and its neighbours inside a folder
 LAYERS = (
-    {"units", "checks", "sizes", "presets", "figure_style"},
-    {"arrays"},
+    {"units", "checks", "sizes", "presets"},
+    {"arrays", "figure_style"},
     {"json_text", "array_files", "shapes"},
     {"service_area"},
     {"link_budget", "layouts", "scenario_fields"},

@@ -425,3 +425,25 @@ def test_a_row_that_is_none(row):
     vec.reset(seed=0)
     with pytest.raises(ValueError, match=r"^row=.*: must be an integer in \[0, 2\]$"):
         vec.render(row)
+
+
+@pytest.mark.parametrize(
+    "caption", [r"a$\nothing$b", "$", "_name", "tab\tand\nlines", "\u202eturned\0", "x" * 10_000, ""]
+)
+def test_a_caption_is_shown_as_it_is(caption):
+    """Dollars mean mathematics to matplotlib; marks that turn the reading direction have no shape in its fonts."""
+    env = make_vec_env("mdlbi-small-v0", 1, render_mode="rgb_array", fast=False, num_irs=0)
+    env.reset(seed=0)
+    env.caption = ""
+    empty = env.render(0)
+    env.caption = caption
+    assert (env.render(0) != empty).any() == bool(caption)
+
+
+@pytest.mark.parametrize("caption", [None, 3, "\udcff"])
+def test_a_caption_that_is_no_text_is_refused(caption):
+    env = make_vec_env("mdlbi-small-v0", 1, render_mode="rgb_array", fast=False, num_irs=0)
+    env.reset(seed=0)
+    env.caption = caption
+    with pytest.raises(ValueError, match=r"caption=.* must be a text"):
+        env.render(0)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
@@ -123,6 +124,15 @@ class Sb3VecEnv(VecEnv):
         return [False] * len(list(self._get_indices(indices)))
 
 
+def _has_seen_normalised(model: BaseAlgorithm) -> bool:
+    """Whether its last observations, which a file keeps, are none of its environment: those lie within bounds."""
+    last, space = model._last_obs, model.observation_space
+    if not isinstance(last, np.ndarray) or not isinstance(space, spaces.Box):
+        return False
+    margin = 1e-4 * (1.0 + np.abs(space.low) + np.abs(space.high))
+    return bool(((last < space.low - margin) | (last > space.high + margin)).any())
+
+
 class Sb3Policy:
     """A model of Stable-Baselines3 as a policy: for :func:`irs_marl_env.evaluate`, pictures and one's own loop.
 
@@ -134,11 +144,14 @@ class Sb3Policy:
         name: what tables call it; ``None``: the name of the algorithm, such as ``"PPO"``.
         deterministic: act without exploration.
         normalize: the ``VecNormalize`` that the model saw observations through; ``None``: that of the model's own
-            environment, if there is one. A model from a file has none, so give it the one that was saved beside it.
+            environment, if there is one. A model from a file has none, so give it the one that was saved beside it:
+            ``VecNormalize.load(path, env)``.
 
     Raises:
-        TypeError: something else than a model.
-        ValueError: when it is called, observations of another size than the model knows, or a model with a memory.
+        TypeError: something else than a model, or than a ``VecNormalize``.
+        ValueError: a model of other observations or actions than vectors of numbers, or one from a file that has seen
+            normalised observations and has nothing to make them with. When it is called: observations of another size
+            than the model knows, or a model with a memory.
 
     Example:
         >>> from stable_baselines3 import PPO
@@ -159,7 +172,19 @@ class Sb3Policy:
             raise TypeError(f"model of type {kind}: must be a model of Stable-Baselines3, such as PPO.load(path)")
         self.name = type(model).__name__ if name is None else check_text("name", name)
         self._networks, self._deterministic = model.policy, Flag()("deterministic", deterministic)
+        for what, space in (("observation", model.observation_space), ("action", model.action_space)):
+            if not isinstance(space, spaces.Box) or len(space.shape) != 1:
+                raise ValueError(f"model {self.name!r} has the {what} space {space}: must be a Box of one dimension")
+        if normalize is not None and not isinstance(normalize, VecNormalize):
+            kind = type(normalize).__name__
+            raise TypeError(f"normalize of type {kind}: must be a VecNormalize, such as VecNormalize.load(path, env)")
         self._normalize = model.get_vec_normalize_env() if normalize is None else normalize
+        if self._normalize is None and _has_seen_normalised(model):
+            wanted = "normalize=VecNormalize.load(path, env) must say how"
+            raise ValueError(f"model {self.name!r} has seen observations that were normalised: {wanted}")
+        if self._normalize is not None and self._normalize.observation_space.shape != model.observation_space.shape:
+            sizes = self._normalize.observation_space.shape, model.observation_space.shape
+            raise ValueError(f"normalize is for observations {sizes[0]}: must be for those of the model, {sizes[1]}")
 
     def __call__(self, observations: np.ndarray) -> np.ndarray:
         """Actions ``(E, M, D_a)`` for observations ``(E, M, D_o)``."""

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from irs_marl_env.checks import check_text
 from irs_marl_env.engine.state import Outcome, State
-from irs_marl_env.figure_style import BS_COLOURS, DPI, IDLE, STYLE
+from irs_marl_env.figure_style import BS_COLOURS, DPI, IDLE, STYLE, words
 from irs_marl_env.render.history import History
 from irs_marl_env.render.plan import plan
 from irs_marl_env.render.scene import scene_of
@@ -95,7 +96,8 @@ class Viewer:
     def caption(self, text: str) -> None:
         wide = self._plan.table_in[0] if self._plan.table_in[0] > 3 else self._plan.size_in[0]  # what stands beside it
         most = int(_CHARACTERS * (wide - self._plan.map_in[0]))
-        text = " ".join(text.split()) if len(text) <= most else f"{text[: most - 1]}…"
+        text = " ".join(check_text("caption", text).split())
+        text = words(text if len(text) <= most else f"{text[: most - 1]}…")
         if text != self.caption:
             self._caption.set_text(text)
             self._background = None

@@ -12,6 +12,7 @@ import html
 import json
 import os
 import re
+import secrets
 from collections.abc import Sequence
 from importlib import resources
 from os import PathLike
@@ -45,7 +46,7 @@ def write(records: Record | Sequence[Record], path: str | PathLike[str]) -> int:
     target = check_out(path)
     text = page([records] if isinstance(records, Record) else list(records))
     data = text.encode("utf-8")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    partial = target.with_name(f".{secrets.token_hex(6)}.part")  # a short name, and one for each writer
     try:
         with partial.open("xb") as file:
             file.write(data)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env.evaluation import Result
-from irs_marl_env.figure_style import DPI, LINES, STYLE, look
+from irs_marl_env.figure_style import DPI, LINES, STYLE, look, words
 from irs_marl_env.policies.rules import MAX_CELLS
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.training.bank import LAST, on_bank
@@ -86,8 +86,8 @@ def plot(path: Path, curve: list[dict[str, Any]], others: dict[str, Result], tit
         axes.fill_between(updates, scores - errors, scores + errors, color="black", alpha=0.15, linewidth=0)
         for i, (name, result) in enumerate(others.items()):
             line = look(i)
-            axes.axhline(result.mean, color=line["color"], linestyle=LINES[1 + i % 3], linewidth=1.2, label=name)
-        axes.set(xlabel="updates", ylabel="system sum rate [bit/s/Hz]", title=title)
+            axes.axhline(result.mean, color=line["color"], linestyle=LINES[1 + i % 3], linewidth=1.2, label=words(name))
+        axes.set(xlabel="updates", ylabel="system sum rate [bit/s/Hz]", title=words(title))
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         with replacing(path) as partial:
             figure.savefig(partial, dpi=1.5 * DPI, format="png")

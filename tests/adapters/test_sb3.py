@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -212,3 +213,38 @@ def test_what_is_no_policy_is_refused() -> None:
     model.policy.predict = lambda rows, deterministic: (np.zeros((2, 15)), "a memory")
     with pytest.raises(ValueError, match="'PPO' has a memory"):
         Sb3Policy(model)(np.zeros((1, 2, size), np.float32))
+
+
+def test_a_file_of_a_model_that_saw_normalised_observations_needs_what_normalises(tmp_path: Path) -> None:
+    """Stable-Baselines3 does not keep it in the file: acting on plain observations would be wrong in silence."""
+    model = small_model(wrap=VecNormalize)
+    model.learn(32)
+    model.save(tmp_path / "model.zip")
+    model.get_env().save(str(tmp_path / "normalize.pkl"))
+    loaded = stable_baselines3.PPO.load(tmp_path / "model.zip", device="cpu")
+    with pytest.raises(ValueError, match=r"'PPO' has seen observations that were normalised: normalize=VecNormalize"):
+        Sb3Policy(loaded)
+    normalize = VecNormalize.load(str(tmp_path / "normalize.pkl"), small_model().get_env())
+    expected = evaluate(Sb3Policy(model), small_scenario(), episodes=2, slots=2).rates
+    found = evaluate(Sb3Policy(loaded, normalize=normalize), small_scenario(), episodes=2, slots=2).rates
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(TypeError, match=r"normalize of type str: must be a VecNormalize, such as VecNormalize\.load"):
+        Sb3Policy(loaded, normalize="normalize.pkl")  # type: ignore[arg-type]
+    other = VecNormalize(Sb3VecEnv("mdlbi-small-v0", 1, fast=False))
+    with pytest.raises(ValueError, match=r"normalize is for observations \(546,\): must be for those of the model"):
+        Sb3Policy(loaded, normalize=other)
+
+
+def test_a_model_of_rewards_that_were_normalised_is_read_as_it_is(tmp_path: Path) -> None:
+    model = small_model(wrap=lambda env: VecNormalize(env, norm_obs=False))
+    model.learn(32)
+    model.save(tmp_path / "model.zip")
+    Sb3Policy(stable_baselines3.PPO.load(tmp_path / "model.zip", device="cpu"))
+
+
+@pytest.mark.parametrize("what", ["observation", "action"])
+def test_a_model_of_other_spaces_is_refused(what: str) -> None:
+    model = small_model()
+    setattr(model, f"{what}_space", gymnasium.spaces.Discrete(4))
+    with pytest.raises(ValueError, match=rf"'PPO' has the {what} space Discrete\(4\): must be a Box of one dimension"):
+        Sb3Policy(model)

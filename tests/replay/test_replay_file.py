@@ -184,6 +184,9 @@ def test_a_file_is_whole_or_not_there(pair, tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["replay.html"]
     replay.write(pair[0], path)
     assert path.read_bytes() != before
+    longest = tmp_path / ("x" * 250 + ".html")  # as long as a name may be
+    replay.write(pair[0], longest)
+    assert longest.stat().st_size > 0
 
 
 @pytest.mark.parametrize(
