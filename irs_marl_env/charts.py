@@ -120,11 +120,7 @@ def lines(
             means, half = [estimate.mean for estimate in estimates], _halves(estimates)
             bars: dict[str, Any] = {"capsize": 3, "markersize": 5, "linewidth": 1.4}
             axis.errorbar(beside[i], means, yerr=half, label=words(name), **bars, **look(i, numeric))
-        ticks = (
-            [f"{v:g}" for v in values]
-            if numeric
-            else list(map(words, tables.labels(list(map(str, values)), _LONGEST_TICK)))
-        )
+        ticks = [f"{v:g}" for v in values] if numeric else list(map(words, tables.value_labels(values, _LONGEST_TICK)))
         beside_one_another = sum(map(len, ticks)) <= _CHARACTERS
         turned: dict[str, Any] = (
             {} if beside_one_another else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}

@@ -18,13 +18,14 @@ from irs_marl_env.scenario_text import parse_assignments, title
 LEAST_FPS = 0.01  # a GIF holds a frame for at most 655 s
 MOST_FPS = 50.0
 _SLOTS = 50  # unless somebody says otherwise
+_POLICY = "local-gain-ao"
 
 
 def render_arguments(parser: argparse.ArgumentParser) -> None:
     """Fill the parser of ``render``."""
     scenario_arguments(parser)
     parser.add_argument(
-        "--policy", default="local-gain-ao", help="who acts: a name, MODULE:NAME, or a policy file (%(default)s)"
+        "--policy", action="append", help=f"who acts: a name, MODULE:NAME, or a policy file ({_POLICY})"
     )
     parser.add_argument(
         "--interface", choices=INTERFACES, default=INTERFACES[0], help="of your own policy (%(default)s)"
@@ -43,16 +44,19 @@ def render(args: argparse.Namespace) -> None:
     check_out(args.out, moved=True)
     if not (LEAST_FPS <= args.fps <= MOST_FPS):
         raise ValueError(f"--fps {args.fps:g}: must be in [{LEAST_FPS:g}, {MOST_FPS:g}]")
-    if args.policy == BOUND:
+    name, *others = args.policy or [_POLICY]
+    if others:
+        raise ValueError(f"--policy {name} and {' and '.join(others)}: must be one; replay shows two side by side")
+    if name == BOUND:
         raise ValueError(f"--policy {BOUND}: a bound does not act, so there is nothing to see")
-    policy = policy_named(policy_of(args.policy))
+    policy = policy_named(policy_of(name))
     scenario = adapted(policy, scenario_of(args))
     most = min(scenario.horizon, MOST_IN_GIF) if ending == ".gif" else scenario.horizon
     slots = min(_SLOTS, most) if args.slots is None else args.slots
     if not 1 <= slots <= most:
         raise ValueError(f"--slots {shown(slots)}: must be in [1, {most}]")
-    options: dict[str, Any] = {"render_mode": "rgb_array", "interface": args.interface, "name": args.policy}
-    who = Path(args.policy).name if args.policy.lower().endswith(".safetensors") else args.policy
+    options: dict[str, Any] = {"render_mode": "rgb_array", "interface": args.interface, "name": name}
+    who = Path(name).name if name.lower().endswith(".safetensors") else name
     caption = f"{who} on {title(args.scenario, parse_assignments(args.overrides))}"
 
     def frames() -> Iterator[np.ndarray]:
@@ -65,4 +69,4 @@ def render(args: argparse.Namespace) -> None:
     with named(args.out):
         count = WRITERS[ending](args.out, frames(), args.fps)
     what = f"slot {slots}" if ending == ".png" else f"{count} frames"
-    print(f"{args.out}: {what} of {args.policy}")
+    print(f"{args.out}: {what} of {name}")

@@ -215,7 +215,7 @@ class Sweep:
         """
         measure, estimates = self.metric if metric is None else metric_named(metric), self.estimates(metric)
         rows = [[charts.with_unit(self.field), *estimates]]
-        for i, value in enumerate(tables.labels(list(map(str, self.values)))):
+        for i, value in enumerate(tables.value_labels(self.values)):
             rows.append([value, *(tables.with_interval(of_policy[i]) for of_policy in estimates.values())])
         count = len(next(iter(self.results.values()))[0].rates)
         note = f"{measure.label}: {_NOTE.format(f'{count} episodes')}"

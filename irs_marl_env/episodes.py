@@ -46,9 +46,8 @@ def resolved(policy: Policy) -> tuple[Any, str]:
             return BOUND, BOUND
         if policy not in POLICIES:
             known = (*POLICIES, BOUND)
-            raise ValueError(
-                f"policy {shown(policy)} is not known; allowed: {', '.join(known)}, or a callable{near(policy, known)}"
-            )
+            allowed = f"{', '.join(known)}, or a callable (for commands MODULE:NAME, or FILE.safetensors)"
+            raise ValueError(f"policy {shown(policy)} is not known; allowed: {allowed}{near(policy, known)}")
         return POLICIES[policy], policy
     if isinstance(policy, type):
         name = policy.__name__

@@ -432,7 +432,7 @@ def get_scenario(scenario: str | Scenario, /, **overrides: Any) -> Scenario:
     name = checks.plain_text(scenario) if isinstance(scenario, str) else None
     if name not in PRESETS:
         hint = "" if name is None else checks.near(name, PRESETS)
-        allowed = f"{', '.join(PRESETS)}, or a Scenario"
+        allowed = f"{', '.join(PRESETS)}, or a Scenario (for commands FILE.json, as to_json writes it)"
         raise ScenarioError(f"scenario {shown(scenario)} is not known; allowed: {allowed}{hint}")
     _check_names(overrides)
     return Scenario(**{**PRESETS[name], **_numbers_of_sites(overrides), **overrides})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from irs_marl_env.estimate import Estimate
 
@@ -56,6 +57,25 @@ def labels(texts: Sequence[str], longest: int = 40) -> list[str]:
             ending = f"... #{i + 1}"
             found[i] = text[: longest - len(ending)] + ending
     return found
+
+
+def value_labels(values: Sequence[Any], longest: int = 40) -> list[str]:
+    """Values of a field as :func:`labels`; long lists of rows that differ in how many there are are called by it.
+
+    Example:
+        >>> value_labels([[[40.0, 20.0, 5.0]], [[40.0, 20.0, 5.0], [40.0, -20.0, 5.0]]], longest=24)
+        ['1 row', '2 rows']
+    """
+    texts = list(map(str, values))
+    if max(map(len, texts), default=0) > longest and all(map(_has_rows, values)):
+        counts = [len(value) for value in values]
+        if len(set(counts)) == len(counts):
+            return [f"{count} row{'s' if count > 1 else ''}" for count in counts]
+    return labels(texts, longest)
+
+
+def _has_rows(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and bool(value) and all(isinstance(row, (list, tuple)) for row in value)
 
 
 def number(value: float, sign: str = "") -> str:

@@ -96,6 +96,9 @@ def test_scenario_from_a_file(capsys, tmp_path):
         (("render", "--out", "film.gif", "--policy", "nope"), "policy 'nope' is not known; allowed: random"),
         (("render", "--out", "film.gif", "--policy", "upper-bound"), "a bound does not act"),
         (("render", "--out", "film.gif", "--slots", "801"), "must be in [1, 800]"),
+        (("render", "--out", "film.gif", "--policy", "random", "--policy", "planner"), "and planner: must be one"),
+        (("evaluate", "--policy", "examples.own_policy.NearestUsers"), "(for commands MODULE:NAME, or FILE"),
+        (("evaluate", "--policy", "random", "--scenario", "my_module:PLACE"), "(for commands FILE.json, as to_json"),
     ],
 )
 def test_bad_input_is_said_in_words(capsys, arguments, message):

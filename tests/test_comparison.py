@@ -320,6 +320,18 @@ def test_values_that_are_no_numbers_stand_side_by_side(tmp_path: Path, monkeypat
     assert figures[1].axes[0].get_xscale() == "log"
 
 
+def test_positions_that_differ_in_number_are_called_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a number of IRSs one sweeps with their positions, where there are some."""
+    pytest.importorskip("matplotlib")
+    figures = drawn(monkeypatch)
+    irs = layouts.midpoints(layouts.hexagonal(1, 100.0))
+    found = sweep("random", SMALL, "irs_positions_m", [irs[:1], irs[:3], irs[:4]], episodes=1, slots=1)
+    found.plot(tmp_path / "sweep.png")
+    names = ["1 row", "3 rows", "4 rows"]
+    assert [t.get_text() for t in figures[0].axes[0].get_xticklabels()] == names
+    assert [line.split("  ")[0] for line in found.table().splitlines()[2:5]] == names
+
+
 def test_long_values_and_names_are_shortened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Positions of many sites fill neither a table nor a picture; pytest fails on the warning of a full one."""
     pytest.importorskip("matplotlib")
