@@ -323,6 +323,18 @@ def test_every_irs_has_its_number():
     assert [label.get_text() for label in owners.get_yticklabels()] == ["0", "2", "4", "6", "8", "10"]
 
 
+def test_an_irs_on_the_edge_of_the_area_is_whole():
+    walls = [(0, 30, 5), (60, 30, 5), (30, 0, 5), (30, 60, 5), (30, 30, 5)]
+    places = {"bs_positions_m": [(10, 10, 9), (50, 50, 9)], "area_bounds_m": (0, 0, 60, 60), "irs_positions_m": walls}
+    env, viewer = drawn(0, fast=False, num_users=1, num_groups=1, num_elements=2, **places)
+    frame, site_map = env.render(), viewer._map
+    half = np.sqrt(site_map._irs_marks.get_sizes()[0]) / 2 * viewer._figure.dpi / 72  # pixels
+    for across, up in site_map._ax.transData.transform(site_map._irs):
+        for side in ((half, 0), (-half, 0), (0, half), (0, -half)):
+            column, row = round(across + side[0]), round(len(frame) - up - side[1])
+            assert frame[row - 1 : row + 2, column - 1 : column + 2].max(-1).min() < 100  # its black edge
+
+
 def test_the_axes_of_rates_and_time_do_not_jump():
     env, viewer = drawn(0, horizon=200, num_users=2, num_irs=1, num_elements=2, num_antennas=2)
     rng, tops, firsts = np.random.default_rng(0), [], []

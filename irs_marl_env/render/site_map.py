@@ -63,6 +63,7 @@ class SiteMap:
         ax.add_collection(self._trails, autolim=False)
         ax.add_collection(self._serving, autolim=False)
         self._users = ax.scatter([], [], marker="o", edgecolors="white", linewidths=0.7, zorder=5)
+        self._users.set_clip_on(False)  # they walk up to the edge of the area
         self._marker_area = 26.0 / self._crowd  # points^2 per bit/s/Hz
         self.moving += [self._trails, self._serving, self._users]
 
@@ -74,7 +75,7 @@ class SiteMap:
         ax.add_collection(self._held, autolim=False)
         side = max(10.5 / math.sqrt(self._crowd), 7.5)  # points
         self._irs_marks = ax.scatter(*self._irs.T, s=side**2, marker="s", linewidths=0.8, zorder=4)
-        self._irs_marks.set_edgecolors("black")
+        self._irs_marks.set(edgecolors="black", clip_on=False)  # IRSs hang on walls, which are edges of the area
         self.moving += [self._held, self._irs_marks]
         self._build_facings(side)
         self._bids: Any = None
@@ -82,7 +83,7 @@ class SiteMap:
             self._build_bids(side)
         numbers = [outline(str(l), (0.84 if l < 10 else 0.7) * side) for l in range(count)]
         self._numbers = collection(ax, numbers, self._irs)
-        self._numbers.set_zorder(4.5)
+        self._numbers.set(zorder=4.5, clip_on=False)
         self.moving.append(self._numbers)
 
     def _build_facings(self, side: float) -> None:
@@ -92,7 +93,7 @@ class SiteMap:
             return
         along = 1.3 * side * self._plan.metres_per_point * self._plan.to_map(axes[:, 2, :2])
         ends = np.stack([self._irs, self._irs + along])
-        self._ax.plot(*ends.transpose(2, 0, 1), color="black", linewidth=1.8 / self._crowd, zorder=3.5)
+        self._ax.plot(*ends.transpose(2, 0, 1), color="black", linewidth=1.8 / self._crowd, zorder=3.5, clip_on=False)
 
     def _build_bids(self, side: float) -> None:
         """Beside each IRS a bar for each BS, as long as its bid: from -1 at the bottom to 1 at the top."""
@@ -107,8 +108,8 @@ class SiteMap:
         self._bid_rise = metre * _BID_IN
         top = self._bid_foot + np.array([0.0, self._bid_rise])
         empty = list(np.stack([self._bid_foot, top], axis=2).reshape(-1, 2, 2))
-        tracks = LineCollection(empty, linewidths=3.0, colors="#BBBBBB", capstyle="butt", zorder=1.5)
-        self._bids = LineCollection([], linewidths=3.0, capstyle="butt", zorder=3.9)
+        tracks = LineCollection(empty, linewidths=3.0, colors="#BBBBBB", capstyle="butt", zorder=1.5, clip_on=False)
+        self._bids = LineCollection([], linewidths=3.0, capstyle="butt", zorder=3.9, clip_on=False)
         self._ax.add_collection(tracks, autolim=False)
         self._ax.add_collection(self._bids, autolim=False)
         self._bids.set_colors(np.tile(self._colours, (self._scenario.num_irs, 1)))
@@ -117,7 +118,7 @@ class SiteMap:
     def _build_bs(self) -> None:
         many = max(1.0, self._scenario.num_bs / 10)
         masts = self._ax.scatter(*self._bs.T, s=230 / many, marker="^", c=self._colours, edgecolors="black", zorder=6)
-        masts.set_clip_on(False)  # BSs stand on the edge of the area
+        masts.set_clip_on(False)  # BSs stand on the edge of the area, too
         self.moving += [masts, *self._bs_labels()]
 
     def _bs_labels(self) -> list[Any]:
