@@ -54,12 +54,11 @@ class Chart {
 
   drawValues(pen, low, high, count) {
     const { look, edge } = this;
-    const values = ticks(low, high, count);
-    const digits = Math.max(...values.map((value) => (`${Math.abs(value)}`.split(".")[1] || "").length));
-    for (const value of values) {
+    const values = ticks(low, high, count), texts = numerals(values);
+    for (const [i, value] of values.entries()) {
       const y = this.y(value, low, high);
       line(pen, look.grid, 1, edge.left, y, this.width - edge.right, y);
-      write(pen, fixed(value, digits), edge.left - 6, y, { colour: look.muted, align: "right" });
+      write(pen, texts[i], edge.left - 6, y, { colour: look.muted, align: "right", room: edge.left - 6 });
     }
   }
 
@@ -128,7 +127,7 @@ class Difference extends Chart {
 
   drawStill(pen) {
     const { data, look, edge } = this, [a, b] = data.panels, [from, to] = this.range;
-    let most = 1e-3;
+    let most = 0.01;
     for (let t = 0; t < data.slots; t++) most = Math.max(most, Math.abs(a.system[t] - b.system[t]));
     most = roundUp(most);
     this.most = most;
@@ -169,7 +168,7 @@ class Owners extends Chart {
   heightFor(width) {
     const count = this.panel.numIrs;
     this.row = count <= 8 ? 26 : count <= 16 ? 21 : 17;
-    if (width < 420) this.edge.left = 92;
+    if (width < 420) this.edge.left = 100;
     return this.edge.top + this.edge.bottom + count * this.row;
   }
 
@@ -180,7 +179,7 @@ class Owners extends Chart {
   drawStill(pen) {
     const { look, panel, edge, row } = this, head = { colour: look.muted, size: 11 };
     write(pen, "IRS", 2, 9, head);
-    write(pen, `bids, \u00b1${Number(panel.mostBid.toPrecision(2))}`, 30, 9, head);
+    write(pen, `bids, \u00b1${Number(panel.mostBid.toPrecision(2))}`, 30, 9, { ...head, room: edge.left - 40 });
     write(pen, "owner over time", edge.left, 9, head);
     write(pen, "changes", this.width - 2, 9, { ...head, align: "right" });
     for (let l = 0; l < panel.numIrs; l++) {

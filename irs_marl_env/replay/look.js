@@ -62,17 +62,18 @@ function fit(canvas, width, height) {
   return pen;
 }
 
-function write(pen, text, x, y, { colour, size = 11, align = "left", weight = 400, base = "middle", halo } = {}) {
+// room: how wide the text may be; a wider one is drawn narrower
+function write(pen, text, x, y, { colour, size = 11, align = "left", weight = 400, base = "middle", halo, room } = {}) {
   pen.font = `${weight} ${size}px ${FONT}`;
   pen.textAlign = align;
   pen.textBaseline = base;
   if (halo) {
     pen.strokeStyle = halo;
     pen.lineWidth = 3;
-    pen.strokeText(text, x, y);
+    pen.strokeText(text, x, y, room);
   }
   pen.fillStyle = colour;
-  pen.fillText(text, x, y);
+  pen.fillText(text, x, y, room);
 }
 
 // Round numbers for about so many marks between two ends.
@@ -93,11 +94,21 @@ function roundUp(value) {
 }
 
 function minus(text) {
-  return `${text}`.replace("-", "\u2212");
+  return `${text}`.replaceAll("-", "\u2212");
 }
 
 function fixed(value, digits = 2) {
   return minus(value.toFixed(digits));
+}
+
+// Numbers of an axis, all with as many decimals; where they are very large or very small, with powers of ten.
+function numerals(values) {
+  const most = Math.max(...values.map(Math.abs));
+  if (most >= 1e5 || (most > 0 && most < 1e-3)) {
+    return values.map((value) => (value ? minus(Number(value.toPrecision(3)).toExponential().replace("e+", "e")) : "0"));
+  }
+  const digits = Math.max(...values.map((value) => (`${Math.abs(value)}`.split(".")[1] || "").length));
+  return values.map((value) => fixed(value, digits));
 }
 
 function signed(value) {

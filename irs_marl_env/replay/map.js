@@ -71,17 +71,19 @@ class MapView {
     pen.lineWidth = 1;
     pen.strokeRect(...inner);
     const ends = turned ? [box[1], box[3], box[0], box[2]] : [box[0], box[2], box[1], box[3]];
-    for (const value of ticks(ends[0], ends[1], inner[2] / 70)) {
-      const x = inner[0] + (value - ends[0]) * scale;
-      line(pen, look.muted, 1, x, height - EDGE.bottom, x, height - EDGE.bottom + 4);
-      if (x < width - 36) write(pen, minus(value), x, height - EDGE.bottom + 18, { colour: look.muted, align: "center" });
-    }
-    for (const value of ticks(ends[2], ends[3], inner[3] / 50)) {
-      const y = height - EDGE.bottom - (value - ends[2]) * scale;
-      line(pen, look.muted, 1, EDGE.left - 4, y, EDGE.left, y);
-      write(pen, minus(value), EDGE.left - 13, y, { colour: look.muted, align: "right" });
-    }
     const names = turned ? ["y [m]", "x [m]"] : ["x [m]", "y [m]"];
+    const across = ticks(ends[0], ends[1], inner[2] / 70), up = ticks(ends[2], ends[3], inner[3] / 50);
+    for (const [i, text] of numerals(across).entries()) {
+      const x = inner[0] + (across[i] - ends[0]) * scale;
+      line(pen, look.muted, 1, x, height - EDGE.bottom, x, height - EDGE.bottom + 4);
+      if (x + 3.5 * text.length > width - EDGE.right - 34) continue; // the name stands there
+      write(pen, text, x, height - EDGE.bottom + 18, { colour: look.muted, align: "center" });
+    }
+    for (const [i, text] of numerals(up).entries()) {
+      const y = height - EDGE.bottom - (up[i] - ends[2]) * scale;
+      line(pen, look.muted, 1, EDGE.left - 4, y, EDGE.left, y);
+      write(pen, text, EDGE.left - 13, y, { colour: look.muted, align: "right", room: EDGE.left - 13 });
+    }
     write(pen, names[0], width - EDGE.right, height - EDGE.bottom + 18, { colour: look.muted, align: "right" });
     write(pen, names[1], EDGE.left - 13, 8, { colour: look.muted, align: "right" });
   }
@@ -135,9 +137,18 @@ class MapView {
 
   drawTrails(slot) {
     const { pen, data, look } = this, from = Math.max(0, slot - data.trail), size = this.userRadius[0] * 0.42;
+    const side = 1.77 * size, few = data.numUsers <= 32; // of many, a square as large as the dot: it is drawn far faster
+    const colours = data.bs.map((_, m) => look.bs(m));
     for (let t = from; t < slot; t++) {
       pen.globalAlpha = 0.15 + (0.55 * (t - from)) / data.trail;
-      for (let k = 0; k < data.numUsers; k++) dot(pen, look.bs(data.cell.at(t, k)), ...this.userPlace(t, k), size);
+      for (let k = 0; k < data.numUsers; k++) {
+        const [x, y] = this.userPlace(t, k);
+        if (few) dot(pen, colours[data.cell.at(t, k)], x, y, size);
+        else {
+          pen.fillStyle = colours[data.cell.at(t, k)];
+          pen.fillRect(x - side / 2, y - side / 2, side, side);
+        }
+      }
     }
     pen.globalAlpha = 1;
   }

@@ -220,6 +220,7 @@ class Player {
     const style = getComputedStyle(document.querySelector("main"));
     document.body.style.paddingBottom = `${byId("controls").offsetHeight + 28}px`;
     const width = document.querySelector("main").clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    document.documentElement.style.scrollPaddingBottom = document.body.style.paddingBottom; // nothing in focus is behind it
     if (width === this.width || width < 50) return;
     this.width = width;
     if (this.maps.length) {
@@ -359,7 +360,17 @@ class Player {
       this.pick(kind ? { kind, i: Number(i) } : null);
     });
     document.addEventListener("keydown", (event) => this.key(event));
+    for (const when of ["beforeprint", "afterprint"]) addEventListener(when, () => this.print(when === "beforeprint"));
     for (const chart of this.charts) this.drag(chart);
+  }
+
+  // paper is white
+  print(begins) {
+    if (begins) this.screen = this.look.dark;
+    if (this.screen) {
+      this.look.choose(!begins);
+      this.restyle();
+    }
   }
 
   turn() {
@@ -403,7 +414,8 @@ class Player {
     document.body.classList.toggle("playing", this.playing);
     byId("play").setAttribute("aria-label", this.playing ? "Pause" : "Play");
     this.last = null;
-    if (this.playing) requestAnimationFrame((now) => this.tick(now));
+    cancelAnimationFrame(this.waiting);
+    if (this.playing) this.waiting = requestAnimationFrame((now) => this.tick(now));
     else byId("spoken").textContent = this.inWords();
   }
 
@@ -416,7 +428,7 @@ class Player {
       this.seek(this.slot + Math.min(due, 5));
       if (this.slot === this.data.slots - 1) return this.toggle();
     }
-    requestAnimationFrame((next) => this.tick(next));
+    this.waiting = requestAnimationFrame((next) => this.tick(next));
   }
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,20 @@ def test_play_plays_and_pauses_and_ends(opened, records):
     until(page, "irsReplay.playing && irsReplay.slot < 30")
 
 
+def test_pressing_play_quickly_leaves_one_clock(opened, records):
+    page = opened(records)
+    per_frame = page.evaluate("""() => new Promise((done) => {
+      const tick = irsReplay.tick.bind(irsReplay);
+      let ticks = 0, frames = 0;
+      irsReplay.speed = 0.001;
+      irsReplay.tick = (now) => { ticks++; tick(now); };
+      for (let i = 0; i < 5; i++) irsReplay.toggle();
+      const count = () => { if (++frames < 10) requestAnimationFrame(count); else done(ticks / frames); };
+      requestAnimationFrame(count);
+    })""")
+    assert per_frame == pytest.approx(1, abs=0.2)
+
+
 def test_keys(opened, records):
     page = opened(records)
     for key, slot in (
@@ -266,13 +281,17 @@ def test_charts_can_show_some_slots(opened, records):
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_telephone_has_room(opened, records, count):
-    page = opened(records[:count], PHONE, has_touch=True, is_mobile=True, device_scale_factor=2)
-    assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [390, 390]
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_telephone_has_room(opened, records, count, width):
+    size = {**PHONE, "width": width}
+    page = opened(records[:count], size, has_touch=True, is_mobile=True, device_scale_factor=2)
+    assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [width, width]
     for element in page.locator("button:visible, select:visible, input:visible, canvas:visible").all():
         box = element.bounding_box()
         assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 390, element.evaluate("node => node.outerHTML")
+        assert box["x"] + box["width"] <= width, element.evaluate("node => node.outerHTML")
+    labels = [label.bounding_box() for label in page.locator(".choices label").all()]
+    assert all(a["x"] + a["width"] <= b["x"] for a, b in pairwise(labels))
     page.locator("#forward").tap()
     assert slot_of(page) == 1
     ratio = page.locator("figure canvas").first.evaluate("canvas => canvas.width / canvas.clientWidth")
@@ -292,6 +311,74 @@ def test_long_streets_fit_both_screens(opened):
         gaps = [max(abs(a[0] - b[0]), abs(a[1] - b[1])) for i, a in enumerate(apart) for b in apart[:i]]
         assert min(gaps) > side - 1  # numbers of panels that stand 2 m apart can be read
         assert page.said == []
+
+
+# every text of the charts and the axes, by canvas: what it says, its left and right end, its middle, the canvas' width
+TEXTS = """() => {
+  const found = [], pen = CanvasRenderingContext2D.prototype, original = pen.fillText;
+  let now = null;
+  pen.fillText = function (text, x, y, room) {
+    const wide = Math.min(this.measureText(text).width, room ?? Infinity);
+    now.push([text, x - { left: 0, center: wide / 2, right: wide }[this.textAlign], wide, y]);
+    return original.call(this, ...[...arguments].filter((each) => each !== undefined));
+  };
+  const { charts, maps } = irsReplay;
+  for (const view of [...charts, ...maps]) {
+    found.push([view.width || view.plan.width, (now = [])]);
+    if (view.plan) view.drawStill();
+    else view.layout(view.width, view.range);
+  }
+  pen.fillText = original;
+  return found;
+}"""
+
+
+def wide_numbers():
+    scenario = get_scenario(
+        "mdlbi-small-v0",
+        bs_positions_m=[(-1e5, -1e5, 10), (1e5, 1e5, 10)],
+        irs_positions_m=[(0, 0, 5), (1e5, -1e5, 5)],
+        horizon=6,
+    )
+    return [replay.record(p, scenario) for p in ("structured-local-gain", "structured-random")]
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+@pytest.mark.parametrize("wide", [False, True])
+def test_no_text_is_cut_or_covers_another_one(opened, records, width, wide):
+    page = opened(wide_numbers() if wide else records, {"width": width, "height": 800})
+    found = page.evaluate(TEXTS)
+    assert sum(len(texts) for _, texts in found) > 80
+    for canvas, texts in found:
+        for i, (text, left, long, y) in enumerate(texts):
+            assert left > -1, text
+            assert left + long < canvas + 1, text
+            for other, its_left, its_long, its_y in texts[:i]:
+                apart = max(left - its_left - its_long, its_left - left - long) > 1 or abs(y - its_y) > 8
+                assert apart, (text, other)
+
+
+def test_names_from_right_to_left_turn_nothing_else(opened, records):
+    page = opened([replace(record, policy=f"\u202e{record.policy}") for record in records])
+    for name in ("h1", ".score .name span:last-child", "figcaption span:last-child", "h2.policy span:last-child"):
+        for element in page.locator(name).all():
+            assert element.evaluate("node => getComputedStyle(node).unicodeBidi") == "isolate"
+
+
+def test_paper_is_white_and_has_no_controls(opened, records):
+    page = opened(records, {"width": 700, "height": 900}, color_scheme="dark")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert not page.evaluate("irsReplay.look.dark")
+    assert min(shot(page, 5, 5)) > 240
+    assert page.locator("button:visible, input:visible, select:visible").count() == 0
+    assert page.locator("#now").is_visible()  # which slot this is
+    assert page.locator("#controls").evaluate("node => getComputedStyle(node).position") == "static"
+    page.evaluate("irsReplay.measure = () => {}")  # nothing is laid out anew for paper, which is narrower
+    page.evaluate("document.querySelector('main').style.width = '400px'")
+    assert max(box["width"] for box in (c.bounding_box() for c in page.locator(".chart canvas").all())) <= 400
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate("irsReplay.look.dark")
 
 
 def test_dark_and_light(opened, records):
@@ -367,3 +454,17 @@ def test_a_browser_that_cannot_unpack_says_so(browser, records, tmp_path: Path):
     page.wait_for_selector("#problem:not([hidden])")
     assert "cannot be shown here" in page.locator("#problem").inner_text()
     page.context.close()
+
+
+def test_trails_of_few_and_of_many_users(opened):
+    """Those of many are drawn another way, which is faster."""
+    for users in (5, 40):
+        scenario = get_scenario("mdlbi-small-v0", num_users=users, num_irs=0, horizon=9)
+        page = opened(replay.record("structured-random", scenario))
+        seek(page, 8)
+        covered = """() => { const [map] = irsReplay.maps, { width, height } = map.canvas;
+          map.pen.clearRect(0, 0, 2000, 2000); map.drawTrails(8);
+          return map.pen.getImageData(0, 0, width, height).data.filter((x, i) => i % 4 === 3 && x > 30).length; }"""
+        size = page.evaluate("irsReplay.maps[0].userRadius[0] * 0.42")
+        dots = 8 * users * np.pi * size**2
+        assert 0.4 * dots < page.evaluate(covered) < 2.5 * dots
