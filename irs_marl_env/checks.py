@@ -6,6 +6,7 @@ import difflib
 import importlib
 import math
 import operator
+import re
 import reprlib
 import sys
 import warnings
@@ -34,7 +35,8 @@ class _Shown(reprlib.Repr):
         return f"<{'a negative' if x < 0 else 'an'} integer of about {digits} digits>"
 
     def repr_instance(self, x: Any, level: int) -> str:
-        return " ".join(repr(x).split())  # arrays have reprs of several lines
+        text = " ".join(repr(x).split())  # arrays have reprs of several lines
+        return re.sub(r" at 0x[0-9A-Fa-f]+", "", text)  # where a function is in memory tells nobody anything
 
 
 _SHOWN = _Shown()

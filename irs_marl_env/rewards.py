@@ -153,13 +153,14 @@ def _checked(reward: Reward, outcome: Any, state: Any) -> Array:
     if not is_array_of(paid, outcome.sum_rate, expected, REAL):
         found = described(paid, outcome.sum_rate)
         raise ValueError(
-            f"the reward {reward!r} returned {found}: must be an array of shape {expected}, (E, M), of real numbers"
+            f"the reward {shown(reward)} returned {found}: must be an array of shape {expected}, (E, M), of real "
+            "numbers"
         )
     xp = namespace(paid)
     with np.errstate(over="ignore"):  # infinite in single precision is refused, too
         single = xp.astype(paid, outcome.sum_rate.dtype)
     if not xp.all(xp.isfinite(single)):
-        raise ValueError(f"the reward {reward!r} returned numbers that are not finite: {shown(paid)}")
+        raise ValueError(f"the reward {shown(reward)} returned numbers that are not finite: {shown(paid)}")
     return single
 
 

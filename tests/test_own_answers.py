@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irs_marl_env import Scenario, make_vec_env
+from irs_marl_env import Scenario, make_env, make_vec_env
 from irs_marl_env.arrays import namespace, to_numpy
 
 SMALL = Scenario(num_users=3, num_irs=2, num_antennas=2, num_elements=4, horizon=6, group_radius_m=5.0)
@@ -176,3 +176,15 @@ def test_channels_may_ask_for_gradients() -> None:
     vec.step(action)[1].sum().backward()
     assert factor.grad is not None
     assert 0.0 < abs(float(factor.grad)) < math.inf
+
+
+def pays_nothing(outcome: Any, state: Any) -> Any:
+    """A reward of a wrong shape."""
+    return np.zeros(3)
+
+
+def test_a_part_is_named_and_not_where_it_is_in_memory() -> None:
+    env = make_env("mdlbi-small-v0", reward=pays_nothing, fast=False)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match="the reward <function pays_nothing> returned"):
+        env.step({agent: env.action_space(agent).sample() for agent in env.agents})

@@ -172,12 +172,14 @@ class Observer:
         if not is_array_of(observation, state.own_user, expected, REAL):
             found = described(observation, state.own_user)
             raise ValueError(
-                f"observation {self.codec!r} returned {found}: must be an array of shape {expected}, of real numbers"
+                f"observation {checks.shown(self.codec)} returned {found}: must be an array of shape {expected}, "
+                "of real numbers"
             )
         with np.errstate(over="ignore"):  # infinite is beyond the bounds, and clipped
             single = self.xp.astype(observation, self.xp.float32)
         if self.xp.any(self.xp.isnan(single)):
-            raise ValueError(f"observation {self.codec!r} returned NaN: must be numbers, clipped to its bounds")
+            name = checks.shown(self.codec)
+            raise ValueError(f"observation {name} returned NaN: must be numbers, clipped to its bounds")
         assert self._bounds is not None
         return limit(single, *self._bounds)
 

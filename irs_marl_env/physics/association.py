@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from irs_marl_env.arrays import described, index_grid, is_array_of, namespace, on_host, read_only
+from irs_marl_env.checks import shown
 
 Array = Any
 TieBreak = Callable[[Array], Array]
@@ -79,10 +80,10 @@ def assign(bids: Array, contention: str | Contention, tie_break: TieBreak) -> Ar
     owner = contention(read_only(bids), tie_break)
     xp, (*lead, num_bs, num_irs) = namespace(bids), bids.shape
     if not is_array_of(owner, bids, (*lead, num_irs), ("signed integer",)):
-        found = described(owner, bids)
-        raise ValueError(f"contention {contention!r} returned {found}: must be integers of shape {(*lead, num_irs)}")
+        found, wanted = described(owner, bids), (*lead, num_irs)
+        raise ValueError(f"contention {shown(contention)} returned {found}: must be integers of shape {wanted}")
     if not xp.all((owner >= IDLE) & (owner < num_bs)):
-        raise ValueError(f"contention {contention!r} returned owners that are none: must be in [-1, {num_bs - 1}]")
+        raise ValueError(f"contention {shown(contention)} returned owners that are none: must be in [-1, {num_bs - 1}]")
     return xp.astype(owner, xp.int64)
 
 

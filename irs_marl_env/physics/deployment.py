@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from irs_marl_env.arrays import described, is_array_of, namespace
+from irs_marl_env.checks import shown
 from irs_marl_env.scenario import Scenario
 
 Array = Any
@@ -127,7 +128,7 @@ def serving(rule: str | CellRule, links: Links) -> Array:
     xp, (num_envs, num_bs, num_users) = namespace(links.direct_gain), links.direct_gain.shape
     if not is_array_of(cell, links.direct_gain, (num_envs, num_users), ("integral",)):
         found = described(cell, links.direct_gain)
-        raise ValueError(f"cell_rule {rule!r} returned {found}: must be integers of shape {(num_envs, num_users)}")
+        raise ValueError(f"cell_rule {shown(rule)} returned {found}: must be integers of shape {(num_envs, num_users)}")
     if not xp.all((cell >= 0) & (cell < num_bs)):
-        raise ValueError(f"cell_rule {rule!r} returned cells that are none: must be in [0, {num_bs - 1}]")
+        raise ValueError(f"cell_rule {shown(rule)} returned cells that are none: must be in [0, {num_bs - 1}]")
     return xp.astype(cell, xp.int64)

@@ -258,7 +258,7 @@ def _checked(model: Any, motion: Motion, constants: MobilityConstants, num_envs:
     if not arrays.is_array_of(position, like, shape, ("real floating", "integral")):
         found = arrays.described(position, like)
         allowed = f"a dict with 'position' {shape}, real numbers"
-        raise ValueError(f"mobility {model!r} returned positions {found}: must be {allowed}")
+        raise ValueError(f"mobility {checks.shown(model)} returned positions {found}: must be {allowed}")
     away = abs(position - constants.origin - constants.area / 2)  # from the middle; 1e-9: rounding along the border
     if not namespace(position).all(away <= (0.5 + 1e-9) * constants.area):  # NaN is nowhere
         x_min, y_min, x_max, y_max = constants.scenario.bounds_m

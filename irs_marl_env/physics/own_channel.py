@@ -73,7 +73,7 @@ class OwnChannelModel(ChannelModel):
         found = self._own.gains(*map(arrays.read_only, (gains, memory, motion)))
         own = self._checked("gains", found, [tuple(x.shape) for x in gains], "real")
         if any(bool(namespace(x).any(x < 0)) for x in own):
-            raise ValueError(f"channel_model {self._own!r} returned gains below 0: must be amplitudes >= 0")
+            raise ValueError(f"channel_model {checks.shown(self._own)} returned gains below 0: must be amplitudes >= 0")
         if not self._by_distance:
             cell, own_user = self._serve(motion["position"], own[0])
         return cell, own_user, Gains(*own)
@@ -91,7 +91,7 @@ class OwnChannelModel(ChannelModel):
         """Three arrays of these shapes, in single precision and in memory of their own."""
         names = Channels._fields if what == "channels" else Gains._fields
         allowed = ", ".join(f"{name} {shape}" for name, shape in zip(names, shapes, strict=True))
-        got = f"channel_model {self._own!r} returned"
+        got = f"channel_model {checks.shown(self._own)} returned"
         if not isinstance(found, (tuple, list)) or len(found) != len(shapes):
             raise ValueError(f"{got} {what} {checks.shown(type(found).__name__)}: must be three arrays {allowed}")
         kept = []
@@ -117,8 +117,8 @@ class OwnChannelModel(ChannelModel):
         snr_db = strongest_snr_db(self.scenario, *most)
         if snr_db > MOST_SNR_DB:
             raise ValueError(
-                f"channel_model {self._own!r} returned channels over which the strongest signal could be {snr_db:.4g} "
-                f"dB above the noise: must be at most {MOST_SNR_DB:g} dB, which single precision holds"
+                f"channel_model {checks.shown(self._own)} returned channels over which the strongest signal could be "
+                f"{snr_db:.4g} dB above the noise: must be at most {MOST_SNR_DB:g} dB, which single precision holds"
             )
 
     def _remembered(self, method: str, memory: Any, num_envs: int) -> Memory:
@@ -126,10 +126,10 @@ class OwnChannelModel(ChannelModel):
         if not isinstance(memory, dict) or not all(
             isinstance(name, str) and tuple(getattr(x, "shape", ()))[:1] == (num_envs,) for name, x in memory.items()
         ):
-            shown = checks.shown(memory if not isinstance(memory, dict) else {n: _shape(x) for n, x in memory.items()})
+            found = checks.shown(memory if not isinstance(memory, dict) else {n: _shape(x) for n, x in memory.items()})
             raise ValueError(
-                f"channel_model {self._own!r} returned {shown} from {method}: must be a dict of arrays by name, each "
-                f"of shape ({num_envs}, ...)"
+                f"channel_model {checks.shown(self._own)} returned {found} from {method}: must be a dict of arrays "
+                f"by name, each of shape ({num_envs}, ...)"
             )
         return {name: arrays.of_ones_own(x) for name, x in memory.items()}
 
