@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import secrets
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -69,33 +72,49 @@ def write_mp4(path: Path, frames: Frames, fps: float) -> int:
     try:
         import imageio_ffmpeg
 
-        imageio_ffmpeg.get_ffmpeg_exe()
+        program = imageio_ffmpeg.get_ffmpeg_exe()
     except (ImportError, RuntimeError):
         raise ImportError("an MP4 needs imageio-ffmpeg: pip install 'irs-marl-env[render]'") from None
     rest = iter(frames)
     first = next(rest)
     height, width, _ = first.shape
-    with _replacing(path) as partial:
-        writer = imageio_ffmpeg.write_frames(
-            str(partial),
-            (width, height),
-            fps=fps,
-            codec="libx264",
-            quality=None,
-            macro_block_size=2,
-            pix_fmt_out="yuv420p",
-            ffmpeg_log_level="error",
-            output_params=["-crf", _QUALITY, "-movflags", "+faststart"],  # it plays before it is loaded completely
-        )
-        writer.send(None)
-        count = 0
-        try:
-            for frame in itertools.chain([first], rest):
-                writer.send(np.ascontiguousarray(frame))
-                count += 1
-        finally:
-            writer.close()
+    pixels = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:.9g}", "-i", "-")
+    # +faststart: it plays before it is loaded completely
+    film = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", _QUALITY, "-movflags", "+faststart")
+    count = 0
+    with _replacing(path) as partial, _ffmpeg(program, *pixels, *film, str(partial.absolute())) as pipe:
+        for frame in itertools.chain([first], rest):
+            pipe.write(np.ascontiguousarray(frame).data)
+            count += 1
     return count
+
+
+@contextmanager
+def _ffmpeg(program: str, *arguments: str) -> Iterator[IO[bytes]]:
+    """Ffmpeg at work on what is written to it.
+
+    Raises:
+        OSError: it could not do it, on a full disk for one; says why.
+    """
+    command = [program, "-y", "-loglevel", "error", *arguments]
+    with tempfile.TemporaryFile() as said:
+        # a session of its own: Ctrl-C is for us, who end it then
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said, start_new_session=True) as process:
+            assert process.stdin is not None
+            try:
+                with suppress(BrokenPipeError):  # it has ended, and its exit code and words say why
+                    yield process.stdin
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
+            except BaseException:
+                process.kill()
+                with suppress(BrokenPipeError):
+                    process.stdin.close()
+                raise
+        if process.returncode:
+            said.seek(0)
+            words = said.read().decode("utf-8", "replace").strip().splitlines() or [f"exit code {process.returncode}"]
+            raise OSError(errno.EIO, f"ffmpeg failed ({words[0].rpartition('] ')[2]})")
 
 
 WRITERS: dict[str, Callable[[Path, Frames, float], int]] = {".gif": write_gif, ".png": write_png, ".mp4": write_mp4}

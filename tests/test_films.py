@@ -78,6 +78,19 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, ending):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("count", [1, 400])
+def test_an_mp4_that_could_not_be_finished_is_an_error(tmp_path, monkeypatch, count):
+    """On a full disk ffmpeg ends with a code and some words, before all frames are written or after."""
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: sys.executable)  # which knows no option -y
+    path = tmp_path / "x.mp4"
+    path.write_text("old", encoding="utf-8")
+    with pytest.raises(OSError, match=r"ffmpeg failed \(.*-y"):
+        films.write_mp4(path, squares(count), 5.0)
+    assert path.read_text(encoding="utf-8") == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 @pytest.mark.parametrize("ending", films.WRITERS)
 def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path, ending):
     if ending == ".mp4":
