@@ -300,6 +300,12 @@ class Board:
         return (task for task in TASKS if self.rule(task, TASKS[task].rules[0]) is not None)
 
 
+def _rule_label(task: str, name: str) -> str:
+    """The name of a rule, with the fields of another game where it plays one."""
+    other = TASKS[task].fields.get(name)
+    return name + (f" ({', '.join(f'{k}={v}' for k, v in other.items())})" if other else "")
+
+
 def of_task(board: Board, task: str) -> list[str]:
     """The table of a task: rules, then methods from the best on."""
     first = TASKS[task].rules[0]
@@ -308,9 +314,7 @@ def of_task(board: Board, task: str) -> list[str]:
         found = board.rule(task, name)
         if found is not None:
             share = found["mean"] / (board.rule(task, first) or found)["mean"]
-            other = TASKS[task].fields.get(name)
-            label = name + (f" ({', '.join(f'{k}={v}' for k, v in other.items())})" if other else "")
-            rows.append((label, f"{found['mean']:.3f}", f"{share:.3f}", "", "", ""))
+            rows.append((_rule_label(task, name), f"{found['mean']:.3f}", f"{share:.3f}", "", "", ""))
     scores = {name: interquartile([shares]) for name in METHODS if len(shares := board.shares(task, name))}
     for name in sorted(scores, key=lambda name: -scores[name].mean):
         found_all = board.trainings(task, name)
@@ -338,34 +342,58 @@ def over_tasks(board: Board) -> list[str]:
 
 
 def draw(board: Board, path: Path = FIGURE) -> None:
-    """A panel for each task: interquartile means with their intervals, and lines for the rules."""
+    """A panel for each task, which says what share of its first rule others have, in a row each.
+
+    Rules are hollow. Methods have interquartile means with their intervals, and a stroke for every training.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     tasks = [task for task in board.tasks() if any(len(board.shares(task, name)) for name in METHODS)]
     if not tasks:
         return
-    names = [name for name in METHODS if any(len(board.shares(task, name)) for task in tasks)]
+    rows = [max(len(_rows(board, task)) for task in tasks[i : i + 2]) for i in range(0, len(tasks), 2)]
     with rc_context(STYLE):
-        figure = Figure(figsize=(2.2 + 2.2 * len(tasks), 1.3 + 0.32 * len(names)), layout="constrained")
-        panels = figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0]
-        for task, axes in zip(tasks, panels, strict=True):
-            for place, name in enumerate(names):
-                shares = board.shares(task, name)
-                if not len(shares):
-                    continue
-                score = interquartile([shares])
-                ends = [[score.mean - score.low], [score.high - score.mean]]
-                axes.errorbar([score.mean], [place], xerr=ends, fmt="o", color=BS_COLOURS[0], capsize=3, markersize=5)
-                axes.plot(shares, [place] * len(shares), "|", color=BS_COLOURS[0], alpha=0.5, markersize=8)
-            axes.axvline(1.0, color="black", linewidth=0.8)
-            axes.set_title(task.removeprefix("mdlbi-").removesuffix("-v0"), fontsize=9.0)
-            axes.set_xlabel(f"share of {TASKS[task].rules[0]}", fontsize=7.0)
-            axes.margins(x=0.08)
-            axes.grid(axis="x")
-        panels[0].set_yticks(range(len(names)), [METHODS[name].label for name in names])
-        panels[0].invert_yaxis()
+        figure = Figure(figsize=(8.4, sum(0.75 + 0.24 * count for count in rows)), layout="constrained")
+        panels = figure.subplots(len(rows), 2, squeeze=False, height_ratios=[3 + count for count in rows]).ravel()
+        for task, axes in zip(tasks, panels, strict=False):
+            _panel(axes, board, task)
+        for axes in panels[len(tasks) :]:
+            axes.set_axis_off()
         save(figure, path)
+
+
+def _rows(board: Board, task: str) -> list[tuple[str, np.ndarray, bool]]:
+    """Label, shares and whether it learns, from the most on; random actions are too far away to be drawn."""
+    first, *others = TASKS[task].rules
+    level = (board.rule(task, first) or {})["mean"]
+    found = {name: board.rule(task, name) for name in others if name != "random"}
+    rules = [
+        (_rule_label(task, name), np.array([one["mean"] / level]), False)
+        for name, one in found.items()
+        if one is not None
+    ]
+    methods = [(METHODS[n].label, board.shares(task, n), True) for n in METHODS if len(board.shares(task, n))]
+    return sorted([*rules, *methods], key=lambda row: -interquartile([row[1]]).mean)
+
+
+def _panel(axes: Any, board: Board, task: str) -> None:
+    rows, learned = _rows(board, task), BS_COLOURS[0]
+    for place, (_, shares, learns) in enumerate(rows):
+        score = interquartile([shares])
+        if not learns:
+            axes.plot(score.mean, place, "D", color="#444444", markerfacecolor="white", markersize=5)
+            continue
+        ends = [[score.mean - score.low], [score.high - score.mean]]
+        axes.errorbar([score.mean], [place], xerr=ends, fmt="o", color=learned, capsize=3, markersize=5)
+        axes.plot(shares, [place] * len(shares), "|", color=learned, alpha=0.5, markersize=8)
+    axes.axvline(1.0, color="black", linewidth=0.8)
+    axes.set_title(task, fontsize=9.0)
+    axes.set_xlabel(f"share of {TASKS[task].rules[0]}", fontsize=8.0)
+    axes.set_yticks(range(len(rows)), [label for label, _, _ in rows], fontsize=8.0)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.margins(x=0.08)
+    axes.grid(axis="x")
 
 
 def page(board: Board) -> str:
