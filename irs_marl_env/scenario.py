@@ -67,6 +67,9 @@ class Scenario(ScenarioRecord):
     def __post_init__(self) -> None:
         try:
             for field in dataclasses.fields(self):
+                if "check" not in field.metadata:
+                    of = f"{type(self).__name__}.{field.name}"
+                    raise TypeError(f"{of}: a subclass of Scenario may have methods of its own, but no fields")
                 object.__setattr__(self, field.name, field.metadata["check"](field.name, getattr(self, field.name)))
             for number, positions, usual in (("num_bs", self.bs_positions_m, 2), ("num_irs", self.irs_positions_m, 4)):
                 if getattr(self, number) is None:

@@ -459,3 +459,32 @@ def test_a_caption_that_is_no_text_is_refused(caption):
     env.caption = caption
     with pytest.raises(ValueError, match=r"caption=.* must be a text"):
         env.render(0)
+
+
+@pytest.mark.parametrize(
+    "sites", [[(-1e5, -1e5, 10), (1e5, 1e5, 10)], [(0, 0, 10), (1e5, 0, 10)], [(0, 0, 10), (0, 3e5, 10)], None]
+)
+@pytest.mark.parametrize("slot_s", [1e-9, 86400.0])
+def test_numbers_of_the_axes_stand_within_the_picture(sites, slot_s):
+    """Far places in km and long episodes in hours or days: otherwise their digits have no room."""
+    env = make_vec_env("mdlbi-small-v0", 1, render_mode="rgb_array", fast=False, bs_positions_m=sites, slot_s=slot_s)
+    env.reset(seed=0)
+    env.render(0)
+    viewer = env._viewers[0]
+    box, renderer = viewer._figure.bbox, viewer._figure.canvas.get_renderer()
+    ax = viewer._map._ax
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    across = [text for text in ax.get_xticklabels() if left <= text.get_position()[0] <= right]
+    up = [text for text in ax.get_yticklabels() if bottom <= text.get_position()[1] <= top]
+    assert len(across) > 2
+    for text in (*across, *up, ax.xaxis.label, ax.yaxis.label):
+        found = text.get_window_extent(renderer)
+        assert found.x0 >= 0, text
+        assert found.x1 <= box.x1, text
+    assert ax.get_xlabel() == ("x [m]" if sites is None else f"{viewer._plan.axes[0]} [km]")
+    if sites is not None:
+        assert max(len(text.get_text()) for text in ax.get_xticklabels()) <= 5
+    ticks = viewer._history._ticks
+    places = ticks.get_offset_transform().transform(ticks.get_offsets())
+    for path, place in zip(ticks.get_paths(), places, strict=True):
+        assert place[0] + path.get_extents().x1 * viewer._figure.dpi / 72 <= box.x1

@@ -342,3 +342,12 @@ def test_unknown_names(build: Any) -> None:
         build("mdlbi-v0", num_iris=3)
     with pytest.raises(ValueError, match=r"'zzz' is not a scenario field\. Allowed: num_bs"):
         Scenario().replace(zzz=3)
+
+
+def test_a_subclass_may_not_add_fields():
+    @dataclasses.dataclass(frozen=True)
+    class Mine(Scenario):
+        extra: int = 0
+
+    with pytest.raises(TypeError, match=r"Mine\.extra: a subclass of Scenario may have methods of its own, but no"):
+        Mine()

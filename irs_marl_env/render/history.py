@@ -17,6 +17,8 @@ SLIDING = 60  # slots in view of a long episode
 LONGEST_WHOLE = 120  # slots of an episode that is in view from its beginning to its end
 FIRST_TOP = 5.0  # bit/s/Hz, where the axis of the rates ends at first
 _MOST_TICKS = 5
+# seconds in it, its name, and the length [s] of an episode from which on the next one is used
+TIME_UNITS = ((1.0, "s", 1e5), (3600.0, "h", 1e7), (86400.0, "d", math.inf))
 _MOST_NUMBERED = 10  # IRSs that all have their number beside their row
 
 
@@ -79,6 +81,8 @@ class History:
     def _build_time(self, ax: Any) -> None:
         """Ticks in slots and seconds; they move with what is shown, so they are no ticks of matplotlib."""
         self._step = round_step(self._length)
+        whole = self._scenario.horizon * self._scenario.slot_s
+        self._time_unit = next((s, name) for s, name, most in TIME_UNITS if whole < most)
         across = ax.get_xaxis_transform()
         headings = [
             outline(word, 8.0, (-20.0, down), -1, bold=False) for word, down in (("slot", -9.5), ("time", -20.5))
@@ -97,7 +101,8 @@ class History:
     def _place_ticks(self, first: int) -> None:
         slots = list(range(-(-first // self._step) * self._step, first + self._length + 1, self._step))
         if slots != self._labelled:
-            words = [((str(s), -9.5), (f"{s * self._scenario.slot_s:.4g} s", -20.5)) for s in slots]
+            slot_s, (seconds, unit) = self._scenario.slot_s, self._time_unit
+            words = [((str(s), -9.5), (f"{s * slot_s / seconds:.4g} {unit}", -20.5)) for s in slots]
             self._ticks.set_paths([outline(t, 8.0, (0.0, down), bold=False) for pair in words for t, down in pair])
             self._labelled = slots
         at = np.array(slots, float) - first

@@ -15,6 +15,7 @@ from irs_marl_env.render.plan import MOST_LISTED, Plan
 from irs_marl_env.render.scene import Scene
 from irs_marl_env.scenario import Scenario
 
+FAR_M = 1e4  # from here on the axes are in km
 TRAIL = 12  # slots a user's trail lasts
 MOST_BIDDERS = 4  # BSs whose bids are drawn beside an IRS
 MOST_BID_FOR = 12  # IRSs beside which bids are drawn
@@ -43,8 +44,13 @@ class SiteMap:
         self.moving: list[Any] = []
         left, right, bottom, top = plan.extent_m
         ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
-        ax.set_xlabel(f"{plan.axes[0]} [m]", labelpad=1)
-        ax.set_ylabel(f"{plan.axes[1]} [m]", labelpad=1)
+        unit = "m"
+        if max(map(abs, plan.extent_m)) >= FAR_M:  # there is no room for so many digits
+            unit = "km"
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_major_formatter(lambda metres, _: f"{metres / 1000:.6g}".replace("-", "\u2212"))
+        ax.set_xlabel(f"{plan.axes[0]} [{unit}]", labelpad=1)
+        ax.set_ylabel(f"{plan.axes[1]} [{unit}]", labelpad=1)
         ax.tick_params(pad=9)  # past the masts
         if scenario.cell_rule == "nearest" and scenario.channels is None:  # else cells are no areas
             ax.imshow(self._shading(), extent=plan.extent_m, origin="lower", interpolation="nearest", zorder=0)

@@ -71,21 +71,22 @@ class MapView {
     pen.lineWidth = 1;
     pen.strokeRect(...inner);
     const ends = turned ? [box[1], box[3], box[0], box[2]] : [box[0], box[2], box[1], box[3]];
-    const names = turned ? ["y [m]", "x [m]"] : ["x [m]", "y [m]"];
+    const [unit, metres] = Math.max(...box.map(Math.abs)) >= 1e4 ? ["km", 1000] : ["m", 1];
+    const names = (turned ? ["y", "x"] : ["x", "y"]).map((name) => `${name} [${unit}]`);
     const across = ticks(ends[0], ends[1], inner[2] / 70), up = ticks(ends[2], ends[3], inner[3] / 50);
-    for (const [i, text] of numerals(across).entries()) {
+    for (const [i, text] of numerals(across.map((at) => at / metres)).entries()) {
       const x = inner[0] + (across[i] - ends[0]) * scale;
       line(pen, look.muted, 1, x, height - EDGE.bottom, x, height - EDGE.bottom + 4);
-      if (x + 3.5 * text.length > width - EDGE.right - 34) continue; // the name stands there
+      if (x + 3.5 * text.length > width - EDGE.right - 38) continue; // the name stands there
       write(pen, text, x, height - EDGE.bottom + 18, { colour: look.muted, align: "center" });
     }
-    for (const [i, text] of numerals(up).entries()) {
+    for (const [i, text] of numerals(up.map((at) => at / metres)).entries()) {
       const y = height - EDGE.bottom - (up[i] - ends[2]) * scale;
       line(pen, look.muted, 1, EDGE.left - 4, y, EDGE.left, y);
       write(pen, text, EDGE.left - 13, y, { colour: look.muted, align: "right", room: EDGE.left - 13 });
     }
     write(pen, names[0], width - EDGE.right, height - EDGE.bottom + 18, { colour: look.muted, align: "right" });
-    write(pen, names[1], EDGE.left - 13, 8, { colour: look.muted, align: "right" });
+    write(pen, names[1], EDGE.left - 8, 8, { colour: look.muted, align: "right" });
   }
 
   // Cells are where a BS is the nearest one, in three dimensions.
