@@ -390,7 +390,10 @@ def _panel(axes: Any, board: Board, task: str) -> None:
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.set_title(task, fontsize=9.0)
     axes.set_xlabel(f"share of {TASKS[task].rules[0]}", fontsize=8.0)
-    axes.set_yticks(range(len(rows)), [label for label, _, _ in rows], fontsize=8.0)
+    labels = [
+        label.replace(" (contention", "\n(contention") for label, _, _ in rows
+    ]  # the others leave room for one line
+    axes.set_yticks(range(len(rows)), labels, fontsize=8.0)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.margins(x=0.08)
     axes.grid(axis="x")
