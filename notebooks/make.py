@@ -55,7 +55,7 @@ def executed(notebook: Any, timeout_s: int = 600) -> Any:
         client.execute(env=environment)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [kept for kept in map(_kept, cell.outputs) if kept is not None]
+            cell.outputs = _joined([kept for kept in map(_kept, cell.outputs) if kept is not None])
             cell.metadata = nbformat.from_dict({})
     notebook.metadata = nbformat.from_dict(METADATA)
     return notebook
@@ -69,6 +69,17 @@ def _kept(output: Any) -> Any:
         output.data = nbformat.from_dict({"image/png": output.data["image/png"]})
     output.metadata = nbformat.from_dict({})
     return output
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Printed text in one piece, where something that is not kept came between two parts of it."""
+    joined: list[Any] = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream":
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def main(names: list[str]) -> None:

@@ -88,3 +88,12 @@ def test_what_is_kept_of_an_output():
     assert json.loads(json.dumps(kept)) == {"output_type": "display_data", "data": {"image/png": "abc"}, "metadata": {}}
     assert make._kept(nbformat.v4.new_output("stream", name="stderr", text="a warning")) is None
     assert make._kept(nbformat.v4.new_output("stream", name="stdout", text="a result")).text == "a result"
+
+
+def test_printed_text_is_in_one_piece_whatever_was_warned_of_in_between():
+    def printed(text):
+        return nbformat.v4.new_output("stream", name="stdout", text=text)
+
+    picture = nbformat.v4.new_output("display_data", {"image/png": "abc"})
+    joined = make._joined([printed("a "), printed("b"), picture, printed("c")])
+    assert [output.get("text") for output in joined] == ["a b", None, "c"]
