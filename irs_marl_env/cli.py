@@ -17,7 +17,6 @@ from typing import NoReturn
 from irs_marl_env import cli_channels, cli_pictures, cli_replay, cli_studies, scenario_help, tables
 from irs_marl_env.checks import shown
 from irs_marl_env.cli_arguments import (
-    check_out,
     evaluation_arguments,
     evaluation_options,
     metric_argument,
@@ -29,6 +28,7 @@ from irs_marl_env.cli_arguments import (
 from irs_marl_env.estimate import Estimate
 from irs_marl_env.evaluation import evaluate
 from irs_marl_env.metrics import METRICS, Metric
+from irs_marl_env.output_files import check_out
 from irs_marl_env.result import Result, dump, read
 from irs_marl_env.scenario import Scenario, scenario_ids
 from irs_marl_env.signals import Stopped, StopRequests

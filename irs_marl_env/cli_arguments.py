@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,15 +32,9 @@ def scenario_of(args: argparse.Namespace) -> Scenario:
     return scenario_named(args.scenario, args.trusted, **parse_assignments(args.overrides))
 
 
-def check_out(path: Path, flag: str = "--out", moved: bool = False) -> None:
-    """Refuse a file that could not be written, before the work; ``moved``: it is written beside its place first."""
-    if path.is_dir():
-        raise ValueError(f"{flag} {path}: is a folder, must be a file")
-    if not path.parent.is_dir():
-        raise ValueError(f"{flag} {path}: no such folder")
-    places = [path, path.parent] if moved and path.exists() else [path if path.exists() else path.parent]
-    if not all(os.access(place, os.W_OK) for place in places):
-        raise ValueError(f"{flag} {path}: cannot be written here, must be a place with the right to write")
+def called(policy: str) -> str:
+    """What a picture calls a policy: the name of its file without the folders, or what was typed."""
+    return Path(policy).name if policy.lower().endswith(".safetensors") else policy
 
 
 def evaluation_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from irs_marl_env.checks import shown
-from irs_marl_env.cli_arguments import check_out, named, policy_of, scenario_arguments, scenario_of, whole
+from irs_marl_env.cli_arguments import called, named, policy_of, scenario_arguments, scenario_of, whole
 from irs_marl_env.episodes import BOUND, INTERFACES, adapted, play, policy_named
 from irs_marl_env.films import MOST_IN_GIF, WRITERS
+from irs_marl_env.output_files import check_out
 from irs_marl_env.scenario_text import parse_assignments, title
 
 LEAST_FPS = 0.01  # a GIF holds a frame for at most 655 s
@@ -56,8 +57,7 @@ def render(args: argparse.Namespace) -> None:
     if not 1 <= slots <= most:
         raise ValueError(f"--slots {shown(slots)}: must be in [1, {most}]")
     options: dict[str, Any] = {"render_mode": "rgb_array", "interface": args.interface, "name": name}
-    who = Path(name).name if name.lower().endswith(".safetensors") else name
-    caption = f"{who} on {title(args.scenario, parse_assignments(args.overrides))}"
+    caption = f"{called(name)} on {title(args.scenario, parse_assignments(args.overrides))}"
 
     def frames() -> Iterator[np.ndarray]:
         for played in play(policy, scenario, args.seed, slots, **options):

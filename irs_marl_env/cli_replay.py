@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from irs_marl_env.cli_arguments import check_out, named, policy_of, scenario_arguments, scenario_of, whole
+from irs_marl_env.cli_arguments import called, named, policy_of, scenario_arguments, scenario_of, whole
 from irs_marl_env.episodes import BOUND, INTERFACES, adapted
 from irs_marl_env.scenario_text import parse_assignments, title
 
@@ -32,7 +32,6 @@ def replay(args: argparse.Namespace) -> None:
     from irs_marl_env import replay
 
     replay.check_out(args.out, "--out")
-    check_out(args.out, moved=True)
     for name in args.policy:
         if name == BOUND:
             raise ValueError(f"--policy {BOUND}: a bound does not act, so there is nothing to see")
@@ -40,10 +39,10 @@ def replay(args: argparse.Namespace) -> None:
     scenarios = [adapted(policy, scenario) for policy in policies]
     replay.check_pair(scenarios, args.policy)
     slots = replay.planned_slots(scenarios[0], args.slots, "--slots")
-    called = title(args.scenario, parse_assignments(args.overrides))
-    labels = [Path(name).name if name.lower().endswith(".safetensors") else name for name in args.policy]
+    shown_as = title(args.scenario, parse_assignments(args.overrides))
+    labels = [called(name) for name in args.policy]
     records = [
-        replay.record(policy, scenario, slots, args.seed, interface=args.interface, name=label, title=called)
+        replay.record(policy, scenario, slots, args.seed, interface=args.interface, name=label, title=shown_as)
         for policy, label in zip(policies, labels, strict=True)
     ]
     with named(args.out):

@@ -11,7 +11,6 @@ from irs_marl_env import comparison
 from irs_marl_env.charts import check_picture
 from irs_marl_env.checks import shown
 from irs_marl_env.cli_arguments import (
-    check_out,
     evaluation_arguments,
     evaluation_options,
     metric_argument,
@@ -21,6 +20,7 @@ from irs_marl_env.cli_arguments import (
     scenario_of,
 )
 from irs_marl_env.json_text import parse
+from irs_marl_env.output_files import check_out
 from irs_marl_env.result import Result, read
 from irs_marl_env.scenario import Scenario, from_plain
 from irs_marl_env.scenario_text import parse_assignments

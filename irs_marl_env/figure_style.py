@@ -16,6 +16,7 @@ BS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", 
 IDLE = "#E6E6E6"  # an IRS that nobody controls
 QUIET = "#444444"  # text that explains
 GRID = "#DDDDDD"
+TRAIL = 12  # slots that the trail of a user lasts
 DPI = 100
 MARKERS = "osD^vPX*"
 LINES = ("-", "--", ":", "-.")

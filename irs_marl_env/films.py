@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import errno
 import itertools
-import os
-import secrets
 import subprocess
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
+from irs_marl_env.output_files import replacing
 
 MOST_IN_GIF = 5000  # frames: Pillow keeps them all until it writes the file
 _COLOURS = 160  # of a GIF, the same in all frames, so that nothing flickers
@@ -36,11 +37,8 @@ def write_png(path: Path, frames: Frames, fps: float) -> int:
         How many frames the file has.
     """
     image = _pillow()
-    last = None
-    for last in frames:  # noqa: B007  (the last one is what is wanted)
-        pass
-    assert last is not None
-    with _replacing(path) as partial:
+    (last,) = deque(frames, maxlen=1)
+    with replacing(path) as partial:
         image.fromarray(last).save(partial, optimize=True)
     return 1
 
@@ -62,7 +60,7 @@ def write_gif(path: Path, frames: Frames, fps: float) -> int:
 
     pictures = flat()
     first = next(pictures)
-    with _replacing(path) as partial:
+    with replacing(path) as partial:
         first.save(partial, save_all=True, append_images=pictures, duration=round(1000 / fps), loop=0)
     return count
 
@@ -82,7 +80,7 @@ def write_mp4(path: Path, frames: Frames, fps: float) -> int:
     # +faststart: it plays before it is loaded completely
     film = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", _QUALITY, "-movflags", "+faststart")
     count = 0
-    with _replacing(path) as partial, _ffmpeg(program, *pixels, *film, str(partial.absolute())) as pipe:
+    with replacing(path) as partial, _ffmpeg(program, *pixels, *film, str(partial.absolute())) as pipe:
         for frame in itertools.chain([first], rest):
             pipe.write(np.ascontiguousarray(frame).data)
             count += 1
@@ -126,16 +124,3 @@ def _pillow() -> Any:
     except ImportError:
         raise ImportError("pictures need pillow: pip install 'irs-marl-env[render]'") from None
     return Image
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, with the same ending; it takes the place of ``path`` at the end, and vanishes on an error."""
-    partial = path.with_name(f".{secrets.token_hex(6)}.part{path.suffix}")  # a short name, and one for each writer
-    try:
-        yield partial
-        os.replace(partial, path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise

@@ -127,6 +127,7 @@ class ScenarioRecord:
         1.6, 0, 100, says="Steepness alpha of the amplitude of lossy elements over the phase; 0: no losses."
     )
 
+    # ruff takes the PathLike in the annotation for a default that could change; a path is kept as a str
     channels: str | PathLike | Mapping[str, Any] | Recording | None = CHANNELS.field(  # noqa: RUF009
         None,
         checks.Special(check_channels, ALLOWED),
@@ -235,7 +236,7 @@ class ScenarioRecord:
     gauss_markov_memory: float = MOVEMENT.real(
         0.85, 0, 1, says="Share a of the velocity that stays from slot to slot, for `mobility='gauss_markov'`."
     )
-    # a path is kept as a str: a PathLike alone could change, its text cannot
+    # as for channels
     trace: str | PathLike | tuple | None = MOVEMENT.field(  # noqa: RUF009
         None,
         checks.Special(check_trace, TRACE),

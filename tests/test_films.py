@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need the extra 'render'")
 image = pytest.importorskip("PIL.Image")
 
-from irs_marl_env import films, get_scenario  # noqa: E402
+from irs_marl_env import films, get_scenario, output_files  # noqa: E402
 from irs_marl_env.cli import main  # noqa: E402
 
 SMALL = ("--scenario", "mdlbi-small-v0", "--set=action=structured", "--policy", "examples.own_policy:NearestUsers")
@@ -103,9 +103,9 @@ def test_a_name_may_be_as_long_as_the_disk_allows(tmp_path, ending):
 def test_two_that_write_one_file_do_not_meet(tmp_path):
     """The one that ends last wins; neither moves what the other has half done."""
     path = tmp_path / "x.png"
-    with films._replacing(path) as first:
+    with output_files.replacing(path) as first:
         first.write_text("first", encoding="utf-8")
-        with films._replacing(path) as second:
+        with output_files.replacing(path) as second:
             second.write_text("second", encoding="utf-8")
         assert path.read_text(encoding="utf-8") == "second"
     assert path.read_text(encoding="utf-8") == "first"

@@ -16,7 +16,7 @@ LAZY = {"render", "charts", "kernels", "training", "compiled", "adapters"}  # im
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module those of the layers before its own, and its neighbours inside a folder
 LAYERS = (
-    {"units", "checks", "sizes", "presets"},
+    {"units", "checks", "sizes", "presets", "output_files"},
     {"arrays", "figure_style"},
     {"json_text", "array_files", "shapes"},
     {"service_area"},

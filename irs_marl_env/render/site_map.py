@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env.figure_style import BS_COLOURS, IDLE, QUIET
+from irs_marl_env.figure_style import BS_COLOURS, IDLE, QUIET, TRAIL
 from irs_marl_env.physics import deployment
 from irs_marl_env.render.outlines import collection, outline
 from irs_marl_env.render.plan import MOST_LISTED, Plan
@@ -16,7 +16,6 @@ from irs_marl_env.render.scene import Scene
 from irs_marl_env.scenario import Scenario
 
 FAR_M = 1e4  # from here on the axes are in km
-TRAIL = 12  # slots a user's trail lasts
 MOST_BIDDERS = 4  # BSs whose bids are drawn beside an IRS
 MOST_BID_FOR = 12  # IRSs beside which bids are drawn
 _NEUTRAL = 1.0  # bit/s/Hz, whose size a user has before the first slot

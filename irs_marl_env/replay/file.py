@@ -10,15 +10,14 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
-import secrets
 from collections.abc import Sequence
 from importlib import resources
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from irs_marl_env import output_files
 from irs_marl_env.checks import shown
 from irs_marl_env.replay.pack import packed
 from irs_marl_env.replay.record import Record
@@ -46,14 +45,8 @@ def write(records: Record | Sequence[Record], path: str | PathLike[str]) -> int:
     target = check_out(path)
     text = page([records] if isinstance(records, Record) else list(records))
     data = text.encode("utf-8")
-    partial = target.with_name(f".{secrets.token_hex(6)}.part")  # a short name, and one for each writer
-    try:
-        with partial.open("xb") as file:
-            file.write(data)
-        os.replace(partial, target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with output_files.replacing(target) as partial:
+        partial.write_bytes(data)
     return len(data)
 
 
@@ -61,15 +54,12 @@ def check_out(path: str | PathLike[str], name: str = "path") -> Path:
     """The path of a replay to be written; ``name`` is what a message calls it.
 
     Raises:
-        ValueError: its name does not end like one, it is a folder, or its folder is not there.
+        ValueError: its name does not end like one, it is a folder, its folder is not there, or nobody may write there.
     """
     found = Path(path)
     if found.suffix.lower() not in ENDINGS:
         raise ValueError(f"{name} {shown(str(path))}: must end in .html")
-    if found.is_dir():
-        raise ValueError(f"{name} {shown(str(path))}: is a folder, must be a file")
-    if not found.parent.is_dir():
-        raise ValueError(f"{name} {shown(str(path))}: no such folder")
+    output_files.check_out(found, name, moved=True)
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env.figure_style import BS_COLOURS
+from irs_marl_env.figure_style import BS_COLOURS, TRAIL
 from irs_marl_env.physics import deployment
 from irs_marl_env.replay.record import Record, check_same_draws
 from irs_marl_env.scenario import Scenario
@@ -21,7 +21,6 @@ from irs_marl_env.scenario import Scenario
 RATE_STEP = 0.001  # bit/s/Hz, up to 65 bit/s/Hz; beyond that a 65535th of the greatest
 SHARE_STEP = 0.01  # shares beyond +-1.27 count as that
 BID_STEP = 1 / 32767  # bids of some rules differ little, and the greatest wins
-TRAIL = 12  # slots that a user's trail lasts, as in pictures
 _NUMBER = 8  # bytes to which arrays are aligned
 
 
