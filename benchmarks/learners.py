@@ -48,16 +48,22 @@ class Learning(NamedTuple):
 # --- the libraries ---------------------------------------------------------------------------------------------------
 
 
-def ours() -> Learning:
-    """examples/maddpg.py."""
-    sys.path.insert(0, str(ROOT))
-    from examples.maddpg import advance, prepare
+def settings() -> Any:
+    """Those of examples/maddpg.py that make its networks, batches and rates what the others have."""
     from irs_marl_env.training.settings import Args
 
     args = Args(algo="maddpg", net="mlp", depth=3, layer_norm=False, gamma=GAMMA, num_envs=ROWS, batch=BATCH)
     args.buffer, args.critic_warmup, args.lr_decay, args.device = BUFFER, 0, False, "cpu"
     args.scenario, args.width, args.tau, args.actor_lr, args.critic_lr = SCENARIO, WIDTH, TAU, ACTOR_LR, CRITIC_LR
-    run = prepare(args)
+    return args
+
+
+def ours() -> Learning:
+    """examples/maddpg.py."""
+    sys.path.insert(0, str(ROOT))
+    from examples.maddpg import advance, prepare
+
+    run = prepare(settings())
     return Learning(lambda: advance(run), _count(run.learner.nets), "")
 
 

@@ -46,6 +46,12 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             ("torch", "tqdm", "safetensors", "matplotlib", "filelock"),
             ["examples/maddpg.py", "47,648", "CPU time per update and 16 steps", "commit"],
         ),
+        (
+            "update.py",
+            ("--repeats", "1"),
+            ("torch", "tqdm", "safetensors", "matplotlib", "filelock"),
+            ["an update", "products of matrices", "276 calls", "commit"],
+        ),
         ("imports.py", ("--repeats", "1"), (), ["array_api_compat", "irs_marl_env", "commit"]),
     ],
     ids=lambda value: value if isinstance(value, str) and value.endswith(".py") else "",
