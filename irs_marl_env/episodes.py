@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irs_marl_env.checks import Choice, check_whole, near, plain_text, shown
+from irs_marl_env.checks import Choice, check_whole, near, plain_text, shown, warn
 from irs_marl_env.engine.view import View
 from irs_marl_env.policies import POLICIES
 from irs_marl_env.scenario import Scenario, get_scenario
@@ -19,7 +19,18 @@ from irs_marl_env.vector_env import MdlbiVectorEnv
 BOUND = "upper-bound"  # evaluated like a policy, though no policy reaches it
 INTERFACES = ("arrays", "dicts")
 
-__all__ = ["BOUND", "INTERFACES", "Played", "Policy", "actor", "adapted", "play", "policy_named", "resolved"]
+__all__ = [
+    "BOUND",
+    "INTERFACES",
+    "Played",
+    "Policy",
+    "actor",
+    "adapted",
+    "play",
+    "policy_named",
+    "resolved",
+    "warn_of_neglects",
+]
 
 Policy = Any  # a name, an object with ``bind(env, seed)``, or a callable observations -> actions
 _WANTS_DICTS = "works with dicts by agent, so say interface='dicts'"
@@ -69,6 +80,12 @@ def adapted(policy: Policy, scenario: str | Scenario) -> Scenario:
         raise ValueError(f"policy {BOUND!r}: a bound does not act, so there is nothing to see")
     scenario = get_scenario(scenario)
     return policy.adapt(scenario) if hasattr(policy, "adapt") else scenario
+
+
+def warn_of_neglects(policy: Any, label: str, scenario: Scenario) -> None:
+    """A warning for each option of a scenario that a policy chooses as if it were not there."""
+    for neglect in getattr(policy, "neglects", lambda scenario: [])(scenario):
+        warn(f"policy {label!r} neglects {neglect}")
 
 
 # --- an episode -------------------------------------------------------------------------------------------------
@@ -130,9 +147,11 @@ def play(
     seed = check_whole("seed", seed, 0, LARGEST_SEED)
     slots = scenario.horizon if slots is None else check_whole("slots", slots, 1, scenario.horizon)
     interface = Choice(INTERFACES)("interface", interface)
+    label = label if name is None else name
+    warn_of_neglects(policy, label, scenario)
     env = MdlbiVectorEnv(scenario, 1, render_mode=render_mode, autoreset=False)
     observations, _ = env.reset(seed=seed)
-    act = actor(policy, env, seed, label if name is None else name, interface)
+    act = actor(policy, env, seed, label, interface)
     return _slots(env, observations, act, slots)
 
 

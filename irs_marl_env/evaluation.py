@@ -8,7 +8,6 @@ Slots of an episode are not independent: standard errors are over episodes. The 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,8 +16,9 @@ import numpy as np
 from irs_marl_env import ray_tasks, workers
 from irs_marl_env.arrays import one_or_each
 from irs_marl_env.checks import Choice, Flag, check_text, check_whole, refusal, warn
-from irs_marl_env.episodes import BOUND, INTERFACES, Policy, actor, policy_named, resolved
+from irs_marl_env.episodes import BOUND, INTERFACES, Policy, actor, policy_named, resolved, warn_of_neglects
 from irs_marl_env.estimate import Estimate
+from irs_marl_env.progress import Bar
 from irs_marl_env.result import Result
 from irs_marl_env.result_arrays import DECIMALS, rounded_power
 from irs_marl_env.scenario import Scenario, get_scenario
@@ -107,9 +107,8 @@ def evaluate(
     )
     jobs, (chosen, run_on, label) = plan.jobs, (plan.jobs[0].policy, plan.jobs[0].scenario, plan.jobs[0].label)
     _check_repeats(run_on, plan.episodes)
-    for neglect in getattr(chosen, "neglects", lambda scenario: [])(run_on):
-        warn(f"policy {label!r} neglects {neglect}")
-    with _Bar(progress, total=plan.episodes * jobs[0].slots, label=label) as advance:
+    warn_of_neglects(chosen, label, run_on)
+    with Bar(progress, total=plan.episodes * jobs[0].slots, label=label) as advance:
         measured = [np.concatenate(parts) for parts in zip(*_run(jobs, plan.processes, plan.ray, advance), strict=True)]
     rates, *by_user = measured
     if by_user:
@@ -277,29 +276,3 @@ def _bound(env: MdlbiVectorEnv) -> np.ndarray:
     own, (H, G, h) = view.own_user, view.channels
     power = one_or_each(s.tx_powers_w)
     return upper_bound(H * own[..., None], G, h[:, None] * own[:, :, None, :, None], power, s.noise_power_w)
-
-
-class _Bar:
-    """A progress bar if it is wanted and tqdm is there; a context that gives ``advance(steps)``."""
-
-    def __init__(self, progress: bool | None, total: int, label: str) -> None:
-        wanted = sys.stderr.isatty() if progress is None else progress
-        self._bar = None
-        if not wanted:
-            return
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            return
-        self._bar = tqdm(total=total, desc=label, unit="slot", leave=False)
-
-    def __enter__(self) -> Callable[[int], None]:
-        return self._advance
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def _advance(self, steps: int) -> None:
-        if self._bar is not None:
-            self._bar.update(steps)

@@ -98,3 +98,11 @@ def test_other_errors_of_a_policy_stay_as_they_are():
 def test_a_policy_that_goes_through_the_agents_of_an_array_is_told():
     with pytest.raises(ValueError, match="works with dicts by agent, so say interface='dicts'"):
         list(play(lambda observations: {agent: np.zeros(66) for agent in observations}, SMALL, slots=1))
+
+
+def test_what_a_policy_neglects_is_said_before_the_first_slot():
+    scenario = get_scenario("mdlbi-small-v0", sinr="paper")
+    with pytest.warns(UserWarning, match="policy 'mine' neglects sinr=") as said:
+        play("local-gain-ao", scenario, name="mine")
+    assert len(said) == 1
+    assert said[0].filename == __file__

@@ -34,7 +34,7 @@ LAYERS = (
     {"parallel_env", "vector_env"},
     {"result_arrays"},
     {"adapters", "mdlbi_v0", "registration", "policies", "result"},
-    {"workers", "ray_tasks", "signals", "channel_report", "episodes"},
+    {"workers", "ray_tasks", "signals", "channel_report", "episodes", "progress"},
     {"evaluation", "render", "films"},
     {"charts", "replay"},
     {"comparison"},

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from irs_marl_env.checks import check_text, check_whole, shown
+from irs_marl_env.checks import Flag, check_text, check_whole, shown
 from irs_marl_env.episodes import Played, Policy, adapted, play, resolved
+from irs_marl_env.progress import Bar
 from irs_marl_env.result import differing_physics
 from irs_marl_env.scenario import Scenario
 from irs_marl_env.sizes import LARGEST_SEED
@@ -70,6 +71,7 @@ def record(
     interface: str = "arrays",
     name: str | None = None,
     title: str | None = None,
+    progress: bool | None = None,
 ) -> Record:
     """Play an episode and keep what a replay shows.
 
@@ -83,6 +85,7 @@ def record(
         interface: what a callable takes and returns; see :func:`irs_marl_env.evaluate`.
         name: what the replay calls the policy; ``None``: its own name.
         title: what the replay calls the scenario; ``None``: its id, or ``"own scenario"``.
+        progress: show a bar (needs tqdm); ``None``: on a terminal.
 
     Raises:
         ValueError: a policy or a scenario that is not known, a bound, or numbers that are impossible; before any work.
@@ -97,11 +100,15 @@ def record(
         title = scenario if isinstance(scenario, str) else "own scenario"
     title, run_on = check_text("title", title), adapted(policy, scenario)
     slots, seed = planned_slots(run_on, slots), check_whole("seed", seed, 0, LARGEST_SEED)
+    progress = Flag(optional=True)("progress", progress)
     played = play(policy, run_on, seed, slots, interface=interface, name=label)
     kept: dict[str, list[np.ndarray]] = {}
-    for each in played:
-        for key, value in _kept(each).items():
-            kept.setdefault(key, []).append(value)
+    with Bar(progress, slots, label) as advance:
+        for each in played:
+            slot = _kept(each)
+            for key, value in slot.items():
+                kept.setdefault(key, []).append(value)
+            advance(1 if slot else 0)
     return Record(label, run_on, title, seed, **{key: np.stack(values) for key, values in kept.items()})
 
 

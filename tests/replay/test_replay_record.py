@@ -11,6 +11,7 @@ import pytest
 
 from irs_marl_env import get_scenario, replay
 from irs_marl_env.episodes import play
+from irs_marl_env.progress import Bar
 from irs_marl_env.replay.record import check_same_draws
 
 SMALL = get_scenario("mdlbi-small-v0", horizon=8)
@@ -123,3 +124,20 @@ def test_importing_the_package_does_not_load_replays():
     code = "import sys, irs_marl_env, irs_marl_env.cli; print('irs_marl_env.replay' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "False"
+
+
+def test_a_bar_while_an_episode_is_recorded_where_it_is_wanted(capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
+    replay.record("random", "mdlbi-small-v0", slots=3, progress=False)
+    assert capfd.readouterr() == ("", "")
+    replay.record("random", "mdlbi-small-v0", slots=3, progress=True)
+    assert "/3" in capfd.readouterr().err
+
+
+def test_the_bar_counts_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[int] = []
+    monkeypatch.setattr(Bar, "__enter__", lambda bar: counted.append)
+    replay.record("random", "mdlbi-small-v0", slots=3)
+    assert sum(counted) == 3
+    with pytest.raises(ValueError, match="progress='yes'"):
+        replay.record("random", "mdlbi-small-v0", slots=3, progress="yes")  # type: ignore[arg-type]
