@@ -190,15 +190,17 @@ def go_on(folder: Path, load: Callable[[Path], None]) -> Path | None:
 
 
 def provenance() -> dict[str, Any]:
-    """Versions of what decides the numbers, and the commit this ran on (``None`` outside a repository)."""
+    """Versions of what decides the numbers, and the commit this ran on (``None`` outside a repository).
+
+    The commit ends in ``-dirty`` where files differ from it. Pages and results do not count: the commands that make
+    results write them, and no number comes from them.
+    """
+    git: dict[str, Any] = {"cwd": Path(__file__).parent, "capture_output": True, "text": True}
     try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
+        described = subprocess.run(["git", "describe", "--always", "--abbrev=40"], check=True, **git)
+        commit: str | None = described.stdout.strip()
+        changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", ":/", ":/!docs", ":/!results"], **git)
+        commit = f"{commit}-dirty" if changed.returncode else commit
     except (OSError, subprocess.CalledProcessError):
         commit = None
     packages: dict[str, str | None] = {}

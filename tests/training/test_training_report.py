@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import subprocess
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
 from tiny_training import tiny_args  # noqa: E402
 
 from irs_marl_env.policies import POLICIES  # noqa: E402
-from irs_marl_env.training import bank, checkpoint, report  # noqa: E402
+from irs_marl_env.training import bank, checkpoint, folder, report  # noqa: E402
 from irs_marl_env.training.settings import scenario_of  # noqa: E402
 
 
@@ -103,3 +104,23 @@ def test_versions_say_what_decides_the_numbers(monkeypatch):
     assert found.keys() == {"commit", "python", "irs-marl-env", "torch", "numpy", "gymnasium", "pettingzoo", "numba"}
     monkeypatch.setenv("PATH", "")  # no git
     assert checkpoint.provenance()["commit"] is None
+
+
+def test_a_commit_is_dirty_where_code_differs_from_it_and_not_for_pages_and_results(tmp_path, monkeypatch):
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b.c", *words], cwd=tmp_path, check=True)
+
+    for name in ("package/code.py", "docs/page.md", "results/raw.json"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("before", encoding="utf-8")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "all")
+    monkeypatch.setattr(folder, "__file__", str(tmp_path / "package" / "code.py"))
+    commit = folder.provenance()["commit"]
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    for name in ("docs/page.md", "results/raw.json"):
+        (tmp_path / name).write_text("after", encoding="utf-8")
+    assert folder.provenance()["commit"] == commit
+    (tmp_path / "package" / "code.py").write_text("after", encoding="utf-8")
+    assert folder.provenance()["commit"] == f"{commit}-dirty"
