@@ -219,6 +219,23 @@ def test_adam_on_the_vector_goes_on_from_the_state_of_torchs():
     assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
 
 
+def test_moments_fade_to_zero_not_through_denormal_numbers():
+    """The weights are those of torch's Adam all the same, and elsewhere denormal numbers are kept as before."""
+    mine, theirs, _ = _two()
+    flat, adam = FlatAdam(Flat(mine), 1e-2), torch.optim.Adam(theirs.parameters(), lr=1e-2, foreach=False)
+    for size in (3e-19, 0.0):  # Adam keeps a thousandth of the square, 1e-40
+        for _ in range(20):
+            flat._gradient.fill_(size)
+            flat.step()
+            for parameter in theirs.parameters():
+                parameter.grad = torch.full_like(parameter, size)
+            adam.step()
+    assert all(torch.equal(a, b) for a, b in zip(mine.parameters(), theirs.parameters(), strict=True))
+    assert all(0 < float(moments["exp_avg_sq"].max()) < 1.2e-38 for moments in adam.state_dict()["state"].values())
+    assert not flat._square.any()
+    assert float(torch.tensor([1e-30]) * 1e-10) > 0
+
+
 def test_a_vector_follows_another_and_stays_the_parameters():
     mine, theirs, _ = _two()
     with torch.no_grad():
