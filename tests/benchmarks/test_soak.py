@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import mmap
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,11 @@ def test_what_grows_is_named(soak: Any, tmp_path: Path) -> None:
         return lambda i: None
 
     def memory() -> Any:
-        return lambda i: kept.append(b"x" * 2**20)
+        def keep(i: int) -> None:
+            kept.append(mmap.mmap(-1, 2**20))  # pages of its own: bytes might lie in memory that others have freed
+            kept[-1].write(bytes(2**20))
+
+        return keep
 
     def files() -> Any:
         return lambda i: kept.append((tmp_path / "file").open("w", encoding="utf-8"))
