@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="pictures need the extra 'render'")
 image = pytest.importorskip("PIL.Image")
 
-from irs_marl_env import films, get_scenario, output_files  # noqa: E402
+from irs_marl_env import films, get_scenario, output_files  # noqa: E402  (after importorskip)
 from irs_marl_env.cli import main  # noqa: E402
 
 SMALL = ("--scenario", "mdlbi-small-v0", "--set=action=structured", "--policy", "examples.own_policy:NearestUsers")

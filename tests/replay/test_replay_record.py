@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,8 +137,9 @@ def test_a_bar_while_an_episode_is_recorded_where_it_is_wanted(capfd: pytest.Cap
 
 def test_the_bar_counts_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[int] = []
+    wrong: Any = "yes"
     monkeypatch.setattr(Bar, "__enter__", lambda bar: counted.append)
     replay.record("random", "mdlbi-small-v0", slots=3)
     assert sum(counted) == 3
     with pytest.raises(ValueError, match="progress='yes'"):
-        replay.record("random", "mdlbi-small-v0", slots=3, progress="yes")  # type: ignore[arg-type]
+        replay.record("random", "mdlbi-small-v0", slots=3, progress=wrong)

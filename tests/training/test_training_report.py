@@ -14,7 +14,7 @@ for needed in ("tyro", "safetensors", "tqdm", "matplotlib"):
 from tiny_training import tiny_args  # noqa: E402
 
 from irs_marl_env.policies import POLICIES  # noqa: E402
-from irs_marl_env.training import bank, checkpoint, folder, report  # noqa: E402
+from irs_marl_env.training import bank, checkpoint, folder, report  # noqa: E402  (after importorskip)
 from irs_marl_env.training.settings import scenario_of  # noqa: E402
 
 
