@@ -4,6 +4,7 @@
     python benchmarks/step.py --scenarios mdlbi-k30-v0 --repeats 5
     python benchmarks/step.py --write               # also puts the tables into docs/performance.md
     python benchmarks/step.py --actions structured  # one of the two tables of variants alone, and no parts
+    python benchmarks/step.py --device cuda         # the torch backend on a GPU alone, by the size of the batch
 
 One thread. The variants are timed in turns, so that a busy neighbour spoils a repeat and not a variant; a ratio is the
 median over the repeats of ratios within a repeat. Variants that need a package which is missing are left out.
@@ -22,6 +23,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from statistics import median
 from typing import Any, Literal
@@ -30,7 +32,8 @@ import numpy as np
 import tyro
 from timing import PAGE, Case, Times, cell, duration, interleaved, machine, table, write_between
 
-from irs_marl_env import make_env, make_vec_env
+from irs_marl_env import get_scenario, make_env, make_vec_env
+from irs_marl_env.sizes import environment_bytes
 
 BATCH = {"mdlbi-large-v0": 8}  # environments; others 64
 ENDLESS = 10**6  # slots: no reset among the steps
@@ -55,6 +58,10 @@ class Args:
     """forms of action to time"""
     parts: bool = True
     """time the parts of a single step with raw actions too"""
+    device: str | None = None
+    """time the torch backend on this device, ``cuda`` say, in a table of its own, and nothing else"""
+    batches: tuple[int, ...] = ()
+    """environments at once on the device; without any: 64 to 131,072, as far as 16 GiB last"""
     write: bool = False
     """put the tables into docs/performance.md"""
 
@@ -81,9 +88,9 @@ def single(name: str, fast: bool, **setting: Any) -> Case:
     return Case(lambda: env.step(next(actions)))
 
 
-def batched(name: str, **setting: Any) -> Case:
+def batched(name: str, num_envs: int | None = None, **setting: Any) -> Case:
     """A batch of environments; actions and results live where the backend has them."""
-    num_envs = BATCH.get(name, 64)
+    num_envs = num_envs or BATCH.get(name, 64)
     env = make_vec_env(name, num_envs, horizon=ENDLESS, **setting)
     env.reset(seed=0)
     shape = (num_envs, env.scenario.num_bs, env.action_size)
@@ -92,9 +99,18 @@ def batched(name: str, **setting: Any) -> Case:
         import torch
 
         torch.set_num_threads(1)
-        convert = torch.from_numpy
+        convert = partial(torch.as_tensor, device=env.device)
     actions = in_turn(lambda rng: convert(rng.uniform(-1, 1, shape).astype(np.float32)))
-    return Case(lambda: env.step(next(actions)), num_envs)
+    return Case(lambda: env.step(next(actions)), num_envs, waiting(env.device))
+
+
+def waiting(device: Any) -> Callable[[], object]:
+    """What returns when a device has done all it was asked for."""
+    if getattr(device, "type", "cpu") == "cpu":
+        return lambda: None
+    import torch
+
+    return getattr(torch, device.type).synchronize
 
 
 def raw_material(name: str) -> Case:
@@ -144,6 +160,44 @@ def time_variants(name: str, variants: Variants, args: Args) -> dict[str, Times]
     """Times of the variants that can run here."""
     cases = {label: make(name) for label, (package, make) in variants.items() if find_spec(package)}
     return interleaved(cases, args.repeats, args.sample_s)
+
+
+# --- a device --------------------------------------------------------------------------------------------------
+
+
+DEVICE_BATCHES = {"mdlbi-large-v0": (8, 64, 512)}  # environments; others:
+USUAL_DEVICE_BATCHES = (64, 1024, 16384, 131072)
+MOST_AT_ONCE = 2**34  # bytes of the steps that are timed
+
+
+def device_table(device: str, args: Args, stamp: str) -> str:
+    """Seconds on the wall per environment step on a device by the size of the batch, in turns with the kernels on one
+    core of the same machine."""
+    rows = []
+    for form, name in itertools.product(args.actions, args.scenarios):
+        usual, setting = BATCH.get(name, 64), STRUCTURED if form == "structured" else {}
+        needed = environment_bytes(get_scenario(name, **setting))
+        for num_envs in args.batches or DEVICE_BATCHES.get(name, USUAL_DEVICE_BATCHES):
+            if num_envs * needed > MOST_AT_ONCE:
+                continue
+            cases = {device: batched(name, num_envs, backend="torch", device=device, **setting)}
+            if find_spec("numba"):
+                cases["kernels"] = batched(name, fast=True, **setting)
+            times = interleaved(cases, args.repeats, args.sample_s, time.perf_counter)
+            on_device, kernels = times[device], times.get("kernels")
+            gain = f"{kernels.ratio(on_device):.2f}" if kernels else "-"
+            rows.append([f"`{name}`, {form}", f"{num_envs:,}", cell(on_device), f"{usual:,}", cell(kernels), gain])
+            print(f"{name}, {form}, {num_envs:,} on {device}: timed", file=sys.stderr, flush=True)
+    head = ["scenario, actions", "batch", "torch on the device", "batch", "kernels, one core", "times as fast"]
+    return table(head, rows) + f"\nLeast / median. {described(device)}, beside {stamp}"
+
+
+def described(device: str) -> str:
+    """A device in words."""
+    import torch
+
+    found = torch.device(device)
+    return torch.cuda.get_device_name(found) if found.type == "cuda" else f"device {found}"
 
 
 # --- parts -----------------------------------------------------------------------------------------------------
@@ -269,6 +323,12 @@ def parts_table(parts: dict[tuple[str, str], dict[str, float]]) -> str:
 def main(args: Args) -> None:
     """Print the tables."""
     stamp = machine()  # first: the load before the benchmark adds its own
+    if args.device is not None:
+        text = device_table(args.device, args, stamp)
+        print(text)
+        if args.write:
+            write_between(PAGE, "device", text)
+        return
     if "structured" in args.actions:
         text = variants_table(STRUCTURED_VARIANTS, args, stamp)
         print(text)

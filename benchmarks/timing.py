@@ -17,14 +17,18 @@ PACKAGES = ("numpy", "numba", "torch", "gymnasium", "pettingzoo")
 
 
 class Case(NamedTuple):
-    """Something to time: ``run`` does ``steps`` environment steps a call."""
+    """Something to time: ``run`` does ``steps`` environment steps a call.
+
+    ``wait`` returns when all that was asked for is done: a GPU works on while the program goes on.
+    """
 
     run: Callable[[], object]
     steps: int = 1
+    wait: Callable[[], object] = lambda: None
 
 
 class Times(NamedTuple):
-    """CPU seconds per environment step, one entry a repeat."""
+    """Seconds of a clock per environment step, one entry a repeat."""
 
     seconds: list[float]
 
@@ -41,40 +45,50 @@ class Times(NamedTuple):
         return median(a / b for a, b in zip(self.seconds, reference.seconds, strict=True))
 
 
-def interleaved(cases: Mapping[str, Case], repeats: int, sample_s: float) -> dict[str, Times]:
+Clock = Callable[[], float]
+
+
+def interleaved(
+    cases: Mapping[str, Case], repeats: int, sample_s: float, clock: Clock = time.process_time
+) -> dict[str, Times]:
     """Time the cases in turns: A B C A B C ...
 
     Args:
         cases: by name.
         repeats: samples of each case.
-        sample_s: CPU seconds that a sample should last; it holds at least one call.
+        sample_s: seconds that a sample should last; it holds at least one call.
+        clock: counts seconds of this process on a CPU; :func:`time.perf_counter` where it waits for a GPU.
     """
-    calls = {name: calls_within(case, sample_s) for name, case in cases.items()}
+    calls = {name: calls_within(case, sample_s, clock) for name, case in cases.items()}
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(repeats):
         for name, case in cases.items():
-            seconds[name].append(sample(case, calls[name]))
+            seconds[name].append(sample(case, calls[name], clock))
     return {name: Times(values) for name, values in seconds.items()}
 
 
-def sample(case: Case, calls: int) -> float:
-    """CPU seconds per environment step over some calls."""
-    before = time.process_time()
+def sample(case: Case, calls: int, clock: Clock = time.process_time) -> float:
+    """Seconds of the clock per environment step over some calls."""
+    case.wait()
+    before = clock()
     for _ in range(calls):
         case.run()
-    return (time.process_time() - before) / (calls * case.steps)
+    case.wait()
+    return (clock() - before) / (calls * case.steps)
 
 
-def calls_within(case: Case, sample_s: float) -> int:
+def calls_within(case: Case, sample_s: float, clock: Clock = time.process_time) -> int:
     """Calls that last about ``sample_s``, found after three to warm up (compilation, caches, first pages)."""
     for _ in range(3):
         case.run()
+    case.wait()
     calls, spent = 0, 0.0
-    before = time.process_time()
+    before = clock()
     while spent < sample_s / 4 or calls < 2:
         case.run()
         calls += 1
-        spent = time.process_time() - before
+        case.wait()
+        spent = clock() - before
     return max(1, round(sample_s * calls / max(spent, 1e-9)))
 
 

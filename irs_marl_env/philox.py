@@ -8,9 +8,11 @@ by the tests.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from irs_marl_env.arrays import namespace
 
 Array = Any
 
+_log = logging.getLogger(__name__)
 _PIECE = 16384  # random bits turned into normals at once
 _PREFETCH = 4096  # values made per refill: enough to share the overhead, few enough to stay in the cache
 
@@ -139,32 +142,81 @@ def _upper_half(x: Array) -> Array:
     return (x >> 32) & _LOWER
 
 
-def _product(factor: int, x: Array) -> tuple[Array, Array]:
-    """Upper and lower 64 bits of the 128-bit product with a constant, by 32-bit halves."""
-    low, high = factor & _LOWER, factor >> 32
+class _Constants(NamedTuple):
+    """What a round of Philox needs, on a device, for words 2 and 0 of the counter: ``(2, 1, 1)`` int64."""
+
+    factor: Array
+    low: Array  # lower 32 bits of the factor
+    high: Array
+    step: Array  # that the key takes a round, for words 0 and 2
+
+
+@lru_cache(maxsize=16)
+def _constants(device: Any) -> _Constants:
+    factors, steps = (0xCA5A826395121157, 0xD2E7470EE14C6C93), (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+    columns = (
+        [f(x) for x in xs]
+        for f, xs in (
+            (_signed, factors),
+            (lambda x: x & _LOWER, factors),
+            (lambda x: x >> 32, factors),
+            (_signed, steps),
+        )
+    )
+    return _Constants(*(_torch().tensor(column, device=device).reshape(2, 1, 1) for column in columns))
+
+
+def _product(constants: _Constants, x: Array) -> tuple[Array, Array]:
+    """Upper and lower 64 bits of the 128-bit product with the factors, by 32-bit halves."""
     x_low, x_high = x & _LOWER, _upper_half(x)
-    cross, other, first = x_high * low, x_low * high, x_low * low
-    middle = _upper_half(first) + (cross & _LOWER) + (other & _LOWER)
-    upper = x_high * high + _upper_half(cross) + _upper_half(other) + _upper_half(middle)
-    return upper, x * _signed(factor)
+    cross = x_high * constants.low + _upper_half(x_low * constants.low)
+    other = x_low * constants.high + (cross & _LOWER)
+    upper = x_high * constants.high + _upper_half(cross) + _upper_half(other)
+    return upper, x * constants.factor
 
 
 def bits_on_device(keys: Array, index: Array, count: int) -> Array:
     """Random bits ``(E, count)`` int64 from ``index (E,)`` of the streams with ``keys (E, 2)``."""
+    kernel = _kernel(keys.device) if keys.is_cuda and count and len(keys) else None
+    return bits_of_torch(keys, index, count) if kernel is None else kernel(keys, index, count)
+
+
+def bits_of_torch(keys: Array, index: Array, count: int) -> Array:
+    """:func:`bits_on_device` by operations of torch, on any device."""
     torch = _torch()
+    constants = _constants(keys.device)
     counters = torch.arange((count + 6) // 4, device=keys.device)  # a stream may stand inside one of them
-    a = (index >> 2)[:, None] + counters + 1
-    b = c = d = torch.zeros_like(a)
-    key0, key1 = keys[:, :1], keys[:, 1:]
+    first = (index >> 2)[:, None] + counters + 1
+    # the words of the counter in pairs, since a device takes as long for a short operation as for two at once
+    zero_and_two = torch.stack([first, torch.zeros_like(first)])
+    one_and_three = torch.zeros_like(zero_and_two)
+    key = keys.T[:, :, None]
     for _ in range(10):
-        high0, low0 = _product(0xD2E7470EE14C6C93, a)
-        high1, low1 = _product(0xCA5A826395121157, c)
-        a, b, c, d = high1 ^ b ^ key0, low1, high0 ^ d ^ key1, low0
-        key0 = key0 + _signed(0x9E3779B97F4A7C15)
-        key1 = key1 + _signed(0xBB67AE8584CAA73B)
-    bits = torch.stack([a, b, c, d], dim=-1).reshape(len(keys), 4 * len(counters))
+        upper, lower = _product(constants, zero_and_two.flip(0))
+        zero_and_two, one_and_three = upper ^ one_and_three ^ key, lower
+        key = key + constants.step
+    words = torch.stack([zero_and_two, one_and_three], dim=-1)  # (2, E, counters, 2)
+    bits = words.permute(1, 2, 0, 3).reshape(len(keys), 4 * len(counters))
     columns = (index & 3)[:, None] + torch.arange(count, device=keys.device)
     return bits.gather(1, columns)
+
+
+@lru_cache(maxsize=16)
+def _kernel(device: Any) -> Callable[[Array, Array, int], Array] | None:
+    """The kernel of :mod:`irs_marl_env.philox_triton`, if it runs on a CUDA device and agrees."""
+    torch = _torch()
+    try:
+        from irs_marl_env import philox_triton
+
+        keys = torch.tensor([[3, -5], [2**62, 7]], device=device)
+        index = torch.tensor([0, 2**40 + 3], device=device)
+        if not torch.equal(philox_triton.bits(keys, index, 9), bits_of_torch(keys, index, 9)):
+            raise RuntimeError("it yields other numbers")
+    except Exception as error:  # no Triton, no C compiler, a folder that cannot be written, a device it does not know
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        _log.warning("random numbers on %s by operations of torch, a kernel of Triton does not run: %s", device, reason)
+        return None
+    return philox_triton.bits
 
 
 def uniform_on_device(keys: Array, index: Array, count: int) -> Array:
@@ -181,3 +233,46 @@ def normal_on_device(keys: Array, index: Array, count: int) -> Array:
     radius = torch.sqrt(-torch.log(uniform))
     angle = _upper_half(bits).to(torch.float32) * (2.0 * math.pi * 2.0**-32)
     return torch.complex(radius * torch.cos(angle), radius * torch.sin(angle))
+
+
+_MAKE = {"uniform": uniform_on_device, "normal": normal_on_device}
+_SLOTS = 64  # draws made at once, at most
+_WINDOW = 2**22  # values of all environments made at once, but for a single draw
+
+
+class Window:
+    """Values of one cause that a device made in advance.
+
+    Random bits are hundreds of operations, each as long as it takes to launch it, so one launch serves many draws. Row
+    i holds the values of stream i from the index on where the window begins; the streams stand where they like in it,
+    and nobody asks the device where that is.
+    """
+
+    def __init__(self) -> None:
+        self._values: Array = None
+        self._begin: Array = None  # (E,) index of the first value
+        self._furthest = 0  # no stream stands beyond this value of its row
+        self.taken = 0  # values of a row, since it was made
+
+    def take(self, kind: str, keys: Array, index: Array, count: int) -> Array:
+        """The next ``(E, count)`` values of streams that stand at ``index (E,)``."""
+        torch = _torch()
+        if self._values is None or self._furthest + count > self._values.shape[1]:
+            draws = min(_SLOTS, _WINDOW // max(1, count * len(keys)))
+            self._values = _MAKE[kind](keys, index, max(1, draws) * count)
+            self._begin, self._furthest = index.clone(), 0
+        columns = (index - self._begin)[:, None] + torch.arange(count, device=keys.device)
+        self.move_on(count)
+        return self._values.gather(1, columns)
+
+    def move_on(self, count: int) -> None:
+        """Streams may have gone on by ``count`` values."""
+        self._furthest += count
+        self.taken += count
+
+    def rows(self, at: Array) -> Window:
+        """The window of some environments."""
+        some = Window()
+        if self._values is not None:
+            some._values, some._begin, some._furthest = self._values[at], self._begin[at], self._furthest
+        return some

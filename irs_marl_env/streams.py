@@ -72,7 +72,8 @@ class Streams:
     def _set_position(self, keys: dict[str, Array], index: dict[str, Array]) -> None:
         self.keys, self.index = keys, index
         self.num_envs = len(keys[CAUSES[0]])
-        self._prefetched = {cause: philox.Prefetched() for cause in CAUSES}
+        self._prefetched = {cause: philox.Prefetched() for cause in CAUSES}  # by numpy
+        self._windows = {cause: philox.Window() for cause in CAUSES}  # on a device
         self._made: dict[str, Callable[[np.ndarray], Array]] = {}
 
     @classmethod
@@ -123,6 +124,8 @@ class Streams:
         some = object.__new__(type(self))
         some.xp, some._device, some.on_device = self.xp, self._device, self.on_device
         some._set_position({c: self.keys[c][at] for c in CAUSES}, {c: self.index[c][at] for c in CAUSES})
+        if self.on_device:
+            some._windows = {cause: window.rows(at) for cause, window in self._windows.items()}
         return some
 
     def merge(self, rows: np.ndarray, some: Streams) -> None:
@@ -131,7 +134,9 @@ class Streams:
         some._catch_up()
         at = philox.to_device(rows, self._device) if self.on_device else rows
         for cause in CAUSES:
-            if not self.on_device and not np.array_equal(self.index[cause][at], some.index[cause]):
+            if self.on_device:
+                self._windows[cause].move_on(some._windows[cause].taken)
+            elif not np.array_equal(self.index[cause][at], some.index[cause]):
                 self._prefetched[cause] = philox.Prefetched()  # made for other indices
             self.index[cause][at] = some.index[cause]
 
@@ -142,7 +147,7 @@ class Streams:
         at = philox.to_device(rows, self._device) if self.on_device else rows
         for cause in CAUSES:
             self.keys[cause][at], self.index[cause][at] = some.keys[cause], some.index[cause]
-            self._prefetched[cause] = philox.Prefetched()  # made with other keys
+            self._prefetched[cause], self._windows[cause] = philox.Prefetched(), philox.Window()  # made with other keys
 
     # --- numbers -----------------------------------------------------------------------------------------------
 
@@ -178,7 +183,7 @@ class Streams:
         """:meth:`uniform` for the environments where ``chosen (E,)`` is true; the others draw nothing and get zeros."""
         count = math.prod(shape)
         if self.on_device:
-            values = philox.uniform_on_device(self.keys[cause], self.index[cause], count)
+            values = self._windows[cause].take("uniform", self.keys[cause], self.index[cause], count)
             self.index[cause] += count * chosen
             return (values * chosen[:, None]).reshape(self.num_envs, *shape)
         index = np.flatnonzero(np.asarray(chosen))
@@ -198,8 +203,7 @@ class Streams:
         keys, index, count = self.keys[cause], self.index[cause], math.prod(shape)
         values: Array
         if self.on_device:
-            make = philox.uniform_on_device if kind == "uniform" else philox.normal_on_device
-            values = make(keys, index, count)
+            values = self._windows[cause].take(kind, keys, index, count)
             index += count
         else:
             if kind not in self._made:

@@ -28,6 +28,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the full product of the readings of the paper (about an hour), not only all pairs of options",
     )
+    parser.addoption("--torch-device", help="where the torch backend lives, cuda say, for tests that name no device")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--torch-device"):
+        import torch_device
+
+        torch_device.use(config.getoption("--torch-device"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "irs_marl_env"
 HEAVY = {"torch", "matplotlib", "numba", "llvmlite", "PIL", "tqdm", "scipy", "ray", "stable_baselines3", "supersuit"}
 HEAVY |= {"tyro", "tensorboard", "safetensors", "mpe2", "pygame", "hypothesis", "imageio_ffmpeg"}
 BASE = {"numpy", "gymnasium", "pettingzoo", "array_api_compat"}
-LAZY = {"render", "charts", "kernels", "training", "compiled", "adapters"}  # imported where used only
+LAZY = {"render", "charts", "kernels", "training", "compiled", "adapters", "philox_triton"}  # imported where used only
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # who may import whom: a module those of the layers before its own, and its neighbours inside a folder
 LAYERS = (
@@ -24,7 +24,7 @@ LAYERS = (
     {"recordings", "scenario_help"},
     {"scenario_record"},
     {"scenario"},
-    {"scenario_text", "philox"},
+    {"scenario_text", "philox", "philox_triton"},
     {"streams"},
     {"physics"},
     {"link", "solvers", "spaces", "rewards", "estimate"},

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import irs_marl_env
 from irs_marl_env import get_scenario, make_vec_env, philox
 from irs_marl_env.engine.core import Core
 from irs_marl_env.streams import Streams
 
 torch = pytest.importorskip("torch")
 xp = pytest.importorskip("array_api_compat.torch")
-CPU = torch.device("cpu")
+DEVICE = torch.get_default_device()  # the CPU, or that of --torch-device
 OPTIONS: list[dict[str, Any]] = [
     {},
     {"fading": "ar1", "bs_irs_fading": "episode", "mobility": "random_waypoint", "direct_rician_k_db": 3.0},
@@ -27,7 +30,7 @@ OPTIONS: list[dict[str, Any]] = [
 
 
 def test_random_bits_on_a_device_are_those_of_the_host() -> None:
-    host, device = Streams.from_seed(3, 4, np), Streams.from_seed(3, 4, xp, CPU, on_device=True)
+    host, device = Streams.from_seed(3, 4, np), Streams.from_seed(3, 4, xp, DEVICE, on_device=True)
     some = np.array([True, False, True, True])
     for count in (1, 5, 2, 400):  # streams that stand inside a value of the counter
         np.testing.assert_array_equal(host.uniform("mobility", count, 3), device.uniform("mobility", count, 3))
@@ -48,6 +51,41 @@ def test_random_bits_on_a_device_are_those_of_the_host() -> None:
     np.testing.assert_array_equal(host.uniform("layout", 2), device.uniform("layout", 2))
     device.set_state(host.get_state())
     np.testing.assert_array_equal(host.uniform("mobility", 9), device.uniform("mobility", 9))
+
+
+@pytest.mark.parametrize("window", [1, 40, 2**22])
+def test_streams_of_a_device_stay_with_those_of_the_host_whatever_is_asked(
+    monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    """Values are made in advance on a device; windows of every size hand out those of the streams."""
+    monkeypatch.setattr(philox, "_WINDOW", window)
+    rng = np.random.default_rng(window)
+    host, device = Streams.from_seed(3, 5, np), Streams.from_seed(3, 5, xp, DEVICE, on_device=True)
+    for _ in range(300):
+        cause, count = rng.choice(["layout", "mobility", "association"]), int(rng.integers(0, 9))
+        some = rng.random(5) < 0.5
+        some[rng.integers(5)] = True
+        match rng.integers(7):
+            case 0 | 1:
+                drawn = [streams.uniform(cause, count) for streams in (host, device)]
+            case 2:
+                drawn = [streams.complex_normal("csi_error", count) for streams in (host, device)]
+            case 3:
+                drawn = [host.uniform_where(some, cause, count), device.uniform_where(torch.tensor(some), cause, count)]
+            case 4 | 5:
+                rows, drawn = np.flatnonzero(some), []
+                for streams in (host, device):
+                    part = streams.rows(rows)
+                    drawn.append([np.asarray(part.uniform(cause, count)) for _ in range(3)])
+                    streams.merge(rows, part)
+            case _:
+                rows, fresh, drawn = np.flatnonzero(some), int(rng.integers(1000)), []
+                for streams in (host, device):
+                    other = Streams.from_seed(fresh, len(rows), streams.xp, DEVICE, on_device=streams.on_device)
+                    drawn.append(np.asarray(other.uniform(cause, count)))
+                    streams.put(rows, other)
+        np.testing.assert_allclose(np.asarray(drawn[1]), np.asarray(drawn[0]), rtol=0, atol=2e-6)
+    assert host.get_state() == device.get_state()
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -90,7 +128,8 @@ def test_gradients_reach_the_action_and_end_with_the_slot(action_form: str) -> N
     vec = make_vec_env("mdlbi-small-v0", 2, backend="torch", action=action_form)
     vec.reset(seed=0)
     for _ in range(2):
-        action = (0.1 * torch.randn(2, 2, vec.action_size, generator=torch.Generator().manual_seed(0))).requires_grad_()
+        numbers = np.random.default_rng(0).normal(size=(2, 2, vec.action_size))
+        action = torch.tensor(0.1 * numbers, dtype=torch.float32).requires_grad_()
         observations, rewards, *_ = vec.step(action)
         rewards.sum().backward()
         assert torch.isfinite(action.grad).all()
@@ -105,3 +144,45 @@ def test_random_bits_that_are_all_zero_are_a_number_on_a_device_too(monkeypatch:
     monkeypatch.setattr(philox, "bits_on_device", lambda keys, index, count: bits)
     drawn = philox.normal_on_device(bits[:, :2], bits[:, 0], 3)
     np.testing.assert_allclose(drawn.numpy(), philox.to_normal(np.zeros((1, 3), np.uint64)), rtol=1e-6)
+
+
+@pytest.mark.skipif(DEVICE.type != "cuda", reason="needs a GPU: --torch-device cuda")
+def test_a_gpu_makes_the_same_bits_by_one_kernel() -> None:
+    assert philox._kernel(torch.empty(0).device) is not None, "Triton does not run here"
+    rng = np.random.default_rng(0)
+    for rows, count in [
+        (1, 1),
+        (1, 4),
+        (3, 5),
+        (7, 1000),
+        (300, 2),
+        (2, 70_001),
+        *rng.integers(1, 200, (20, 2)).tolist(),
+    ]:
+        keys = torch.tensor(rng.integers(-(2**63), 2**63, (rows, 2)))
+        index = torch.tensor(rng.integers(0, 2**62, rows))
+        assert torch.equal(philox.bits_on_device(keys, index, count), philox.bits_of_torch(keys, index, count))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "reason"),
+    [
+        (None, "import of irs_marl_env.philox_triton halted"),
+        (SimpleNamespace(bits=lambda keys, index, count: torch.zeros(2, count, dtype=torch.int64)), "other numbers"),
+        (SimpleNamespace(bits=lambda *_: 1 / 0), "division by zero"),
+    ],
+)
+def test_a_kernel_that_does_not_run_or_errs_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kernel: Any, reason: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "irs_marl_env.philox_triton", kernel)
+    monkeypatch.delattr(irs_marl_env, "philox_triton", raising=False)
+    assert philox._kernel.__wrapped__(DEVICE) is None
+    assert reason in caplog.text
+
+
+def test_a_kernel_that_agrees_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = SimpleNamespace(bits=philox.bits_of_torch)
+    monkeypatch.setitem(sys.modules, "irs_marl_env.philox_triton", kernel)
+    monkeypatch.setattr(irs_marl_env, "philox_triton", kernel, raising=False)
+    assert philox._kernel.__wrapped__(DEVICE) is philox.bits_of_torch

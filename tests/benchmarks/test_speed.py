@@ -33,6 +33,12 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     ("script", "arguments", "needs", "words"),
     [
         ("step.py", BRIEF, (), ["batch, numpy", "single, numpy", "random numbers", "sum", "commit"]),
+        (
+            "step.py",
+            (*BRIEF, "--device", "cpu", "--actions", "raw", "--batches", "2"),
+            ("torch",),
+            ["torch on the device", "`mdlbi-small-v0`, raw | 2 |", "device cpu, beside", "commit"],
+        ),
         ("peers.py", BRIEF, ("mpe2",), ["MPE2 simple_spread", "loops over elements", "batch of 64, numpy", "commit"]),
         (
             "memory.py",
@@ -134,6 +140,23 @@ def test_times_are_interleaved_and_per_step(benchmark_module: Any) -> None:
     assert times["a"].ratio(times["a"]) == 1.0
     assert 2 < times["a"].ratio(times["b"]) < 50  # the same work, counted as ten steps
     assert times["a"].least <= times["a"].middle
+
+
+def test_what_a_gpu_is_still_doing_belongs_to_the_sample(benchmark_module: Any) -> None:
+    timing = benchmark_module("timing")
+    now, asked = [0.0], [0]
+
+    def run() -> None:
+        asked[0] += 1
+
+    def wait() -> None:
+        now[0] += 2.0 * asked[0]  # two seconds for each call
+        asked[0] = 0
+
+    case = timing.Case(run, 4, wait)
+    assert timing.sample(case, 3, lambda: now[0]) == 2.0 / 4
+    assert timing.calls_within(case, 20.0, lambda: now[0]) == 10
+    assert timing.interleaved({"gpu": case}, 2, 20.0, lambda: now[0])["gpu"].seconds == [0.5, 0.5]
 
 
 def test_pages_are_written_between_markers(benchmark_module: Any, tmp_path: Path) -> None:

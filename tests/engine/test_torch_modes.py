@@ -31,7 +31,7 @@ def setting(name: str, get: Callable[[], Any], value: Any) -> Iterator[None]:
 MODES: dict[str, Callable[[], Any]] = {
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
-    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "autocast": lambda: torch.autocast(torch.get_default_device().type, dtype=torch.bfloat16),
     "default dtype": lambda: setting("set_default_dtype", torch.get_default_dtype, torch.float64),
     "default device": lambda: torch.device("meta"),
     "deterministic": lambda: setting("use_deterministic_algorithms", torch.are_deterministic_algorithms_enabled, True),
@@ -53,9 +53,9 @@ def trajectory(options: dict[str, Any], mode: Callable[[], Any], compiled: bool 
 
     if compiled:
         slot = torch.compile(slot, backend="eager")
-    generator, found = torch.Generator().manual_seed(0), []
+    generator, found = torch.Generator("cpu").manual_seed(0), []
     for t in range(SLOTS):
-        action = torch.rand(3, 2, env.action_size, generator=generator) * 2 - 1
+        action = torch.rand(3, 2, env.action_size, generator=generator, device="cpu") * 2 - 1
         action.requires_grad_(t % 2 == 1)
         with mode() if t % 2 == 0 else contextlib.nullcontext():
             if t == 0:

@@ -370,7 +370,7 @@ def test_rate_is_differentiable(mode: str, reflection: str, inter_cell: bool) ->
         return link.rates(sinr).sum()
 
     w = torch.from_numpy(x["w"]).requires_grad_()
-    theta = torch.rand(2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    theta = torch.tensor(np.random.default_rng(0).random((2, 2))).requires_grad_()
     torch.autograd.gradcheck(sum_rate, (w, theta))
     sum_rate(w, theta).backward()
     assert torch.count_nonzero(theta.grad) == theta.numel()
