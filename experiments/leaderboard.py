@@ -60,12 +60,14 @@ class Task:
         methods: what is trained on it.
         discount: what learners that do not know better look ahead with.
         fields: of rules that play another game than the learners, by name.
+        flags: of our own trainer.
     """
 
     rules: tuple[str, ...]
     methods: tuple[str, ...]
     discount: float = 0.0
     fields: dict[str, dict[str, Any]] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
 
 
 GENERAL = ("mdlbi", "maddpg", "sb3-ppo", "torchrl-mappo")
@@ -87,9 +89,11 @@ TASKS = {
         ("quiet-marginal", "structured-marginal", "structured-local-gain", "random"),
         ("joint-bids", "own-value", *GENERAL),
     ),
-    # 16 IRSs are too many for the joint levels of bids that QMIX chooses from
+    # 16 IRSs are too many for the joint levels of bids that QMIX chooses from; a slot of 8 BSs takes 240 KB in a buffer
     "mdlbi-city-v0": Task(
-        ("structured-marginal", "structured-local-gain", "random"), ("joint-bids", "own-value", *GENERAL)
+        ("structured-marginal", "structured-local-gain", "random"),
+        ("joint-bids", "own-value", *GENERAL),
+        flags=("--buffer=32768",),
     ),
 }
 
@@ -108,7 +112,7 @@ def trainer(algo: str, *flags: str) -> Learn:
         from examples import maddpg
 
         argv = ["--algo", algo, "--scenario", task, f"--seed={seed}", *flags, f"--out={folder.parent}"]
-        argv += [f"--name={folder.name}", "--no-baselines", "--no-tensorboard", "--no-progress"]
+        argv += [f"--name={folder.name}", "--no-baselines", "--no-tensorboard", "--no-progress", *TASKS[task].flags]
         if TASKS[task].discount and algo != "own-value":
             argv += [f"--gamma={TASKS[task].discount}"]
         result = maddpg.main(["--resume", str(folder)] if (folder / "args.json").is_file() else argv)

@@ -36,22 +36,48 @@ EVERY = 50  # updates between looks at the bids of all
 class Seen(NamedTuple):
     """What a critic takes of observations, whatever the set is; R rows for each of A networks.
 
+    Only the users that are there count: U of them, those of all rows one after the other. Where A networks have unequal
+    numbers of them, the last ones of some stand for nobody, with a ``present`` of 0.
+
     Attributes:
-        pairs: ``(A, L, R, K W)`` features of every pair of IRS and user.
-        users: ``(A, R, K, F)`` what is known of users without an IRS.
-        present: ``(A, R, K, 1)`` 0/1, which users are the BS's own.
+        pairs: ``(A, L, U, W)`` features of every pair of IRS and user.
+        users: ``(A, U, F)`` what is known of users without an IRS.
+        present: ``(A, U, 1)`` 0/1, which of them are there.
+        row: ``(A, U)`` whose they are, among all A R.
+        load: ``(A, R)`` how many users BSs have of their own: 0 for an equal share of all, -1 for none.
         marginals: ``(A, R, 2, L)`` own first and last marginal rates where they are observed, else ``None``.
     """
 
     pairs: torch.Tensor
     users: torch.Tensor
     present: torch.Tensor
+    row: torch.Tensor
+    load: torch.Tensor
     marginals: torch.Tensor | None
 
 
-def load(seen: Seen) -> torch.Tensor:
-    """How many users BSs have of their own, ``(A, R)``: 0 for an equal share of all, -1 for none."""
-    return seen.users[..., 0, 0]
+def own_users(present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which users are there in ``present (A, R, K)``: their places ``(A, U)`` among all A R K, and 0/1 ``(A, U)``, as
+    in :class:`Seen`."""
+    there = present.flatten(1) > 0
+    if len(there) == 1:
+        places = there[0].nonzero().T
+        return places, torch.ones_like(places, dtype=present.dtype)
+    counts = there.sum(1)
+    places = there.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, : int(counts.max())]
+    first = there.shape[1] * torch.arange(len(there), device=present.device)[:, None]
+    return first + places, (torch.arange(places.shape[1], device=present.device) < counts[:, None]).to(present.dtype)
+
+
+def at(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """Entries ``(A, U, F)`` of ``x (..., F)`` at places ``(A, U)`` among all that stand in front of the last axis."""
+    return x.reshape(-1, x.shape[-1]).index_select(0, places.flatten()).view(*places.shape, -1)
+
+
+def sums_of_rows(x: torch.Tensor, row: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """``x (A, U, F)`` added up by row ``(A, U)``, to ``(A, R, F)`` for a shape ``(A, R)``."""
+    zeros = x.new_zeros(shape[0] * shape[1], x.shape[-1])
+    return zeros.index_add(0, row.flatten(), x.flatten(0, 1)).view(*shape, -1)
 
 
 class SetCritic(nn.Module):
@@ -101,25 +127,27 @@ class SetCritic(nn.Module):
         def block(name: str, *shape: int) -> torch.Tensor:
             return view[..., self.sizes.observation.slices[name]].reshape(A, R, *shape)
 
-        present = block("own_user", K, 1)
-        share = (present.sum(2, keepdim=True) * (M / K) - 1).expand_as(present)
-        users = torch.cat([share, *(block(name, K, -1) for name in self.by_user)], -1)
-        of_pairs = [block("irs_gain", L, K, 1).transpose(1, 2), users[:, None].expand(-1, L, -1, -1, -1)]
-        of_pairs += [block(name, L, 1, 1).expand(-1, -1, -1, K, -1).transpose(1, 2) for name in self.by_irs]
-        pairs = self.pair(torch.cat(of_pairs, -1).view(A, L * R * K, -1)).view(A, L, R, -1)
+        own = block("own_user", K)
+        places, present = own_users(own)
+        row, load = places // K, own.sum(2, keepdim=True) * (M / K) - 1
+        users = [at(load, row), *(at(block(name, K, -1), places) for name in self.by_user)]
+        of_pairs = [at(block("irs_gain", L, K).mT, places).mT[..., None]]  # (A, L, U, 1)
+        of_pairs += [x[:, None].expand(-1, L, -1, -1) for x in users]
+        of_pairs += [at(block(name, L), row).mT[..., None] for name in self.by_irs]
+        pairs = self.pair(torch.cat(of_pairs, -1).flatten(1, 2)).unflatten(1, (L, -1))
         marginals = None
         if self.trust is not None:
             marginals = torch.stack([block("first_value", L), block("last_value", L)], 2)
-        return Seen(pairs, users, present, marginals)
+        return Seen(pairs, torch.cat(users, -1), present[..., None], row, load[..., 0], marginals)
 
     def forward(self, seen: Seen, held: torch.Tensor) -> torch.Tensor:
         """Q ``(A, R)`` of sets ``held (A, R, L)`` 0/1."""
-        A, R, K, _ = seen.users.shape
-        over_irs = (seen.pairs * held.mT[..., None]).sum(1).view(A, R, K, -1)
-        user = self.user(torch.cat([over_irs, seen.users], -1).view(A, R * K, -1)).view(A, R, K, -1) * seen.present
-        cell = (user.sum(2, keepdim=True) * (self.sizes.num_bs / K)).expand_as(user)
-        rates = self.head(torch.cat([user, cell, seen.users], -1).view(A, R * K, -1)).view(A, R, K, 1)
-        q = (rates * seen.present).sum((2, 3))
+        shape, row = (held.shape[0], held.shape[1]), seen.row
+        over_irs = (seen.pairs * at(held, row).mT[..., None]).sum(1)
+        user = self.user(torch.cat([over_irs, seen.users], -1)) * seen.present
+        cell = sums_of_rows(user, row, shape) * (self.sizes.num_bs / self.sizes.num_users)
+        rates = self.head(torch.cat([user, at(cell, row), seen.users], -1)) * seen.present
+        q = sums_of_rows(rates, row, shape)[..., 0]
         if seen.marginals is None or self.trust is None:
             return q
         first, last = seen.marginals.unbind(2)
@@ -201,12 +229,12 @@ class ValueBids(nn.Module):
         seen, L = self.critic.look(obs), self.sizes.num_irs
 
         def q(sets: torch.Tensor) -> torch.Tensor:  # (C, L) or (A, R, C, L) to (A, R, C)
-            several = sets.expand(*seen.users.shape[:2], -1, -1)
+            several = sets.expand(*seen.load.shape, -1, -1)
             return torch.stack([self.critic(seen, one) for one in several.unbind(2)], -1)
 
         if L <= MOST_ENUMERATED:
             of_all = q(all_sets(L).to(obs.device)) / self.scale
-            bids, alike = mean_marginals(of_all), nearness(load(seen), self.loads)
+            bids, alike = mean_marginals(of_all), nearness(seen.load, self.loads)
             for _ in range(ROUNDS):
                 bids = pivotal_marginals(of_all, bids, self.rivals, alike)
         else:
@@ -280,7 +308,7 @@ class OwnValueLearner(GradientLearner):
     @torch.no_grad()
     def look_around(self, obs: torch.Tensor) -> None:
         """Remember what rivals bid, from the bids of all BSs in observations ``(M, B, D_o)`` of the same slots."""
-        bids, loads = self.actor.values(obs), load(self.actor.critic.look(obs)).reshape(obs.shape[:2])
+        bids, loads = self.actor.values(obs), self.actor.critic.look(obs).load.reshape(obs.shape[:2])
         M = len(bids)
         others = [[j for j in range(M) if j != m] for m in range(M)]
         highest = bids[torch.tensor(others)].amax(1) if M > 1 else torch.full_like(bids, -1e6)  # (M, B, L)

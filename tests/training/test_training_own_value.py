@@ -81,7 +81,7 @@ def test_bids_are_marginals_to_what_is_won_of_the_others(num_irs, won):
     """The value of a set is the square of its weight; what is won is certain, so a bid is exact for every L."""
     run = tiny_run(**OWN, set=(f"num_irs={num_irs}",), reward_scale=0.5)
     policy, weights = run.learner.actor, torch.linspace(1.0, 2.0, num_irs)
-    policy.critic.forward = lambda seen, held: 0.5 * (held.expand(*seen.users.shape[:2], -1) @ weights) ** 2
+    policy.critic.forward = lambda seen, held: 0.5 * (held.expand(*seen.load.shape, -1) @ weights) ** 2
     policy.rivals.fill_(1e6)
     policy.rivals[:, won] = -1e6
     bids = policy.values(torch.from_numpy(np.array(run.obs)).transpose(0, 1))
