@@ -54,9 +54,9 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         ),
         (
             "update.py",
-            ("--repeats", "1"),
+            ("--repeats", "1", "--side", "20"),
             ("torch", "tqdm", "safetensors", "matplotlib", "filelock"),
-            ["an update", "products of matrices", "LayerNorm", "commit"],
+            ["an update", "products of matrices", "LayerNorm", "a step of Adam, 0.0 million weights", "commit"],
         ),
         ("imports.py", ("--repeats", "1"), (), ["array_api_compat", "irs_marl_env", "commit"]),
     ],
