@@ -71,13 +71,13 @@ def own_users(present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def at(x: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """Entries ``(A, U, F)`` of ``x (..., F)`` at places ``(A, U)`` among all that stand in front of the last axis."""
-    return x.reshape(-1, x.shape[-1]).index_select(0, places.flatten()).view(*places.shape, -1)
+    return x.reshape(-1, x.shape[-1]).index_select(0, places.flatten()).view(*places.shape, x.shape[-1])
 
 
 def sums_of_rows(x: torch.Tensor, row: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     """``x (A, U, F)`` added up by row ``(A, U)``, to ``(A, R, F)`` for a shape ``(A, R)``."""
     zeros = x.new_zeros(shape[0] * shape[1], x.shape[-1])
-    return zeros.index_add(0, row.flatten(), x.flatten(0, 1)).view(*shape, -1)
+    return zeros.index_add(0, row.flatten(), x.flatten(0, 1)).view(*shape, x.shape[-1])
 
 
 class SetCritic(nn.Module):
@@ -134,7 +134,7 @@ class SetCritic(nn.Module):
         of_pairs = [at(block("irs_gain", L, K).mT, places).mT[..., None]]  # (A, L, U, 1)
         of_pairs += [x[:, None].expand(-1, L, -1, -1) for x in users]
         of_pairs += [at(block(name, L), row).mT[..., None] for name in self.by_irs]
-        pairs = self.pair(torch.cat(of_pairs, -1).flatten(1, 2)).unflatten(1, (L, -1))
+        pairs = self.pair(torch.cat(of_pairs, -1).flatten(1, 2)).unflatten(1, (L, places.shape[1]))
         marginals = None
         if self.trust is not None:
             marginals = torch.stack([block("first_value", L), block("last_value", L)], 2)

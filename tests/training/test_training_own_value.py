@@ -118,6 +118,27 @@ def test_rules_by_which_the_highest_bid_does_not_win_are_refused(contention):
         tiny_run(**OWN, set=(f"contention={contention}",))
 
 
+@pytest.mark.parametrize("shared", [True, False], ids=["shared", "each its own"])
+def test_a_set_is_worth_the_same_whoever_else_is_in_the_batch(shared):
+    """Users of all rows stand one after the other in the critic, and where BSs have networks of their own, rows of the
+    one have more users than those of the other. Alone, a user is there or not, and nothing else is."""
+    run = tiny_run(**OWN, share_critic=shared, set=("num_bs=3", "num_irs=3"))
+    named = run.env.observation_codec.decode(np.array(run.obs))
+    rng = np.random.default_rng(0)
+    users, wanted = named["own_user"].shape[-1], rng.integers(0, 5, (4, 3))
+    named["own_user"] = (rng.permuted(np.tile(np.arange(users), (4, 3, 1)), axis=-1) < wanted[..., None]).astype(float)
+    named["own_user"][0, 1] = 0  # nobody there
+    obs = torch.from_numpy(run.env.observation_codec.encode(named).astype(np.float32)).transpose(0, 1)
+    critic, held = run.learner.actor.critic, torch.from_numpy(rng.integers(0, 2, (3, 4, 3)).astype(np.float32))
+    with torch.no_grad():
+        together = critic(critic.look(obs), held.reshape(critic.stack, -1, 3)).view(3, 4)
+        assert together[1, 0] == 0
+        for row in range(4):
+            alone = critic(critic.look(obs[:, row : row + 1]), held[:, row].reshape(critic.stack, -1, 3)).view(3)
+            torch.testing.assert_close(alone, together[:, row])
+        assert len(together.unique()) > 6
+
+
 def test_bids_know_no_order_of_users_and_irs():
     run = tiny_run(**OWN, set=("num_irs=3",))
     named = run.env.observation_codec.decode(np.array(run.obs))
