@@ -9,8 +9,8 @@ for IRS l is what l is expected to add to the set T that the BS wins of the othe
 where b' are the highest bids of the rivals. They are not known; a sample of them is remembered. A bid decides nothing
 unless the rivals' is about as high, so that samples weigh the more the nearer their b'_l is to b_l, and the more alike
 the number of own users was. Bids and samples are found in turns, beginning with the mean of first and last marginal,
-(Q({l}) - Q({}) + Q(all) - Q(all but l)) / 2. Of more than 4 IRSs, T is the set of those that are won more often than
-not, so that no more than 4 L + 2 sets are valued.
+(Q({l}) - Q({}) + Q(all) - Q(all but l)) / 2. With more than 4 IRSs that mean is the bid, for which 2 L + 2 sets are
+valued.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from irs_marl_env.training.learner import GradientLearner
 from irs_marl_env.training.networks import Block, Sizes, StackedLinear
 from irs_marl_env.training.settings import Args
 
-MOST_ENUMERATED = 4  # IRSs of which every set is valued; of more, 4 L + 2 sets
+MOST_ENUMERATED = 4  # IRSs of which every set is valued; of more, 2 L + 2 sets
 ROUNDS = 3  # of finding bids and what is won with them
 SAMPLES = 512  # of rivals' bids
 WIDTH = 1.0  # of what counts as near, in standard deviations of the samples
@@ -240,9 +240,7 @@ class ValueBids(nn.Module):
         else:
             one = torch.eye(L, device=obs.device)
             first, last = q(one) - q(0 * one[:1]), q(1 + 0 * one[:1]) - q(1 - one)
-            share = ((first + last)[..., None, :] / (2 * self.scale) > self.rivals).to(obs.dtype).mean(-2)
-            likeliest = (share > 0.5).to(obs.dtype)[..., None, :]
-            bids = (q(torch.maximum(likeliest, one)) - q(torch.minimum(likeliest, 1 - one))) / self.scale
+            bids = (first + last) / (2 * self.scale)
         return bids.reshape(*obs.shape[:2], L)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:

@@ -76,19 +76,34 @@ def test_samples_are_the_highest_bids_of_the_others():
     assert torch.equal(actor.rivals, run.learner.targets["actor"].rivals)
 
 
-@pytest.mark.parametrize(("num_irs", "won"), [(3, [0, 1]), (6, [3, 4, 5])])
-def test_bids_are_marginals_to_what_is_won_of_the_others(num_irs, won):
-    """The value of a set is the square of its weight; what is won is certain, so a bid is exact for every L."""
+def own_values_of_squares(num_irs):
+    """A policy for which the value of a set is the square of its weight, observations for it, and the weights."""
     run = tiny_run(**OWN, set=(f"num_irs={num_irs}",), reward_scale=0.5)
     policy, weights = run.learner.actor, torch.linspace(1.0, 2.0, num_irs)
     policy.critic.forward = lambda seen, held: 0.5 * (held.expand(*seen.load.shape, -1) @ weights) ** 2
+    return policy, torch.from_numpy(np.array(run.obs)).transpose(0, 1), [float(w) for w in weights]
+
+
+def test_bids_are_marginals_to_what_is_won_of_the_others():
+    """What is won is certain, so a bid is exact."""
+    policy, obs, weights = own_values_of_squares(3)
+    won = [0, 1]
     policy.rivals.fill_(1e6)
     policy.rivals[:, won] = -1e6
-    bids = policy.values(torch.from_numpy(np.array(run.obs)).transpose(0, 1))
-    in_the_others = [sum(weights[j] for j in won if j != irs) for irs in range(num_irs)]
-    expected = [float((rest + w) ** 2 - rest**2) for rest, w in zip(in_the_others, weights, strict=True)]
+    bids = policy.values(obs)
+    in_the_others = [sum(weights[j] for j in won if j != irs) for irs in range(3)]
+    expected = [(rest + w) ** 2 - rest**2 for rest, w in zip(in_the_others, weights, strict=True)]
     np.testing.assert_allclose(bids[0, 0], expected, rtol=1e-5)
-    assert bids.shape == (2, 4, num_irs)
+    assert bids.shape == (2, 4, 3)
+
+
+def test_bids_for_many_irs_are_the_mean_of_first_and_last_marginals():
+    policy, obs, weights = own_values_of_squares(6)
+    whole = sum(weights)
+    expected = [(w**2 + whole**2 - (whole - w) ** 2) / 2 for w in weights]
+    bids = policy.values(obs)
+    np.testing.assert_allclose(bids[1, 2], expected, rtol=1e-5)
+    assert bids.shape == (2, 4, 6)
 
 
 def test_actions_are_bids_in_the_order_of_their_values_and_neutral_otherwise():
