@@ -154,15 +154,8 @@ class _Constants(NamedTuple):
 @lru_cache(maxsize=16)
 def _constants(device: Any) -> _Constants:
     factors, steps = (0xCA5A826395121157, 0xD2E7470EE14C6C93), (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
-    columns = (
-        [f(x) for x in xs]
-        for f, xs in (
-            (_signed, factors),
-            (lambda x: x & _LOWER, factors),
-            (lambda x: x >> 32, factors),
-            (_signed, steps),
-        )
-    )
+    low, high = [x & _LOWER for x in factors], [x >> 32 for x in factors]
+    columns = ([_signed(x) for x in factors], low, high, [_signed(x) for x in steps])
     return _Constants(*(_torch().tensor(column, device=device).reshape(2, 1, 1) for column in columns))
 
 
