@@ -239,15 +239,20 @@ def went_well(work: Callable[[], None], label: str) -> bool:
 
 
 class Score(NamedTuple):
-    """Interquartile mean over trainings, as a share of a level, with its 95 % bootstrap interval."""
+    """Interquartile mean over trainings, as a share of a level, with its 95 % bootstrap interval.
+
+    A task with a single training says nothing of how trainings scatter, so there is no ``interval`` then: ``low`` and
+    ``high`` are the mean.
+    """
 
     mean: float
     low: float
     high: float
     trainings: int
+    interval: bool = True
 
     def __str__(self) -> str:
-        if self.trainings == 1:
+        if not self.interval:
             return f"{self.mean:.3f}"
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
@@ -272,7 +277,7 @@ def interquartile(samples: Sequence[np.ndarray]) -> Score:
 
     count, mean = sum(map(len, samples)), float(middle(*samples))
     if min(map(len, samples)) < 2 or all(np.ptp(s) == 0 for s in samples):
-        return Score(mean, mean, mean, count)
+        return Score(mean, mean, mean, count, min(map(len, samples)) > 1)
     drawn = bootstrap(tuple(samples), middle, n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
     return Score(mean, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high), count)
 

@@ -93,3 +93,5 @@ def test_the_middle_half_of_all_trainings_counts():
     assert (two.mean, two.trainings) == (2.5, 4)
     assert (two.low, two.high) == pytest.approx((2.0, 26.0))  # tasks are not mixed: each keeps two of its own
     assert str(leaderboard.interquartile([np.array([0.5])])) == "0.500"
+    assert str(leaderboard.interquartile([np.array([0.5]), np.array([0.4, 0.6])])) == "0.500"
+    assert str(leaderboard.interquartile([np.array([0.5, 0.5])])) == "0.500 [0.500, 0.500]"
