@@ -229,8 +229,8 @@ def normal_on_device(keys: Array, index: Array, count: int) -> Array:
 
 
 _MAKE = {"uniform": uniform_on_device, "normal": normal_on_device}
-_SLOTS = 64  # draws made at once, at most
-_WINDOW = 2**22  # values of all environments made at once, but for a single draw
+_SLOTS = 64  # draws made at once, at most: random bits are then a tenth of a step's launches without a kernel
+_WINDOW = 2**22  # values made at once for all environments, 32 MiB of normals; more for a single draw alone
 
 
 class Window:

@@ -16,7 +16,7 @@ _LANES = 256  # counters of a program
 
 
 @triton.jit(do_not_specialize=["count", "counters", "total"])
-def _philox(keys, index, out, count, counters, total, LANES: tl.constexpr):  # type: ignore[no-untyped-def]  # Triton's
+def _philox(keys, index, out, count, counters, total, LANES: tl.constexpr):  # type: ignore[no-untyped-def]  # typed by Triton
     lane = tl.program_id(0).to(tl.int64) * LANES + tl.arange(0, LANES)
     inside = lane < total
     row, counter = lane // counters, lane % counters

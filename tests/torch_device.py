@@ -22,8 +22,8 @@ def use(device: str) -> None:
     def array(x: Any, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(to_numpy(x.cpu()), dtype, copy=copy)
 
-    arrays._device = lambda name, xp: found(device if name is None else name, xp)  # type: ignore[assignment]
-    torch.Tensor.numpy = lambda x, **options: to_numpy(x.cpu(), **options)  # type: ignore[method-assign]
-    torch.Tensor.__array__ = array  # type: ignore[method-assign]
-    torch.from_numpy = lambda x: from_numpy(x).to(device)  # type: ignore[assignment]
+    arrays._device = lambda name, xp: found(device if name is None else name, xp)
+    torch.Tensor.numpy = lambda x, **options: to_numpy(x.cpu(), **options)
+    torch.Tensor.__array__ = array
+    torch.from_numpy = lambda x: from_numpy(x).to(device)
     torch.set_default_device(device)

@@ -160,11 +160,16 @@ def all_sets(num_irs: int) -> torch.Tensor:
     return torch.tensor(list(itertools.product((0.0, 1.0), repeat=num_irs))).view(2**num_irs, num_irs)
 
 
+def mean_marginal(none: torch.Tensor, alone: torch.Tensor, others: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """Mean of first and last marginal ``(..., L)``, from values of no IRS, of one alone, of all others and of all."""
+    return (alone - none + whole - others) / 2
+
+
 def mean_marginals(q: torch.Tensor) -> torch.Tensor:
     """Mean of first and last marginal of every IRS, ``(..., L)``, from values of all sets ``(..., 2^L)``."""
     last = q.shape[-1] - 1
     alone = 2 ** torch.arange(last.bit_length() - 1, -1, -1, device=q.device)  # the rows of the sets of one IRS
-    return (q[..., alone] - q[..., :1] + q[..., -1:] - q[..., last - alone]) / 2
+    return mean_marginal(q[..., :1], q[..., alone], q[..., last - alone], q[..., -1:])
 
 
 def pivotal_marginals(q: torch.Tensor, bids: torch.Tensor, rivals: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
@@ -239,8 +244,7 @@ class ValueBids(nn.Module):
                 bids = pivotal_marginals(of_all, bids, self.rivals, alike)
         else:
             one = torch.eye(L, device=obs.device)
-            first, last = q(one) - q(0 * one[:1]), q(1 + 0 * one[:1]) - q(1 - one)
-            bids = (first + last) / (2 * self.scale)
+            bids = mean_marginal(q(0 * one[:1]), q(one), q(1 - one), q(1 + 0 * one[:1])) / self.scale
         return bids.reshape(*obs.shape[:2], L)
 
     def forward(self, obs: torch.Tensor) -> torch.Tensor:
