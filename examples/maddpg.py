@@ -37,14 +37,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from irs_marl_env.training.bank import on_bank
 from irs_marl_env.training.command import command
 from irs_marl_env.training.folder import POLICY, folder_of, go_on, opened
 from irs_marl_env.training.learner import GradientLearner
 from irs_marl_env.training.loop import Run, training_device, training_env
-from irs_marl_env.training.networks import Actor, Critic, Look, Sizes
+from irs_marl_env.training.memory import keep_freed_memory
+from irs_marl_env.training.networks import Actor, Critic, Sizes
 from irs_marl_env.training.own_value import OwnValueLearner
 from irs_marl_env.training.policy import load_policy, save_policy
 from irs_marl_env.training.report import baselines, report, table
@@ -96,11 +96,11 @@ class Learner(GradientLearner):
         """
         obs, action = batch["obs"].transpose(0, 1), batch["action"].transpose(0, 1)
         own_look = self.actor.look(obs)  # what networks take of it is the same for all actions and weights
-        look = own_look if self.alike else self.look(self.critic, obs, batch.get("state"))
+        look = own_look if self.alike else self.critic.look(batch["state"] if self.central else obs)
         losses = {}
 
         # critics: the square of Q(o, a) - target, over the batch; the agents' losses are summed
-        q = self.value(self.critic, look, action)
+        q = self.critic(look, action)
         critic_loss = (q - self.target(batch)).square().mean(1).sum()
         losses["critic_loss"], q_mean = self.descend("critic", critic_loss, q.mean())
         losses["q"] = q_mean / self.args.reward_scale
@@ -108,7 +108,7 @@ class Learner(GradientLearner):
         # actors: up the gradient of Q(o, mu(o)), with a penalty on outputs that would saturate tanh
         if self.updates >= self.args.critic_warmup:
             own, raw = self.actor(own_look)
-            value = self.value(self.critic, look, own, replayed=action)
+            value = self.critic(look, own, replayed=action)
             squares = raw.square().mean((1, 2))
             actor_loss = (self.args.pretanh_penalty * squares - value.mean(1)).sum()
             losses["actor_loss"], losses["pretanh"] = self.descend("actor", actor_loss, squares.mean())
@@ -125,33 +125,8 @@ class Learner(GradientLearner):
         with torch.no_grad():
             following = batch["next_obs"].transpose(0, 1)
             action, _ = self.targets["actor"](following)
-            look = self.look(self.targets["critic"], following, batch.get("next_state"))
-            value = self.value(self.targets["critic"], look, action)
+            value = self.targets["critic"](batch["next_state"] if self.central else following, action)
             return reward + batch.get("discount", self.gamma) * value
-
-    def look(self, critic: Any, obs: torch.Tensor, state: torch.Tensor | None) -> Look:
-        """What critics take of ``obs (M, B, D_o)``, or central ones of ``state (B, D_s)``."""
-        return critic.look(obs if state is None else state.expand(len(obs), -1, -1))
-
-    def value(
-        self, critic: nn.Module, look: Look, action: torch.Tensor, replayed: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Q of every agent, ``(M, B)``.
-
-        Args:
-            critic: the networks.
-            look: of theirs, see :meth:`look`.
-            action: ``(M, B, D_a)``; a local critic takes its agent's own, a central one those of all.
-            replayed: actions ``(M, B, D_a)`` that a central critic shall see of the other agents instead of ``action``.
-        """
-        if not self.central:
-            return critic(look, action)
-        M = len(action)
-        joint = (action if replayed is None else replayed).transpose(0, 1)[None].expand(M, -1, -1, -1)
-        if replayed is not None:  # agent m's own action in its own copy (M, B, M, D_a)
-            own = torch.eye(M, dtype=torch.bool, device=action.device)[:, None, :, None]
-            joint = torch.where(own, action[:, :, None], joint)
-        return critic(look, joint)
 
 
 # --- the loop --------------------------------------------------------------------------------------------------------
@@ -203,6 +178,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any] | None:
     """The command line; what it returns is the content of result.json."""
     args = parse(argv, __doc__)
     torch.set_num_threads(args.threads)
+    keep_freed_memory()
     if args.eval is not None:
         evaluate_file(args)
         return None

@@ -92,21 +92,26 @@ class SetTrunk(nn.Module):
         )
         self.irs = Block(stack, 2 * width, args.width, args.layer_norm, generator)
 
-    def forward(self, pairs: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(
+        self, pairs: torch.Tensor, present: torch.Tensor, beside: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Features of pairs, of IRSs and of the whole.
 
         Args:
-            pairs: ``(A, B, K, L, F)``.
+            pairs: ``(A, B, K, L, F)``, or ``(1, B, K, L, F)`` where they are the same for all networks.
             present: ``(A, B, S, K)`` 0/1, which users are there for which base station.
+            beside: ``(A, B K L, W / 2)``, what comes to the first linear layer of each network beside ``pairs``.
 
         Returns:
             ``(A, B, K, L, W / 2)``, ``(A, B, S, L, W)`` and ``(A, B, S, W / 2)``.
 
         The features of pairs are those of users, present or not; IRSs and the whole know of the present ones alone.
         """
-        A, B, K, L, _ = pairs.shape
-        S = present.shape[2]
-        pair = self.pair(pairs.view(A, B * K * L, -1))
+        A, B, S, K = present.shape
+        L = pairs.shape[3]
+        first: Any = self.pair[0]
+        y = first.linear(pairs.reshape(len(pairs), B * K * L, -1).expand(A, -1, -1))
+        pair = self.pair[1](first.finish(y if beside is None else y + beside))
         width = pair.shape[-1]
         summed = torch.bmm(present.reshape(A * B, S, K) * (self.pool / K), pair.view(A * B, K, L * width))
         users = summed.view(A, B, S, L, width)
@@ -212,7 +217,8 @@ class Look(NamedTuple):
 
     Attributes:
         view: ``(A, B, S, D)``.
-        pairs: ``(A, B, K, L, F)``, features of pairs of user and IRS; ``None`` for an mlp.
+        pairs: ``(A, B, K, L, F)``, features of pairs of user and IRS; ``None`` for an mlp. Central critics see the same
+            state: ``(1, B, K, L, F)``, and a view ``(1, B, 1, D)``.
         present: ``(A, B, S, K)`` 0/1, which users are there; ``None`` for an mlp.
         rows: ``(A, B, K, 1, 1)``, or ``(A, B, 1, 1, 1)`` for all users alike: which of the ``A B S`` rows the pairs
             of a user are taken from; ``None`` for an mlp.
@@ -361,7 +367,7 @@ class Critic(nn.Module):
             acted = [m * sizes.action.size + sizes.action_pairs() for m in range(joint)]
             self.register_buffer("action_pairs", torch.cat(acted, -1), persistent=False)
             features = self.pairs.shape[-1] + self.action_pairs.shape[-1]
-            rest = sizes.action.size - sizes.action.slices["regularizer"].start  # entries of the whole BS
+            rest = sizes.action.size - sizes.action.slices["regularizer"].start
             self.trunk = SetTrunk(stack, features, 1 if central else M, args, generator)
             self.head = nn.Sequential(
                 Block(stack, args.width + args.width // 2 + joint * rest, args.width, args.layer_norm, generator),
@@ -369,34 +375,59 @@ class Critic(nn.Module):
             )
 
     def look(self, view: torch.Tensor) -> Look:
-        """What the networks take of observations ``(M, B, D_o)``, or for central critics of states ``(M, B, D_s)``."""
-        view = by_network(view, self.stack)
+        """What the networks take of observations ``(M, B, D_o)``, or central critics of states ``(B, D_s)``."""
+        view = view[None, :, None] if self.central else by_network(view, self.stack)
         if not isinstance(self.trunk, SetTrunk):
             return Look(view)
         if not self.central:
             return self.sizes.own_look(view, self.pairs)
-        A, B, K = self.stack, view.shape[1], self.sizes.num_users
-        rows = first_rows(A, B, 1, view.device)
-        return Look(view, gathered(view, rows, self.pairs), view.new_ones(A, B, 1, K), rows)
+        B, K = view.shape[1], self.sizes.num_users
+        rows = first_rows(1, B, 1, view.device)
+        return Look(view, gathered(view, rows, self.pairs), view.new_ones(self.stack, B, 1, K), rows)
 
-    def forward(self, view: torch.Tensor | Look, action: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, view: torch.Tensor | Look, action: torch.Tensor, replayed: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Values of actions.
 
         Args:
             view: observations, or states of central critics, as for :meth:`look`; or what that gave.
-            action: own actions ``(M, B, D_a)``, or for central critics those of all agents for each ``(M, B, M, D_a)``.
+            action: own actions ``(M, B, D_a)``.
+            replayed: actions ``(M, B, D_a)`` that a central critic sees of the other agents instead of ``action``.
         """
         look = view if isinstance(view, Look) else self.look(view)
-        q = self._value(look, by_network(action.flatten(2), self.stack))
+        others = action if replayed is None else replayed
+        if look.pairs is None or look.present is None or look.rows is None:
+            seen = self._seen(action, others)
+            x = torch.cat([look.view.expand(*seen.shape[:3], -1), seen], -1).flatten(1, 2)
+            q = self.head(self.trunk(x)).view(seen.shape[:3])
+        else:
+            beside = self._own_change(action - others) if self.central and replayed is not None else None
+            taken = others.transpose(0, 1).flatten(1)[None, :, None] if self.central else by_network(action, self.stack)
+            pairs = torch.cat([look.pairs, gathered(taken, look.rows, self.action_pairs)], -1)
+            _, irs, whole = self.trunk(pairs, look.present, beside)
+            of_all = self.sizes.action.slices["regularizer"].start  # from there on entries are of the whole BS
+            rest = self._seen(action[..., of_all:], others[..., of_all:])
+            q = self.head(torch.cat([irs.mean(3), whole, rest], -1).flatten(1, 2)).view(rest.shape[:3])
         return by_agent(q)
 
-    def _value(self, look: Look, action: torch.Tensor) -> torch.Tensor:
-        """``(A, B, S)`` for actions ``(A, B, S, D_a)``."""
-        A, B, S, _ = action.shape
-        if look.pairs is None or look.present is None or look.rows is None:
-            return self.head(self.trunk(torch.cat([look.view, action], -1).flatten(1, 2))).view(A, B, S)
-        acted = gathered(action, look.rows, self.action_pairs)
-        _, irs, whole = self.trunk(torch.cat([look.pairs, acted], -1), look.present)
-        of_all = self.sizes.action
-        rest = action.unflatten(-1, (-1, of_all.size))[..., of_all.slices["regularizer"].start :].flatten(3)
-        return self.head(torch.cat([irs.mean(3), whole, rest], -1).flatten(1, 2)).view(A, B, S)
+    def _seen(self, own: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """What each network sees of entries of actions ``(M, B, D)``: ``(A, B, S, D)``, or with a central critic the
+        agent's own and the others' in the order of the agents, ``(M, B, 1, M D)``.
+        """
+        if not self.central:
+            return by_network(own, self.stack)
+        mine = torch.eye(len(own), dtype=torch.bool, device=own.device)[:, None, :, None]
+        return torch.where(mine, own[:, :, None], others.transpose(0, 1)[None]).flatten(2)[:, :, None]
+
+    def _own_change(self, change: torch.Tensor) -> torch.Tensor:
+        """What a change of the agents' own actions ``(M, B, D_a)`` changes behind the first linear layer of their
+        central critics, ``(M, B K L, W / 2)``: all else that they see is the same, and is worked out once for all.
+        """
+        M, B, _ = change.shape
+        trunk: Any = self.trunk
+        features = self.action_pairs.shape[-1] // M  # of a pair in one action; those of agent 0 come first
+        rows = first_rows(M, B, 1, change.device)
+        of_pairs = gathered(change[:, :, None], rows, self.action_pairs[..., :features]).view(M, -1, features)
+        of_actions = trunk.pair[0].linear.weight[:, -M * features :].unflatten(1, (M, features))
+        return torch.bmm(of_pairs, of_actions.diagonal(dim1=0, dim2=1).permute(2, 0, 1))

@@ -58,6 +58,12 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
             ("torch", "tqdm", "safetensors", "matplotlib", "filelock"),
             ["an update", "products of matrices", "LayerNorm", "a step of Adam, 0.0 million weights", "commit"],
         ),
+        (
+            "freed.py",
+            ("--repeats", "1", "--sample-s", "0", "--scenarios", "mdlbi-blocked-small-v0", "--algos", "own-value"),
+            ("torch", "tqdm", "safetensors", "matplotlib", "filelock"),
+            ["`mdlbi-blocked-small-v0`, own-value", "memory kept", "commit"],
+        ),
         ("imports.py", ("--repeats", "1"), (), ["array_api_compat", "irs_marl_env", "commit"]),
     ],
     ids=lambda value: value if isinstance(value, str) and value.endswith(".py") else "",

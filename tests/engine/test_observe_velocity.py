@@ -102,10 +102,8 @@ def test_networks_of_the_trainer_take_what_is_seen(net: str, central: bool) -> N
     obs, state = (torch.as_tensor(np.array(x)) for x in (env.observe(), env.state()))
     obs = obs.transpose(0, 1).clone().requires_grad_()
     actor(obs)[0].square().sum().backward()
-    view = obs.detach().clone() if not central else state[None].expand(2, 2, -1).clone()
-    view.requires_grad_()
-    action = torch.zeros(2, 2, 2, sizes.action.size) if central else torch.zeros(2, 2, sizes.action.size)
-    critic(view, action).sum().backward()
+    view = (state if central else obs.detach()).clone().requires_grad_()
+    critic(view, torch.zeros(2, 2, sizes.action.size)).sum().backward()
     mine = env.view().own_user.transpose(1, 0, 2)
     for name in ("velocity", "position"):
         for gradient, layout in (

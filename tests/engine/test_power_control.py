@@ -155,8 +155,7 @@ def test_actors_begin_near_pmax_and_critics_see_the_share(net: str, central: boo
     share = env.action_codec.decode(actor.act(env.observe()))["total_power"]
     assert ((share > 0.85) & (share < 1)).all()
     obs, state = (torch.as_tensor(np.array(x)) for x in (env.observe(), env.state()))
-    view = state[None].expand(2, 3, -1) if central else obs.transpose(0, 1)
-    action = torch.zeros(2, 3, 2, sizes.action.size) if central else torch.zeros(2, 3, sizes.action.size)
-    action.requires_grad_()
+    view = state if central else obs.transpose(0, 1)
+    action = torch.zeros(2, 3, sizes.action.size).requires_grad_()
     critic(view, action).sum().backward()
     assert (action.grad[..., -2:] != 0).all()

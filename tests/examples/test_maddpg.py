@@ -100,29 +100,21 @@ def test_targets_without_discount_are_scaled_rewards():
     assert torch.equal(run.learner.target(batch), 0.3 * batch["reward"].T)
 
 
-def test_central_critic_sees_the_others_replayed_actions():
-    run = tiny_run(algo="maddpg", net="mlp")
-    seen = {}
-
-    class Spy(torch.nn.Module):
-        def look(self, state):
-            return state
-
-        def forward(self, state, joint):
-            seen["state"], seen["joint"] = state, joint
-            return joint.sum((-1, -2))
-
+@pytest.mark.parametrize("net", ["deepsets", "mlp"])
+def test_central_critic_sees_the_others_replayed_actions(net):
+    """What is given as replayed is all that the critic of an agent sees of the others: three agents, one by one."""
+    run = tiny_run(algo="maddpg", net=net, set=("num_bs=3", "num_irs=2"))
     batch = random_batch(run)
-    replayed = batch["action"].transpose(0, 1)
-    own = replayed + 1.0
-    look = run.learner.look(Spy(), batch["obs"].transpose(0, 1), batch["state"])
-    run.learner.value(Spy(), look, own, replayed)
-    assert torch.equal(seen["state"][0], batch["state"])
-    assert torch.equal(seen["state"][1], batch["state"])
-    for m in range(2):
-        for other in range(2):
-            expected = own if m == other else replayed
-            assert torch.equal(seen["joint"][m, :, other], expected[other])
+    critic, replayed = run.learner.critic, batch["action"].transpose(0, 1)
+    look = critic.look(batch["state"])
+    own = torch.tanh(replayed + 1.0)
+    found = critic(look, own, replayed)
+    for m in range(3):
+        joint = replayed.clone()
+        joint[m] = own[m]
+        assert torch.allclose(found[m], critic(look, joint)[m], atol=1e-6)
+        assert not torch.allclose(found[m], critic(look, own)[m], atol=1e-3)
+        assert not torch.allclose(found[m], critic(look, replayed)[m], atol=1e-3)
 
 
 @pytest.mark.parametrize("algo", ["mdlbi", "maddpg", "ddpg", "fixed"])
