@@ -20,7 +20,8 @@ ways:
   between cells a critic takes what the others have, too.
 
 So the auction, which is known, is computed and not learned, and the gradient of the actors has little variance. Slots
-are taken one by one: nothing is learned of what comes later.
+are taken one by one: nothing is learned of what comes later, but what a bid decides in the next slot
+(``association_delay=1``, all outcomes).
 """
 
 from __future__ import annotations
@@ -51,28 +52,34 @@ RULES = ("structured-local-gain", "structured-marginal", "quiet-marginal")  # be
 class Learner(ABC):
     """What both ways of learning have: a scenario, its environments and the actors.
 
+    Attributes:
+        delays: values of ``association_delay`` that it can learn with.
+
     Args:
         scenario: with structured actions, observations of path gains (and of values), and the reward of the team.
         seed: of networks and environments.
         num_envs: stepped together.
         slots: steps of all of them.
         updates: of the actors.
+        of_cell: bids follow from what the cell is like, too.
 
     Raises:
-        ValueError: in the scenario it is not the highest bid of the slot that holds an IRS.
+        ValueError: in the scenario it is not the highest bid that holds an IRS, or that of too early a slot.
     """
 
-    def __init__(self, scenario: Scenario, seed: int, num_envs: int, slots: int, updates: int) -> None:
+    delays: tuple[int, ...] = (0,)
+
+    def __init__(self, scenario: Scenario, seed: int, num_envs: int, slots: int, updates: int, of_cell: bool) -> None:
         torch.manual_seed(seed)
         s = self.scenario = scenario
-        for field, allowed in (("contention", HIGHEST_BID_WINS), ("association_delay", (0,))):
+        for field, allowed in (("contention", HIGHEST_BID_WINS), ("association_delay", self.delays)):
             if getattr(s, field) not in allowed:
                 raise refusal(field, getattr(s, field), " or ".join(map(repr, allowed)))
         self.env = make_vec_env(s, num_envs)
         self.num_envs, self.slots, self.updates = num_envs, slots, updates
         self.layout = self.env.observation_codec.layout
         self.controls = "total_power" in self.env.action_codec.layout.slices
-        self.actor = Actor(s.num_bs, s.num_irs, s.observation == "values", s.power_control)
+        self.actor = Actor(s.num_bs, s.num_irs, s.observation == "values", of_cell)
         self.random = np.random.default_rng(seed)
         self.obs, _ = self.env.reset(seed=100_000 * (seed + 1))
         self.used = 0  # slots of the simulator
@@ -103,16 +110,19 @@ def outcomes(num_bs: int, num_irs: int, controls: bool) -> list[tuple[np.ndarray
 
 
 class AllOutcomes(Learner):
-    """Learning from the rates of all outcomes in the slots that are met.
+    """Learning from the rates of all outcomes in the slots that are met; with ``association_delay=1`` in the slot after
+    the bids, which is the one that they decide.
 
     Args:
         apart: slots of an episode between two in which all outcomes are tried.
     """
 
+    delays = 0, 1
+
     def __init__(
         self, scenario: Scenario, seed: int, num_envs: int = 128, slots: int = 100, updates: int = 1000, apart: int = 4
     ) -> None:
-        super().__init__(scenario, seed, num_envs, slots, updates)
+        super().__init__(scenario, seed, num_envs, slots, updates, of_cell=True)
         self.apart = apart
         self.outcomes = outcomes(scenario.num_bs, scenario.num_irs, self.controls)
 
@@ -147,15 +157,24 @@ class AllOutcomes(Learner):
             column += len(owners)
         return total
 
-    def train(self, show: bool = True) -> None:
-        """Slots in which all are on, then updates on what was seen in them."""
-        looks, rates = [], []
+    def collect(self) -> tuple[Seen, torch.Tensor]:
+        """Slots in which all are on: what was seen, and the rates ``(B, C)`` of all that bids could have decided."""
+        looks, rates, before = [], [], None
         for slot in range(self.slots):
-            if slot % self.apart == 0:
-                looks.append(self.seen(self.obs.copy()))
+            look = self.seen(self.obs.copy()) if slot % self.apart == 0 else None
+            if slot % self.scenario.horizon == 0:  # episodes begin together
+                before = None
+            decided = before if self.scenario.association_delay else look
+            if decided is not None:
+                looks.append(decided)
                 rates.append(self.rates())
+            before = look
             self.step(torch.zeros(*self.obs.shape[:2], self.scenario.num_irs), torch.ones(self.obs.shape[:2]) > 0)
-        s, tables = Seen(*(torch.cat(blocks) for blocks in zip(*looks, strict=True))), torch.cat(rates)
+        return Seen(*(torch.cat(blocks) for blocks in zip(*looks, strict=True))), torch.cat(rates)
+
+    def train(self, show: bool = True) -> None:
+        """Slots, then updates on what was seen in them."""
+        s, tables = self.collect()
         optimiser = torch.optim.AdamW(self.actor.parameters(), 3e-3, weight_decay=1e-3)
         for update in range(self.updates):
             done = update / self.updates
@@ -214,7 +233,7 @@ class Critics(Learner):
     """Learning through critics of own sets; there are twice as many updates of the critic, the first ones alone."""
 
     def __init__(self, scenario: Scenario, seed: int, num_envs: int = 32, slots: int = 60, updates: int = 800) -> None:
-        super().__init__(scenario, seed, num_envs, slots, updates)
+        super().__init__(scenario, seed, num_envs, slots, updates, of_cell=scenario.power_control)
         self.critic = Critic(scenario.inter_cell_interference)
         self.memory: list[tuple[torch.Tensor, ...]] = []
 

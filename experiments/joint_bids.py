@@ -14,13 +14,13 @@ import argparse
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments import rawdata
 from experiments.headroom import headroom
-from irs_marl_env import Result, evaluate, get_scenario
+from irs_marl_env import Result, Scenario, evaluate, get_scenario
 from irs_marl_env.result import read
 from irs_marl_env.tables import table
 from irs_marl_env.training.files import replacing
@@ -30,36 +30,66 @@ ROOT = Path(__file__).resolve().parents[1]
 RAW, PAGE, SHIPPED = ROOT / "results" / "joint-bids", ROOT / "docs" / "tasks.md", ROOT / "examples" / "checkpoints"
 SEEDS = 601, 602, 603, 604, 605
 MARKS = "<!-- joint bids -->", "<!-- /joint bids -->"
-TASKS = {  # rules, and what the trained policies observe
-    "mdlbi-interference-v0": (
-        ("structured-local-gain", "structured-marginal", "quiet-marginal"),
-        ("large_scale", "values"),
+
+
+class Task(NamedTuple):
+    """Where policies are trained.
+
+    Attributes:
+        rules: beside them.
+        observations: of trained policies, each a row.
+        fields: of the scenario, where they differ from those of its id, which the name of the task begins with.
+        ships: keep the policy of the first seed with path gains among the examples.
+    """
+
+    rules: tuple[str, ...] = ("structured-local-gain", "structured-marginal")
+    observations: tuple[str, ...] = ("large_scale", "values")
+    fields: tuple[tuple[str, Any], ...] = ()
+    ships: bool = False
+
+
+TASKS = {
+    "mdlbi-interference-v0": Task(("structured-local-gain", "structured-marginal", "quiet-marginal"), ships=True),
+    "mdlbi-city-v0": Task(observations=("large_scale",), ships=True),
+    "mdlbi-blocked-small-v0": Task(),
+    "mdlbi-blocked-small-v0 association_delay=1": Task(
+        ("structured-local-gain",), ("large_scale",), (("association_delay", 1),)
     ),
-    "mdlbi-city-v0": (("structured-local-gain", "structured-marginal"), ("large_scale",)),
+    "mdlbi-blocked-v0": Task(),
 }
 KNOWN = {"large_scale": "path gains", "values": "path gains, own CSI"}
+
+
+def scenario_of(task: str, **fields: Any) -> Scenario:
+    """The scenario of a task, with further fields."""
+    return get_scenario(task.split()[0], **dict(TASKS[task].fields), **fields)
+
+
+def folder_of(task: str, raw: Path = RAW) -> Path:
+    """Where the results of a task stand."""
+    return raw / task.replace(" ", "-").replace("=", "-")
 
 
 def run(task: str, seeds: tuple[int, ...]) -> None:
     """Rules and trainings of a task that are not there yet; the policy of the first seed is kept, too."""
     from examples.joint_bids import learn
 
-    rules, observations = TASKS[task]
-    for rule in rules:
-        path = RAW / task / f"{rule}.json"
+    folder, scenario = folder_of(task), scenario_of(task)
+    for rule in TASKS[task].rules:
+        path = folder / f"{rule}.json"
         if not path.is_file():
-            keep(path, evaluate(rule, task, progress=False, **BANK))
+            keep(path, evaluate(rule, scenario, progress=False, **BANK))
     for seed in seeds:
-        for observation in observations:
-            path = RAW / task / f"{observation}-s{seed}.json"
+        for observation in TASKS[task].observations:
+            path = folder / f"{observation}-s{seed}.json"
             if path.is_file():
                 continue
             begun = time.process_time()
-            policy, slots = learn(get_scenario(task, observation=observation), seed)
+            policy, slots = learn(scenario_of(task, observation=observation), seed)
             print(f"{task}: {observation}-s{seed}, {slots:,} slots, {time.process_time() - begun:.0f} s of a core")
-            if seed == SEEDS[0] and observation == "large_scale":
+            if TASKS[task].ships and seed == SEEDS[0] and observation == "large_scale":
                 policy.save(SHIPPED / f"{task}.safetensors")
-            keep(path, evaluate(policy, task, progress=False, name=f"joint-bids, {KNOWN[observation]}", **BANK))
+            keep(path, evaluate(policy, scenario, progress=False, name=f"joint-bids, {KNOWN[observation]}", **BANK))
 
 
 def keep(path: Path, result: Result) -> None:
@@ -72,14 +102,14 @@ def keep(path: Path, result: Result) -> None:
 
 def rows(task: str, raw: Path = RAW) -> list[list[str]]:
     """The rows of a task in the table."""
-    rules, observations = TASKS[task]
-    known = {rule: read(raw / task / f"{rule}.json")[0] for rule in rules if (raw / task / f"{rule}.json").is_file()}
+    folder, rules = folder_of(task, raw), TASKS[task].rules
+    known = {rule: read(folder / f"{rule}.json")[0] for rule in rules if (folder / f"{rule}.json").is_file()}
     if len(known) < len(rules):
         return []
     best = max(known.values(), key=lambda result: result.mean)
     found = [[f"`{task}`", f"`{rule}`", f"{known[rule].mean:.3f}", "", "", ""] for rule in rules]
-    for observation in observations:
-        results = [read(path)[0] for path in sorted((raw / task).glob(f"{observation}-s*.json"))]
+    for observation in TASKS[task].observations:
+        results = [read(path)[0] for path in sorted(folder.glob(f"{observation}-s*.json"))]
         if not results:
             continue
         episodes = np.mean([result.episodes for result in results], axis=0)

@@ -23,6 +23,7 @@ Array = Any
 
 KIND = "joint-bids"  # of a policy file, by which load_policy knows it
 WIDTH, PLACE = 48, 8  # of layers; numbers learned of each BS and IRS
+OF_IRS = 8  # numbers that follow from what own users gain over an IRS
 SILENT = 30.0  # by how much a BS that is off bids less
 LEAST = -6.0  # log10 of a gain that counts for nothing
 VALUES, VALUE_UNIT = ("first_value", "last_value"), 5.0  # bit/s/Hz that networks take for 1
@@ -61,26 +62,26 @@ class Actor(nn.Module):
     """Bids ``(B, M, L)`` of any size, and logits ``(B, M)`` of being on.
 
     A bid follows from what own users gain over an IRS, and from what is learned of the IRS and the BS (their place);
-    whether a BS is on follows from what its cell is like. With power control bids follow from that, too. (Without it
-    they do not: where all bids of a BS can rise together, the biased gradient through critics ends with one BS that
-    takes everything.)
+    whether a BS is on follows from what its cell is like. Bids may follow from that, too, if their gradient is exact or
+    there is power control. (Else all bids of a BS rise together, and the biased gradient through critics ends with one
+    BS that takes everything.)
 
     Args:
         num_bs: M.
         num_irs: L.
         values: marginal values are observed.
-        controls: there is power control.
+        of_cell: bids follow from what the cell is like.
         width: of the hidden layers.
     """
 
-    def __init__(self, num_bs: int, num_irs: int, values: bool, controls: bool, width: int = WIDTH) -> None:
+    def __init__(self, num_bs: int, num_irs: int, values: bool, of_cell: bool, width: int = WIDTH) -> None:
         super().__init__()
         self.place = nn.Parameter(0.5 * torch.randn(num_bs, num_irs, PLACE))
         self.base = nn.Parameter(0.3 * torch.randn(num_bs, num_irs))
-        self.controls, worth = controls, 2 if values else 0
+        self.of_cell, worth = of_cell, 2 if values else 0
         self.user = nn.Sequential(nn.Linear(3, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
         self.cell = nn.Sequential(nn.Linear(2 * width + 4 + 2 * worth + num_bs, width), nn.ReLU())
-        self.bid, self.power = mlp(8 + worth + PLACE + width * controls, width, 1), mlp(width, width, 1)
+        self.bid, self.power = mlp(OF_IRS + worth + PLACE + width * of_cell, width, 1), mlp(width, width, 1)
         last: Any = self.power[-1]
         nn.init.zeros_(last.weight)
         nn.init.constant_(last.bias, 2.5)  # begin with nearly all on: else one of two stays silent for ever
@@ -102,7 +103,7 @@ class Actor(nn.Module):
         of_irs = [reach, mean, most, near, reach - top, *(x.expand_as(reach) for x in (direct, count / 10, top))]
         place = self.place.expand(len(reach), *self.place.shape)
         parts = [torch.stack(of_irs, -1), s.worth, place]
-        if self.controls:
+        if self.of_cell:
             parts.append(cell[:, :, None].expand(-1, -1, reach.shape[-1], -1))
         bids = self.bid(torch.cat(parts, -1))[..., 0]
         return bids + self.base + reach, self.power(cell)[..., 0]
@@ -212,7 +213,9 @@ def _actor(scenario: Scenario, width: int, weights: dict[str, torch.Tensor]) -> 
     Raises:
         ValueError: the weights are of other sizes.
     """
-    made = Actor(scenario.num_bs, scenario.num_irs, scenario.observation == "values", scenario.power_control, width)
+    values, bid = scenario.observation == "values", weights.get("bid.0.weight")
+    of_cell = bid is not None and bid.shape[-1] > OF_IRS + 2 * values + PLACE
+    made = Actor(scenario.num_bs, scenario.num_irs, values, of_cell, width)
     try:
         made.load_state_dict(weights)
     except RuntimeError as error:

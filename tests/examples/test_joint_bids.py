@@ -104,6 +104,7 @@ def test_a_short_training_gives_a_policy(fields, kind):
     scenario = TASK.replace(action="structured", **fields)
     one = learner(scenario, 1, num_envs=3, slots=4, updates=4)
     assert type(one) is kind
+    assert one.actor.of_cell is (kind is AllOutcomes or scenario.power_control)
     start = [p.clone() for p in one.actor.parameters()]
     one.train(show=False)
     assert any(not torch.equal(a, b) for a, b in zip(start, one.actor.parameters(), strict=True))
@@ -127,10 +128,38 @@ def test_it_learns_to_share_in_a_few_seconds():
     assert rates[1].difference(rates[0]).interval[0] > 0
 
 
-@pytest.mark.parametrize(("field", "value"), [("contention", "collision"), ("association_delay", 1)])
-def test_another_game_is_refused(field, value):
-    with pytest.raises(ValueError, match=f"{field}={value!r}: must be"):
-        learn(TASK.replace(**{field: value}), 1)
+@pytest.mark.parametrize("delay", [0, 1])
+def test_outcomes_are_tried_in_the_slot_that_bids_decide(delay):
+    """Eight slots with episodes of six: with a delay nothing is learned of the first slot of an episode."""
+    scenario = TASK.replace(action="structured", association_delay=delay)
+    one = AllOutcomes(scenario, seed=1, num_envs=2, slots=8, updates=0, apart=1)
+    seen, step, rates, began = [], one.step, one.rates, []
+
+    def watched(bids, on):
+        seen.append(one.seen(one.obs.copy()).direct)
+        return step(bids, on)
+
+    def measured():
+        began.append(len(seen))
+        return rates()
+
+    one.step, one.rates = watched, measured
+    looks, tables = one.collect()
+    assert began == ([1, 2, 3, 4, 5, 7] if delay else list(range(8)))
+    torch.testing.assert_close(looks.direct, torch.cat([seen[slot - delay] for slot in began]))
+    assert tables.shape == (2 * len(began), 18)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"contention": "collision"}, "contention='collision': must be"),
+        ({"num_bs": 3, "num_users": 6, "association_delay": 1}, "association_delay=1: must be 0"),
+    ],
+)
+def test_another_game_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        learn(TASK.replace(**fields), 1)
 
 
 def test_the_command_line_saves_and_evaluates(tmp_path, monkeypatch, capsys):

@@ -19,11 +19,10 @@ SMALL = {"num_users": 10, "num_elements": 2, "horizon": 6}
 TASK = get_scenario("mdlbi-interference-v0", observation="values", **SMALL)
 
 
-def made(scenario=TASK, seed=0):
+def made(scenario=TASK, seed=0, of_cell=True):
     """An untrained policy whose bids and powers differ much."""
     torch.manual_seed(seed)
-    sizes = scenario.num_bs, scenario.num_irs, scenario.observation == "values", scenario.power_control
-    actor = Actor(*sizes, 8)
+    actor = Actor(scenario.num_bs, scenario.num_irs, scenario.observation == "values", of_cell, 8)
     with torch.no_grad():
         for weight in actor.parameters():
             weight.copy_(0.5 * torch.randn(weight.shape))
@@ -76,10 +75,11 @@ def test_single_and_batched_environment_alike():
     np.testing.assert_allclose(actions[1], np.stack([action[a] for a in single.possible_agents]), atol=1e-5)
 
 
+@pytest.mark.parametrize("of_cell", [True, False])
 @pytest.mark.parametrize("fields", [{}, {"observation": "large_scale", "power_control": False}])
-def test_it_comes_back_from_a_file_and_from_a_pickle(tmp_path, fields):
+def test_it_comes_back_from_a_file_and_from_a_pickle(tmp_path, fields, of_cell):
     scenario = TASK.replace(**fields)
-    policy = made(scenario)
+    policy = made(scenario, of_cell=of_cell)
     policy.save(tmp_path / "p.safetensors")
     loaded = load_policy(tmp_path / "p.safetensors")
     assert (loaded.name, loaded.scenario) == (policy.name, scenario)
