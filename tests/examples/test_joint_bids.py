@@ -99,7 +99,12 @@ def test_the_worth_of_an_irs_is_that_of_giving_it(meet):
         torch.testing.assert_close(worth[:, bs], one.critic(s, given, on).sum(1), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("fields", "kind"), [({}, AllOutcomes), ({"num_users": 6, "num_bs": 3}, Critics)])
+FEW, MANY = {"power_control": False}, {"num_users": 6, "num_bs": 3}
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"), [({}, AllOutcomes), (FEW, AllOutcomes), (MANY, Critics), (FEW | MANY | {"num_bs": 6}, Critics)]
+)
 def test_a_short_training_gives_a_policy(fields, kind):
     scenario = TASK.replace(action="structured", **fields)
     one = learner(scenario, 1, num_envs=3, slots=4, updates=4)
