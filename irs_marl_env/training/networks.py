@@ -367,7 +367,7 @@ class Critic(nn.Module):
             acted = [m * sizes.action.size + sizes.action_pairs() for m in range(joint)]
             self.register_buffer("action_pairs", torch.cat(acted, -1), persistent=False)
             features = self.pairs.shape[-1] + self.action_pairs.shape[-1]
-            rest = sizes.action.size - sizes.action.slices["regularizer"].start
+            rest = sizes.action.size - sizes.action.slices["regularizer"].start  # entries of the whole BS
             self.trunk = SetTrunk(stack, features, 1 if central else M, args, generator)
             self.head = nn.Sequential(
                 Block(stack, args.width + args.width // 2 + joint * rest, args.width, args.layer_norm, generator),
@@ -399,17 +399,16 @@ class Critic(nn.Module):
         others = action if replayed is None else replayed
         if look.pairs is None or look.present is None or look.rows is None:
             seen = self._seen(action, others)
-            x = torch.cat([look.view.expand(*seen.shape[:3], -1), seen], -1).flatten(1, 2)
-            q = self.head(self.trunk(x)).view(seen.shape[:3])
-        else:
-            beside = self._own_change(action - others) if self.central and replayed is not None else None
-            taken = others.transpose(0, 1).flatten(1)[None, :, None] if self.central else by_network(action, self.stack)
-            pairs = torch.cat([look.pairs, gathered(taken, look.rows, self.action_pairs)], -1)
-            _, irs, whole = self.trunk(pairs, look.present, beside)
-            of_all = self.sizes.action.slices["regularizer"].start  # from there on entries are of the whole BS
-            rest = self._seen(action[..., of_all:], others[..., of_all:])
-            q = self.head(torch.cat([irs.mean(3), whole, rest], -1).flatten(1, 2)).view(rest.shape[:3])
-        return by_agent(q)
+            x = self.trunk(torch.cat([look.view.expand(*seen.shape[:3], -1), seen], -1).flatten(1, 2))
+            return by_agent(self.head(x).view(seen.shape[:3]))
+        beside = self._own_change(action - others) if self.central and replayed is not None else None
+        alike = others.transpose(0, 1).flatten(1)[None, :, None] if self.central else by_network(action, self.stack)
+        pairs = torch.cat([look.pairs, gathered(alike, look.rows, self.action_pairs)], -1)
+        _, irs, whole = self.trunk(pairs, look.present, beside)
+        of_bs = self.sizes.action.slices["regularizer"].start  # from there on entries are of the whole BS
+        rest = self._seen(action[..., of_bs:], others[..., of_bs:])
+        x = torch.cat([irs.mean(3), whole, rest], -1).flatten(1, 2)
+        return by_agent(self.head(x).view(rest.shape[:3]))
 
     def _seen(self, own: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
         """What each network sees of entries of actions ``(M, B, D)``: ``(A, B, S, D)``, or with a central critic the
