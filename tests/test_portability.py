@@ -16,7 +16,7 @@ OTHERS = {"archive", "os", "Image", "image", "tarfile", "_window"}  # whose open
 # names that are missing on some systems, and the files that ask before they use them or are skipped there
 POSIX = {
     r"os\.(fork|setpgid|setsid|killpg|getuid|sched_\w+)\b": {"test_workers.py", "mutation.py"},
-    r"^\s*(import|from) (fcntl|resource|pwd|grp|termios|select)\b": set(),
+    r"^\s*(import|from) (fcntl|resource|pwd|grp|termios|select)\b": {"test_training_memory.py"},
     r"signal\.SIG(KILL|HUP|USR1|ALRM|PIPE)\b": {"test_training_stop.py", "mutation.py"},
     r"pthread_sigmask\(": {"workers.py"},
     r"os\.getloadavg\(": {"timing.py"},
