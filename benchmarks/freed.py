@@ -25,14 +25,12 @@ from timing import PAGE, Times, cell, machine, table, write_between
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-QUICK = "mdlbi-blocked-small-v0"
-
 
 @dataclass
 class Args:
     """Settings of the benchmark."""
 
-    scenarios: tuple[str, ...] = (QUICK, "mdlbi-blocked-v0", "mdlbi-city-v0")
+    scenarios: tuple[str, ...] = ("mdlbi-blocked-small-v0", "mdlbi-blocked-v0", "mdlbi-city-v0")
     algos: tuple[str, ...] = ("mdlbi", "maddpg", "own-value")
     repeats: int = 5
     """processes of each kind"""

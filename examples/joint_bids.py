@@ -52,9 +52,6 @@ RULES = ("structured-local-gain", "structured-marginal", "quiet-marginal")  # be
 class Learner(ABC):
     """What both ways of learning have: a scenario, its environments and the actors.
 
-    Attributes:
-        delays: values of ``association_delay`` that it can learn with.
-
     Args:
         scenario: with structured actions, observations of path gains (and of values), and the reward of the team.
         seed: of networks and environments.
@@ -63,8 +60,12 @@ class Learner(ABC):
         updates: of the actors.
         of_cell: bids follow from what the cell is like, too.
 
+    Attributes:
+        delays: values of ``association_delay`` that it can learn with.
+
     Raises:
-        ValueError: in the scenario it is not the highest bid that holds an IRS, or that of too early a slot.
+        ValueError: in the scenario it is not the highest bid that holds an IRS, or that of too early a slot; or no bid
+            decides anything in so few slots.
     """
 
     delays: tuple[int, ...] = (0,)
@@ -75,6 +76,9 @@ class Learner(ABC):
         for field, allowed in (("contention", HIGHEST_BID_WINS), ("association_delay", self.delays)):
             if getattr(s, field) not in allowed:
                 raise refusal(field, getattr(s, field), " or ".join(map(repr, allowed)))
+        if min(slots, s.horizon) <= s.association_delay:
+            field, value = ("slots", slots) if slots < s.horizon else ("horizon", s.horizon)
+            raise refusal(field, value, f"more than association_delay={s.association_delay}")
         self.env = make_vec_env(s, num_envs)
         self.num_envs, self.slots, self.updates = num_envs, slots, updates
         self.layout = self.env.observation_codec.layout
@@ -157,7 +161,7 @@ class AllOutcomes(Learner):
             column += len(owners)
         return total
 
-    def collect(self) -> tuple[Seen, torch.Tensor]:
+    def tables(self) -> tuple[Seen, torch.Tensor]:
         """Slots in which all are on: what was seen, and the rates ``(B, C)`` of all that bids could have decided."""
         looks, rates, before = [], [], None
         for slot in range(self.slots):
@@ -174,7 +178,7 @@ class AllOutcomes(Learner):
 
     def train(self, show: bool = True) -> None:
         """Slots, then updates on what was seen in them."""
-        s, tables = self.collect()
+        s, tables = self.tables()
         optimiser = torch.optim.AdamW(self.actor.parameters(), 3e-3, weight_decay=1e-3)
         for update in range(self.updates):
             done = update / self.updates

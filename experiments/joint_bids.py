@@ -24,6 +24,7 @@ from irs_marl_env import Result, Scenario, evaluate, get_scenario
 from irs_marl_env.result import read
 from irs_marl_env.tables import table
 from irs_marl_env.training.files import replacing
+from irs_marl_env.training.settings import parse_assignments
 
 BANK: dict[str, Any] = {"episodes": 100, "seed": 10_000, "slots": 20, "every": 5}
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,23 +39,19 @@ class Task(NamedTuple):
     Attributes:
         rules: beside them.
         observations: of trained policies, each a row.
-        fields: of the scenario, where they differ from those of its id, which the name of the task begins with.
         ships: keep the policy of the first seed with path gains among the examples.
     """
 
     rules: tuple[str, ...] = ("structured-local-gain", "structured-marginal")
     observations: tuple[str, ...] = ("large_scale", "values")
-    fields: tuple[tuple[str, Any], ...] = ()
     ships: bool = False
 
 
-TASKS = {
+TASKS = {  # by the id of the scenario, and what is set in it
     "mdlbi-interference-v0": Task(("structured-local-gain", "structured-marginal", "quiet-marginal"), ships=True),
     "mdlbi-city-v0": Task(observations=("large_scale",), ships=True),
     "mdlbi-blocked-small-v0": Task(),
-    "mdlbi-blocked-small-v0 association_delay=1": Task(
-        ("structured-local-gain",), ("large_scale",), (("association_delay", 1),)
-    ),
+    "mdlbi-blocked-small-v0 association_delay=1": Task(("structured-local-gain",), ("large_scale",)),
     "mdlbi-blocked-v0": Task(),
 }
 KNOWN = {"large_scale": "path gains", "values": "path gains, own CSI"}
@@ -62,7 +59,8 @@ KNOWN = {"large_scale": "path gains", "values": "path gains, own CSI"}
 
 def scenario_of(task: str, **fields: Any) -> Scenario:
     """The scenario of a task, with further fields."""
-    return get_scenario(task.split()[0], **dict(TASKS[task].fields), **fields)
+    name, *assignments = task.split()
+    return get_scenario(name, **parse_assignments(assignments), **fields)
 
 
 def folder_of(task: str, raw: Path = RAW) -> Path:

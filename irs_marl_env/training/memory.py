@@ -11,15 +11,15 @@ import os
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h: names of what mallopt sets
-_NEVER, _LARGE, _LARGEST_OF_OLD = -1, 2**30, 2**25  # glibc before 2.35 refuses more than the last one, 32 MiB
+_NEVER, _LARGE, _DOCUMENTED = -1, 2**30, 2**25  # mallopt(3) allows 32 MiB; versions that allow more take it
 
 
 def keep_freed_memory() -> bool:
     """Have the allocator keep what is freed, up to the peak of the process, until the process ends.
 
-    Numbers do not change. It is for processes that do the same work again and again, so trainers call it, and nothing
-    that is imported does. Whoever has set a ``MALLOC_...`` variable has decided already, and nothing happens then; nor
-    with another allocator than glibc's, as on macOS and Windows.
+    Numbers do not change. It is for processes that do the same work again and again, so the trainer calls it, and
+    nothing that is imported does. Whoever has set a ``MALLOC_...`` variable has decided already, and nothing happens
+    then; nor with another allocator than glibc's, as on macOS and Windows.
 
     Returns:
         Whether memory is kept.
@@ -33,5 +33,5 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # another C library
         return False
-    large = mallopt(_MMAP_THRESHOLD, _LARGE) or mallopt(_MMAP_THRESHOLD, _LARGEST_OF_OLD)
+    large = mallopt(_MMAP_THRESHOLD, _LARGE) or mallopt(_MMAP_THRESHOLD, _DOCUMENTED)
     return bool(large and mallopt(_TRIM_THRESHOLD, _NEVER))

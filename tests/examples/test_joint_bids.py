@@ -149,7 +149,7 @@ def test_outcomes_are_tried_in_the_slot_that_bids_decide(delay):
         return rates()
 
     one.step, one.rates = watched, measured
-    looks, tables = one.collect()
+    looks, tables = one.tables()
     assert began == ([1, 2, 3, 4, 5, 7] if delay else list(range(8)))
     torch.testing.assert_close(looks.direct, torch.cat([seen[slot - delay] for slot in began]))
     assert tables.shape == (2 * len(began), 18)
@@ -160,11 +160,18 @@ def test_outcomes_are_tried_in_the_slot_that_bids_decide(delay):
     [
         ({"contention": "collision"}, "contention='collision': must be"),
         ({"num_bs": 3, "num_users": 6, "association_delay": 1}, "association_delay=1: must be 0"),
+        ({"association_delay": 1, "horizon": 1}, "horizon=1: must be more than association_delay=1"),
     ],
 )
 def test_another_game_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         learn(TASK.replace(**fields), 1)
+
+
+@pytest.mark.parametrize(("delay", "slots"), [(0, 0), (1, 1)])
+def test_so_few_slots_that_no_bid_decides_anything_are_refused(delay, slots):
+    with pytest.raises(ValueError, match=f"slots={slots}: must be more than association_delay={delay}"):
+        learn(TASK.replace(association_delay=delay), 1, slots=slots)
 
 
 def test_the_command_line_saves_and_evaluates(tmp_path, monkeypatch, capsys):
