@@ -255,7 +255,7 @@ def gathered(x: torch.Tensor, rows: torch.Tensor, index: torch.Tensor) -> torch.
         rows: of x that they are taken from, see :class:`Look`.
         index: where they stand in a row, ``(K, L, F)``.
     """
-    return x.take(torch.add(index, rows, alpha=x.shape[-1]))
+    return x.contiguous().take(torch.add(index, rows, alpha=x.shape[-1]))  # take is ten times as slow on other strides
 
 
 class Actor(nn.Module):
