@@ -75,7 +75,7 @@ class Task:
 GENERAL = ("mdlbi", "maddpg", "sb3-ppo", "torchrl-mappo")
 AUCTION = ("structured-local-gain", "structured-marginal", "structured-oracle", "random")
 TASKS = {
-    "mdlbi-blocked-small-v0": Task(AUCTION, ("own-value", *GENERAL, "torchrl-qmix")),
+    "mdlbi-blocked-small-v0": Task(AUCTION, ("own-value", "joint-bids", *GENERAL, "torchrl-qmix")),
     "mdlbi-collision-v0": Task(
         ("release", "head-count", "structured-local-gain", "structured-oracle", "random"),
         ("claims", *GENERAL, "torchrl-qmix"),
