@@ -95,3 +95,34 @@ def test_the_middle_half_of_all_trainings_counts():
     assert str(leaderboard.interquartile([np.array([0.5])])) == "0.500"
     assert str(leaderboard.interquartile([np.array([0.5]), np.array([0.4, 0.6])])) == "0.500"
     assert str(leaderboard.interquartile([np.array([0.5, 0.5])])) == "0.500 [0.500, 0.500]"
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "wanted"),
+    [
+        ("mdlbi-city-v0", "maddpg", {"algo": "maddpg", "updates": 4000, "buffer": 32_768, "batch": 32}),
+        ("mdlbi-city-v0", "mdlbi", {"algo": "mdlbi", "buffer": 32_768, "batch": 128, "gamma": None}),
+        ("mdlbi-collision-v0", "maddpg", {"batch": 128, "gamma": 0.9}),
+        ("mdlbi-collision-v0", "own-value", {"algo": "own-value", "gamma": None}),
+    ],
+)
+def test_our_trainer_has_the_flags_of_the_task_and_the_method(task, method, wanted, monkeypatch, tmp_path):
+    maddpg = pytest.importorskip("examples.maddpg", reason="needs torch")
+    given = []
+
+    def main(argv):
+        given.append(argv)
+        return {"config": {"updates": 1}, "curve": [{"steps": 2}], "cpu_seconds": 3.0}
+
+    monkeypatch.setattr(maddpg, "main", main)
+    monkeypatch.setattr(leaderboard, "load_policy", lambda path: path)
+    folder = tmp_path / "run"
+    _, budget = leaderboard.METHODS[method].learn(task, 7, folder)
+    assert budget == {"updates": 1, "slots": 2, "cpu_seconds": 3.0}
+    args = maddpg.parse(given.pop(), "")
+    assert {name: getattr(args, name) for name in wanted} == wanted
+    assert (args.scenario, args.seed, args.name, args.baselines) == (task, 7, "run", False)
+    folder.mkdir()
+    (folder / "args.json").write_text("{}", encoding="utf-8")
+    leaderboard.METHODS[method].learn(task, 7, folder)
+    assert given == [["--resume", str(folder)]]
