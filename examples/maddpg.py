@@ -69,7 +69,9 @@ class Learner(GradientLearner):
 
     def __init__(self, sizes: Sizes, args: Args, gamma: float, device: Any = "cpu") -> None:
         self.sizes, self.central = sizes, args.algo == "maddpg"
-        self.remembers += ("state", "next_state") * self.central + ("discount",) * (args.n_step > 1)
+        self.ahead = gamma > 0 and args.bootstrap  # whether targets hold a value of what follows
+        following = ("next_obs",) + ("next_state",) * self.central + ("discount",) * (args.n_step > 1)
+        self.remembers += ("state",) * self.central + following * self.ahead
         generator = torch.Generator().manual_seed(args.seed)
         self.actor = Actor(sizes, args, generator).to(device)
         self.critic = Critic(sizes, self.central, args, generator).to(device)
@@ -85,8 +87,9 @@ class Learner(GradientLearner):
         """One step of the critics, then of the actors (after the warm-up), then of the targets.
 
         Args:
-            batch: ``obs``, ``next_obs (B, M, D_o)``, ``action (B, M, D_a)``, ``reward (B, M)``; for central critics
-                also ``state``, ``next_state (B, D_s)``. Episodes end by time alone, so every target looks ahead.
+            batch: ``obs (B, M, D_o)``, ``action (B, M, D_a)``, ``reward (B, M)``; for central critics also ``state
+                (B, D_s)``; where targets look ahead also ``next_obs`` and ``next_state``. Episodes end by time alone,
+                so that the target of every transition does then.
 
         Returns:
             Losses and the mean Q.
@@ -120,7 +123,7 @@ class Learner(GradientLearner):
     def target(self, batch: Batch) -> torch.Tensor:
         """``scale * r + gamma * Q'(o', mu'(o'))``, ``(M, B)``; r may be the return of several slots."""
         reward = self.args.reward_scale * batch["reward"].transpose(0, 1)
-        if self.gamma == 0.0 or not self.args.bootstrap:
+        if not self.ahead:
             return reward
         with torch.no_grad():
             following = batch["next_obs"].transpose(0, 1)

@@ -96,7 +96,7 @@ TASKS = {
         ("structured-marginal", "structured-local-gain", "random"),
         ("joint-bids", "own-value", *GENERAL),
         flags=("--buffer=32768",),
-        flags_of={"maddpg": ("--batch=32",)},  # not 128: a critic of each BS on all 1,280 pairs takes 2 s an update
+        flags_of={"maddpg": ("--batch=16",)},  # not 128: a critic of each BS on all 1,280 pairs takes 2 s an update
     ),
 }
 

@@ -34,7 +34,9 @@ def tiny_run(**changes):
 
 def random_batch(run, size=5, seed=0):
     rng = np.random.default_rng(seed)
-    shapes = {name: array.shape[1:] for name, array in run.replay.arrays.items()}
+    shapes = run.shapes()  # of everything, whether the learner remembers it or not
+    if "discount" not in run.replay.arrays:  # else it would count instead of gamma
+        del shapes["discount"]
     batch = {
         name: torch.from_numpy(rng.uniform(-1, 1, (size, *shape)).astype(np.float32)) for name, shape in shapes.items()
     }

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -85,7 +86,11 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor], plain: dict[str,
         value = value.detach().cpu()
         if value.is_complex():
             name, value = f"{name}|complex", torch.view_as_real(value)
-        real[name] = value.contiguous().clone()
+        real[name] = value.contiguous()
+    owners = Counter(value.untyped_storage().data_ptr() for value in real.values())
+    for name, value in real.items():
+        if owners[value.untyped_storage().data_ptr()] > 1:  # the library takes no tensors that share their memory
+            real[name] = value.clone()
     text = json.dumps(plain)
     with replacing(path) as partial:
         save_file(real, partial, metadata={"format": str(FORMAT), "json": text, "sha256": _digest(real, text)})

@@ -36,7 +36,7 @@ class GradientLearner:
         updates: how many were done.
     """
 
-    remembers: tuple[str, ...] = ("obs", "action", "reward", "next_obs")
+    remembers: tuple[str, ...] = ("obs", "action", "reward")
 
     def __init__(
         self, nets: dict[str, nn.Module], rates: dict[str, float], args: Args, gamma: float, device: Any = "cpu"

@@ -260,6 +260,8 @@ class Run:
             OSError: the file cannot be read.
         """
         tensors, plain = read_tensors(path)
+        needless = {f"replay.{name}" for name in self.shapes().keys() - self.replay.arrays.keys()}
+        tensors = {name: value for name, value in tensors.items() if name not in needless}  # earlier versions kept all
         try:
             known = {"args", "updates", "replay", "generators", "env", "progress"}
             check_keys("checkpoint", plain, known | ({"scenario"} & plain.keys()))

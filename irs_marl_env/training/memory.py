@@ -1,6 +1,6 @@
 """Memory that a training frees stays with the process: having it anew costs more than the work that is done on it.
 
-An update makes and frees tensors of some 10 to 100 MB. The allocator of glibc asks the system for each of them and
+An update makes and frees tensors of some 10 to 200 MB. The allocator of glibc asks the system for each of them and
 gives it back at once, and the system hands every page out empty, at the first touch.
 """
 
@@ -11,7 +11,8 @@ import os
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h: names of what mallopt sets
-_NEVER, _LARGE, _DOCUMENTED = -1, 2**30, 2**25  # mallopt(3) allows 32 MiB; versions that allow more take it
+# tensors of an update are smaller; copies of a replay memory for a checkpoint are larger, and wanted once in a while
+_NEVER, _LARGE, _DOCUMENTED = -1, 2**28, 2**25  # mallopt(3) allows 32 MiB; versions that allow more take it
 
 
 def keep_freed_memory() -> bool:

@@ -100,7 +100,7 @@ def test_the_middle_half_of_all_trainings_counts():
 @pytest.mark.parametrize(
     ("task", "method", "wanted"),
     [
-        ("mdlbi-city-v0", "maddpg", {"algo": "maddpg", "updates": 4000, "buffer": 32_768, "batch": 32}),
+        ("mdlbi-city-v0", "maddpg", {"algo": "maddpg", "updates": 4000, "buffer": 32_768, "batch": 16}),
         ("mdlbi-city-v0", "mdlbi", {"algo": "mdlbi", "buffer": 32_768, "batch": 128, "gamma": None}),
         ("mdlbi-collision-v0", "maddpg", {"batch": 128, "gamma": 0.9}),
         ("mdlbi-collision-v0", "own-value", {"algo": "own-value", "gamma": None}),

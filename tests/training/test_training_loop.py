@@ -64,7 +64,7 @@ def test_environments_step_once_in_so_many_updates():
 
 def test_the_last_observation_of_an_episode_is_the_one_that_is_remembered():
     """Not the first of the next one, which the environments hand out at once."""
-    run = tiny_run(set=("horizon=3",), batch=4)
+    run = tiny_run(set=("horizon=3",), batch=4, gamma=0.9)
     step, final = run.env.step, []
 
     def watched(action):

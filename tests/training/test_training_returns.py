@@ -66,8 +66,17 @@ def test_targets_take_the_discount_of_their_own_return():
     target, reward = run.learner.target(batch), 0.2 * batch["reward"].T
     batch["discount"] = batch["discount"] / 2
     torch.testing.assert_close(run.learner.target(batch) - reward, (target - reward) / 2)
-    run.learner.args.bootstrap = False
-    assert torch.equal(run.learner.target(batch), reward)
+
+
+@pytest.mark.parametrize("settings", [{"gamma": 0.0}, {"gamma": 0.5, "bootstrap": False}])
+@pytest.mark.parametrize("algo", ["mdlbi", "maddpg"])
+def test_what_follows_is_not_remembered_where_no_target_holds_its_value(settings, algo):
+    run = tiny_run(algo=algo, **settings)
+    run.step()
+    assert {"obs", "action", "reward"} <= run.replay.arrays.keys()
+    assert not run.replay.arrays.keys() & {"next_obs", "next_state", "discount"}
+    reward = 0.2 * run.replay.arrays["reward"].T
+    assert torch.equal(run.learner.target(run.replay.arrays), reward)
 
 
 @pytest.mark.parametrize("settings", [{"n_step": 3}, {"n_step": 3, "bootstrap": False, "algo": "maddpg"}])
