@@ -43,6 +43,32 @@ def test_tensors_and_json_come_back_as_they_were(tmp_path):
     assert all(torch.equal(again[name], value) and again[name].dtype == value.dtype for name, value in tensors.items())
 
 
+def test_tensors_that_share_their_memory_come_back_each_for_itself(tmp_path):
+    whole = torch.arange(6.0)
+    write_tensors(tmp_path / "t", {"first": whole[:2], "rest": whole[2:], "same": whole}, {})
+    again, _ = read_tensors(tmp_path / "t")
+    assert [value.tolist() for value in again.values()] == [[0, 1], [2, 3, 4, 5], [0, 1, 2, 3, 4, 5]]
+
+
+@pytest.mark.parametrize("algo", ["mdlbi", "maddpg"])
+def test_a_checkpoint_of_a_version_that_remembered_what_follows_goes_on(tmp_path, algo):
+    whole, again = tiny_run(algo=algo, gamma=0.0), tiny_run(algo=algo, gamma=0.0)
+    advance(whole)
+    whole.save(tmp_path / "c.safetensors")
+    tensors, plain = read_tensors(tmp_path / "c.safetensors")
+    for name in ("next_obs", "next_state"):
+        tensors[f"replay.{name}"] = torch.zeros(whole.replay.size, *whole.shapes()[name])
+    write_tensors(tmp_path / "old.safetensors", tensors, plain)
+    again.load(tmp_path / "old.safetensors")
+    for run in (whole, again):
+        advance(run)
+    for a, b in zip(whole.learner.nets.parameters(), again.learner.nets.parameters(), strict=True):
+        assert torch.equal(a, b)
+    write_tensors(tmp_path / "other.safetensors", {**tensors, "replay.later": torch.zeros(1)}, plain)
+    with pytest.raises(ValueError, match=r"tensor replay\.later does not belong to this run"):
+        again.load(tmp_path / "other.safetensors")
+
+
 def test_generators_go_on():
     first, second = np.random.Generator(np.random.Philox(1)), np.random.Generator(np.random.Philox(2))
     first.standard_normal(5)
