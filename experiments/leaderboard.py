@@ -84,14 +84,15 @@ TASKS = {
     ),
     "mdlbi-switching-v0": Task(
         ("hysteresis", "structured-local-gain", "structured-marginal", "planner", "random"),
-        ("foresight", *GENERAL, "torchrl-qmix"),
+        ("foresight", "own-value", *GENERAL, "torchrl-qmix"),
         discount=0.9,
+        flags_of={"own-value": ("--n-step=8",)},  # an IRS idles for 4 slots first
     ),
     "mdlbi-interference-v0": Task(
         ("quiet-marginal", "structured-marginal", "structured-local-gain", "random"),
-        ("joint-bids", "own-value", *GENERAL),
+        ("joint-bids", "own-value", *GENERAL, "torchrl-qmix"),
     ),
-    # 16 IRSs are too many for the joint levels of bids that QMIX chooses from; a slot of 8 BSs takes 240 KB in a buffer
+    # 16 IRSs are too many for the joint levels of bids that QMIX chooses from; a slot of 8 BSs takes 140 KB in a buffer
     "mdlbi-city-v0": Task(
         ("structured-marginal", "structured-local-gain", "random"),
         ("joint-bids", "own-value", *GENERAL),
@@ -117,7 +118,7 @@ def trainer(algo: str, *flags: str) -> Learn:
         argv = ["--algo", algo, "--scenario", task, f"--seed={seed}", *flags, f"--out={folder.parent}"]
         argv += [f"--name={folder.name}", "--no-baselines", "--no-tensorboard", "--no-progress", *TASKS[task].flags]
         argv += TASKS[task].flags_of.get(algo, ())
-        if TASKS[task].discount and algo != "own-value":
+        if TASKS[task].discount:
             argv += [f"--gamma={TASKS[task].discount}"]
         result = maddpg.main(["--resume", str(folder)] if (folder / "args.json").is_file() else argv)
         assert result is not None

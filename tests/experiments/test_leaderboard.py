@@ -103,7 +103,8 @@ def test_the_middle_half_of_all_trainings_counts():
         ("mdlbi-city-v0", "maddpg", {"algo": "maddpg", "updates": 4000, "buffer": 32_768, "batch": 16}),
         ("mdlbi-city-v0", "mdlbi", {"algo": "mdlbi", "buffer": 32_768, "batch": 128, "gamma": None}),
         ("mdlbi-collision-v0", "maddpg", {"batch": 128, "gamma": 0.9}),
-        ("mdlbi-collision-v0", "own-value", {"algo": "own-value", "gamma": None}),
+        ("mdlbi-blocked-small-v0", "own-value", {"algo": "own-value", "n_step": 1, "gamma": None}),
+        ("mdlbi-switching-v0", "own-value", {"algo": "own-value", "n_step": 8, "gamma": 0.9}),
     ],
 )
 def test_our_trainer_has_the_flags_of_the_task_and_the_method(task, method, wanted, monkeypatch, tmp_path):
