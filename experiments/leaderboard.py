@@ -97,7 +97,8 @@ TASKS = {
         ("structured-marginal", "structured-local-gain", "random"),
         ("joint-bids", "own-value", *GENERAL),
         flags=("--buffer=32768",),
-        flags_of={"maddpg": ("--batch=16",)},  # not 128: a critic of each BS on all 1,280 pairs takes 2 s an update
+        # not batches of 128: a critic of each BS on all 1,280 pairs takes 2 s an update; nor evaluations on the way
+        flags_of={"maddpg": ("--batch=16", "--eval-every=4000")},
     ),
 }
 
