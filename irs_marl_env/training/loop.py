@@ -40,6 +40,8 @@ from irs_marl_env.training.returns import Returns
 from irs_marl_env.training.settings import Args, check, scenario_of
 from irs_marl_env.vector_env import MdlbiVectorEnv
 
+_REMEMBERED = ("replay.", "waiting.")  # what names of tensors in a checkpoint begin with
+
 
 class LearnerProtocol(Protocol):
     """What a run needs of a learner.
@@ -260,8 +262,9 @@ class Run:
             OSError: the file cannot be read.
         """
         tensors, plain = read_tensors(path)
-        needless = {f"replay.{name}" for name in self.shapes().keys() - self.replay.arrays.keys()}
-        tensors = {name: value for name, value in tensors.items() if name not in needless}  # earlier versions kept all
+        needless = self.shapes().keys() - self.replay.arrays.keys()  # versions before remembered what follows always
+        for name in [n for n in tensors if n.startswith(_REMEMBERED) and n.rpartition(".")[2] in needless]:
+            del tensors[name]
         try:
             known = {"args", "updates", "replay", "generators", "env", "progress"}
             check_keys("checkpoint", plain, known | ({"scenario"} & plain.keys()))

@@ -51,13 +51,16 @@ def test_tensors_that_share_their_memory_come_back_each_for_itself(tmp_path):
 
 
 @pytest.mark.parametrize("algo", ["mdlbi", "maddpg"])
-def test_a_checkpoint_of_a_version_that_remembered_what_follows_goes_on(tmp_path, algo):
-    whole, again = tiny_run(algo=algo, gamma=0.0), tiny_run(algo=algo, gamma=0.0)
+@pytest.mark.parametrize("settings", [{"gamma": 0.0}, {"gamma": 0.7, "n_step": 3, "bootstrap": False}])
+def test_a_checkpoint_of_a_version_that_remembered_what_follows_goes_on(tmp_path, algo, settings):
+    whole, again = tiny_run(algo=algo, **settings), tiny_run(algo=algo, **settings)
     advance(whole)
     whole.save(tmp_path / "c.safetensors")
     tensors, plain = read_tensors(tmp_path / "c.safetensors")
     for name in ("next_obs", "next_state"):
         tensors[f"replay.{name}"] = torch.zeros(whole.replay.size, *whole.shapes()[name])
+        for index in range(len(whole.returns.waiting)):
+            tensors[f"waiting.{index}.{name}"] = torch.zeros(len(whole.obs), *whole.shapes()[name])
     write_tensors(tmp_path / "old.safetensors", tensors, plain)
     again.load(tmp_path / "old.safetensors")
     for run in (whole, again):
