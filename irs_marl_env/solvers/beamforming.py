@@ -321,11 +321,28 @@ def _wmmse_step(h_eff: Array, products: Array, weights: Array | None) -> Array:
     # both forms of the regularised inverse are the same beams; solve the smaller system
     if num_users <= num_antennas:
         matrix = (h_eff @ adjoint) * share[..., None, :]
-        filters = xp.conj(xp.linalg.solve(matrix + eye_like(matrix), h_eff))
+        filters = xp.conj(_solve_with_noise(matrix, h_eff))
     else:
         matrix = (adjoint * share[..., None, :]) @ h_eff
-        filters = xp.matrix_transpose(xp.linalg.solve(matrix + eye_like(matrix), adjoint))
+        filters = xp.matrix_transpose(_solve_with_noise(matrix, adjoint))
     return radio.project_power(gain[..., None] * filters, 1.0, "sphere")
+
+
+def _solve_with_noise(matrix: Array, right: Array) -> Array:
+    """``(matrix + I)^-1 right`` for a matrix with eigenvalues >= 0.
+
+    Rounding loses I beside numbers beyond 1e16 (SNRs beyond 150 dB), and what is left may be singular, on some
+    processors and not on others. Then 64 times the rounding error stand for I, as in :func:`rzf`.
+    """
+    xp, eye = namespace(matrix), eye_like(matrix)
+    try:
+        return xp.linalg.solve(matrix + eye, right)
+    except (ValueError, RuntimeError) as error:  # of numpy and of torch
+        if not type(error).__name__.endswith("LinAlgError"):
+            raise
+    trace = xp.sum(xp.real(xp.linalg.diagonal(matrix)), axis=-1)
+    floor = xp.finfo(trace.dtype).eps * trace
+    return xp.linalg.solve(matrix + xp.where(floor > 1, 64 * floor, xp.ones_like(floor))[..., None, None] * eye, right)
 
 
 def _assign_power(directions: Array, h_eff: Array, power: float, weights: Array | None) -> Array:

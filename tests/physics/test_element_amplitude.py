@@ -172,9 +172,8 @@ def test_policies_lose_by_it_and_none_passes_the_bound() -> None:
         assert (lossy.per_bs.episodes <= bound + 1e-6).all()
         if name.endswith(("ao", "gain")):
             assert lossy.mean < 0.97 * ideal.mean, name
-    assert (
-        evaluate("no-irs-rzf", LOSSY, **run).mean == evaluate("no-irs-rzf", LOSSY, element_amplitude_min=1, **run).mean
-    )
+    lossy, ideal = (evaluate("no-irs-rzf", LOSSY, element_amplitude_min=x, **run) for x in (0.2, 1.0))
+    assert lossy.mean == pytest.approx(ideal.mean, abs=2e-6)  # kernels serve the second one, within rounding
 
 
 def test_the_bound_holds_for_any_amplitudes_up_to_one() -> None:

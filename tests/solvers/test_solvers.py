@@ -645,3 +645,15 @@ def test_edge_cases_are_finite_and_feasible(edge: str, weighting: str, dtype: An
         assert np.all(link.transmit_power(w) <= POWER * (1 + rounding))
         assert np.all(sum_rate(cell, w, shifts) <= bound * (1 + rounding))
         assert np.all(w[np.broadcast_to(~present, w.shape[:2])] == 0)
+
+
+@pytest.mark.parametrize(("num_users", "num_antennas"), [(3, 2), (2, 2), (2, 3)])
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_users_that_no_antenna_tells_apart_at_180_db(num_users: int, num_antennas: int, backend: str) -> None:
+    """The matrix of a WMMSE step is singular there, since rounding loses the noise."""
+    xp: Any = np if backend == "numpy" else pytest.importorskip("torch", reason="needs torch")
+    h = xp.ones((num_users, num_antennas), dtype=xp.complex128)
+    w = solvers.wmmse(1e9 * h, 1.0, 1.0, w_init=h, iterations=3)
+    assert bool(xp.all(xp.isfinite(xp.abs(w))))
+    assert float((abs(w) ** 2).sum()) == pytest.approx(1.0)
+    assert float(solvers.weighted_sum_rate(1e9 * h, w, 1.0)) > 1.0
