@@ -329,15 +329,15 @@ def _wmmse_step(h_eff: Array, products: Array, weights: Array | None) -> Array:
 
 
 def _solve_with_noise(matrix: Array, right: Array) -> Array:
-    """``(matrix + I)^-1 right`` for a matrix with eigenvalues >= 0.
+    """``(matrix + I)^-1 right``, ``(..., D, R)``, for ``matrix (..., D, D)`` with eigenvalues >= 0.
 
-    Rounding loses I beside numbers beyond 1e16 (SNRs beyond 150 dB), and what is left may be singular, on some
-    processors and not on others. Then 64 times the rounding error stand for I, as in :func:`rzf`.
+    Rounding loses I beside entries beyond 1e16 in double precision (SNRs beyond some 150 dB), and what is left may be
+    singular, or not, by how a processor rounds. Then 64 times the rounding error stand for I, as in :func:`rzf`.
     """
     xp, eye = namespace(matrix), eye_like(matrix)
     try:
         return xp.linalg.solve(matrix + eye, right)
-    except (ValueError, RuntimeError) as error:  # of numpy and of torch
+    except (ValueError, RuntimeError) as error:  # what LinAlgError is in numpy and in torch, which is not imported here
         if not type(error).__name__.endswith("LinAlgError"):
             raise
     trace = xp.sum(xp.real(xp.linalg.diagonal(matrix)), axis=-1)

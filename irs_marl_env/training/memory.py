@@ -11,7 +11,7 @@ import os
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h: names of what mallopt sets
-# tensors of an update are smaller; copies of a replay memory for a checkpoint are larger, and wanted once in a while
+# tensors of an update are smaller; those of a replay memory that is read from a checkpoint are larger, and wanted once
 _NEVER, _LARGE, _DOCUMENTED = -1, 2**28, 2**25  # mallopt(3) allows 32 MiB; versions that allow more take it
 
 

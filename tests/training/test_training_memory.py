@@ -57,7 +57,7 @@ def test_the_same_work_takes_no_new_pages():
     assert measure("give back").faults > 20 * max(found.faults, 1)
 
 
-def test_copies_of_a_large_replay_memory_go_back_to_the_system():
+def test_arrays_as_large_as_a_replay_memory_go_back_to_the_system():
     found = measure("keep", size=400_000_000)
     assert found.kept
     assert found.resident < 100_000_000
