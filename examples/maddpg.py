@@ -144,7 +144,8 @@ def prepare(args: Args, env: Any = None) -> Run:
     env = training_env(args, env)
     gamma = discount(args, env.scenario.association_delay)
     learner: Any = OwnValueLearner if args.algo == "own-value" else Learner
-    return Run(args, env, learner(Sizes.of(env), args, gamma, training_device(args)))
+    with torch.device("cpu"):  # where networks begin, whatever torch's default device is
+        return Run(args, env, learner(Sizes.of(env), args, gamma, training_device(args)))
 
 
 def advance(run: Run) -> None:

@@ -35,7 +35,7 @@ class Values(nn.Module):
 
     def forward(self, named: Named) -> torch.Tensor:
         """``(..., 2^L)`` bit/s/Hz; in the number of a set, bit l is IRS l."""
-        own, direct, gain = (torch.as_tensor(named[name]) for name in ("own_user", "direct_gain", "irs_gain"))
+        own, direct, gain = (torch.as_tensor(named[name], device="cpu") for name in ("own_user", "direct_gain", "irs_gain"))
         users = torch.cat([own[..., None], direct[..., None], gain.transpose(-1, -2)], -1)
         values: torch.Tensor = self.all((self.each(users) * own[..., None]).sum(-2))
         return values
@@ -145,7 +145,8 @@ def networks(num_irs: int, width: int, values: Named, actor: Named) -> tuple[Val
     Raises:
         ValueError: the weights are of other sizes.
     """
-    made = Values(num_irs, width), Actor(num_irs, width)
+    with torch.device("cpu"):  # whatever torch's default device is
+        made = Values(num_irs, width), Actor(num_irs, width)
     try:
         for network, weights in zip(made, (values, actor), strict=True):
             network.load_state_dict(weights)

@@ -100,7 +100,7 @@ class FlatAdam:
     def state_dict(self) -> dict[str, Any]:
         """Moments by parameter, as torch's optimiser has them; none before the first step."""
         moments = zip(self.weights.pieces(self._mean), self.weights.pieces(self._square), strict=True)
-        step = torch.tensor(float(self.steps))
+        step = torch.tensor(float(self.steps), device="cpu")
         state = {i: {"step": step, **dict(zip(MOMENTS, pair, strict=True))} for i, pair in enumerate(moments)}
         return {"state": state if self.steps else {}, "param_groups": self.param_groups}
 

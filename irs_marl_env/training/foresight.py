@@ -52,7 +52,7 @@ class OwnNetwork(nn.Module):
             block = obs[..., self.slices[name]]
             per_user = block.reshape(*lead, L, K).mT if name == "irs_gain" else block.reshape(*lead, K, -1)
             of_users.append(per_user)
-        which = torch.eye(M).expand(*lead, M)
+        which = torch.eye(M, device=obs.device).expand(*lead, M)
         of_users.append(which[..., None, :].expand(*lead, K, M))
         total = (self.user(torch.cat(of_users, -1)) * own[..., None]).sum(-2) * (M / K)
         return self.cell(torch.cat([total, own.sum(-1, keepdim=True) / K, which], -1))
@@ -108,7 +108,8 @@ def rebuilt(tensors: dict[str, torch.Tensor], about: dict[str, Any], trusted: bo
     if scenario.num_irs * (scenario.switching_slots + 1) > largest:  # before one is made that no memory might hold
         fields_of_size = f"num_irs={scenario.num_irs}, switching_slots={scenario.switching_slots}"
         raise ValueError(f"the network does not fit {fields_of_size}: no tensor has so many rows")
-    policy = Foresight(MdlbiVectorEnv(scenario, 1), width, name)
+    with torch.device("cpu"):  # whatever torch's default device is
+        policy = Foresight(MdlbiVectorEnv(scenario, 1), width, name)
     policy.cpu_seconds = Real(0, 1e12)("cpu_seconds", about.get("cpu_seconds"))
     try:
         policy.load_state_dict(tensors)

@@ -215,7 +215,8 @@ def _actor(scenario: Scenario, width: int, weights: dict[str, torch.Tensor]) -> 
     """
     values, bid = scenario.observation == "values", weights.get("bid.0.weight")
     of_cell = bid is not None and bid.shape[-1] > OF_IRS + 2 * values + PLACE
-    made = Actor(scenario.num_bs, scenario.num_irs, values, of_cell, width)
+    with torch.device("cpu"):  # whatever torch's default device is
+        made = Actor(scenario.num_bs, scenario.num_irs, values, of_cell, width)
     try:
         made.load_state_dict(weights)
     except RuntimeError as error:

@@ -311,12 +311,12 @@ class Run:
         wanted = {f"replay.{name}": array[:1].cpu().expand(filled, *array.shape[1:]) for name, array in arrays.items()}
         for index in range(self.returns.waiting_after(plain["progress"]["steps"] // envs, horizon)):
             names = [name for name in arrays if name != "discount"]
-            rows = {name: torch.zeros(envs, *arrays[name].shape[1:]) for name in names}
+            rows = {name: torch.zeros(envs, *arrays[name].shape[1:], device="cpu") for name in names}
             wanted |= {f"waiting.{index}.{name}": row for name, row in rows.items()}
         env, rest = self._env_state()
         wanted |= env
         if self.fixed is not None and filled:
-            wanted["fixed.held"] = torch.zeros(len(self.obs), self.env.scenario.num_irs, dtype=torch.int64)
+            wanted["fixed.held"] = torch.zeros(len(self.obs), self.env.scenario.num_irs, dtype=torch.int64, device="cpu")
         learned = ("nets.", "targets.", "optimiser.")
         check_tensors({k: v for k, v in tensors.items() if not k.startswith(learned)}, wanted)
         check_keys("env", plain["env"], set(rest))

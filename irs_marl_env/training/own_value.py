@@ -155,9 +155,10 @@ class SetCritic(nn.Module):
         return q + self.trust * (held * (first + (last - first) * others)).sum(-1)
 
 
-def all_sets(num_irs: int) -> torch.Tensor:
+def all_sets(num_irs: int, device: Any = "cpu") -> torch.Tensor:
     """Every set of IRSs ``(2^L, L)`` 0/1; the empty one is the first and that of all the last."""
-    return torch.tensor(list(itertools.product((0.0, 1.0), repeat=num_irs))).view(2**num_irs, num_irs)
+    sets = list(itertools.product((0.0, 1.0), repeat=num_irs))
+    return torch.tensor(sets, device=device).view(2**num_irs, num_irs)
 
 
 def mean_marginal(none: torch.Tensor, alone: torch.Tensor, others: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
@@ -238,7 +239,7 @@ class ValueBids(nn.Module):
             return torch.stack([self.critic(seen, one) for one in several.unbind(2)], -1)
 
         if L <= MOST_ENUMERATED:
-            of_all = q(all_sets(L).to(obs.device)) / self.scale
+            of_all = q(all_sets(L, obs.device)) / self.scale
             bids, alike = mean_marginals(of_all), nearness(seen.load, self.loads)
             for _ in range(ROUNDS):
                 bids = pivotal_marginals(of_all, bids, self.rivals, alike)
@@ -313,7 +314,7 @@ class OwnValueLearner(GradientLearner):
         bids, loads = self.actor.values(obs), self.actor.critic.look(obs).load.reshape(obs.shape[:2])
         M = len(bids)
         others = [[j for j in range(M) if j != m] for m in range(M)]
-        highest = bids[torch.tensor(others)].amax(1) if M > 1 else torch.full_like(bids, -1e6)  # (M, B, L)
+        highest = bids[torch.tensor(others, device=obs.device)].amax(1) if M > 1 else torch.full_like(bids, -1e6)  # (M, B, L)
         some = torch.arange(SAMPLES, device=obs.device) % loads.numel()  # all BSs of a slot, then those of the next one
         average: Any = self.targets["actor"]
         for actor in (self.actor, average):

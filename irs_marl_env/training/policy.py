@@ -211,7 +211,8 @@ def _settings(values: dict[str, Any], weights: dict[str, torch.Tensor], path: An
 def _actor(sizes: Sizes, args: Args, weights: dict[str, torch.Tensor], source: Any) -> Actor | ValueBids:
     """An actor with given weights."""
     try:
-        actor = (ValueBids if args.algo == "own-value" else Actor)(sizes, args, torch.Generator())
+        with torch.device("cpu"):  # whatever torch's default device is
+            actor = (ValueBids if args.algo == "own-value" else Actor)(sizes, args, torch.Generator())
         actor.load_state_dict(weights)
     except (RuntimeError, ValueError, OverflowError, MemoryError) as error:
         raise ValueError(

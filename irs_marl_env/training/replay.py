@@ -41,9 +41,9 @@ class Replay:
         count = len(next(iter(rows.values())))
         if count > self.capacity:
             raise ValueError(f"{count} transitions at once do not fit a buffer of {self.capacity}")
-        at = (self.next + torch.arange(count)) % self.capacity
+        at = (self.next + torch.arange(count, device="cpu")) % self.capacity
         for name, array in self.arrays.items():
-            array[at] = torch.as_tensor(rows[name], dtype=torch.float32).to(array.device)
+            array[at] = torch.as_tensor(rows[name], dtype=torch.float32, device=array.device)
         self.next = (self.next + count) % self.capacity
         self.size = min(self.size + count, self.capacity)
 
