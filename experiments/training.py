@@ -41,6 +41,8 @@ QUICK = ("--quick",)  # 4,000 updates
 LONG = (*QUICK, "--updates", "8000", "--buffer", "262144", "--eval-every", "1000")
 SWEEPS = ("--eval-sweeps", "5", "10")
 DELAY = ("--set", "association_delay=1")
+OWN_CSI = ("--set", "observation=values")
+APART = ("--eval-apart", "5")  # slots, else 20 of them would be spread over episodes of 800
 
 # Table I on channels that change, and on frozen ones, a tenth of its steps
 CHANGING = {"fading": "ar1", "bs_irs_fading": "episode", "mobility": "group", "layout": "episode"}
@@ -61,9 +63,10 @@ BEYOND: dict[str, tuple[str, dict[str, Any]]] = {
 # bids from a critic of own sets: name -> scenario, what the table says of it, flags, baseline
 OWN: dict[str, tuple[str, str, tuple[str, ...], str]] = {
     "own-blocked": (BLOCKED, f"`{BLOCKED}`, path gains", (), "blocked-2"),
-    "own-blocked-values": (BLOCKED, 'the same, `observation="values"`', ("--set", "observation=values"), "blocked-2"),
+    "own-blocked-values": (BLOCKED, 'the same, `observation="values"`', OWN_CSI, "blocked-2"),
     "own-blocked-delay": (BLOCKED, "the same, path gains, `association_delay=1`", DELAY, "blocked-delay"),
-    "own-four": (FOUR_IRS, f"`{FOUR_IRS}`, path gains", ("--eval-apart", "5"), "four"),
+    "own-four": (FOUR_IRS, f"`{FOUR_IRS}`, path gains", APART, "four"),
+    "own-four-values": (FOUR_IRS, 'the same, `observation="values"`', (*APART, *OWN_CSI), "four"),
 }
 
 # name -> scenario, flags of examples/maddpg.py
