@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sys
 
 # before numpy is imported
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", MPLBACKEND="Agg")
@@ -36,6 +37,13 @@ def pytest_configure(config: pytest.Config) -> None:
         import torch_device
 
         torch_device.use(config.getoption("--torch-device"))
+
+
+@pytest.fixture(autouse=True)
+def torchs_own_generator():
+    """What a test draws from torch's own generator is the same whichever tests ran before it in its process."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture
