@@ -35,7 +35,8 @@ class Values(nn.Module):
 
     def forward(self, named: Named) -> torch.Tensor:
         """``(..., 2^L)`` bit/s/Hz; in the number of a set, bit l is IRS l."""
-        own, direct, gain = (torch.as_tensor(named[name], device="cpu") for name in ("own_user", "direct_gain", "irs_gain"))
+        blocks = (named[name] for name in ("own_user", "direct_gain", "irs_gain"))
+        own, direct, gain = (torch.as_tensor(block, device="cpu") for block in blocks)
         users = torch.cat([own[..., None], direct[..., None], gain.transpose(-1, -2)], -1)
         values: torch.Tensor = self.all((self.each(users) * own[..., None]).sum(-2))
         return values

@@ -316,7 +316,8 @@ class Run:
         env, rest = self._env_state()
         wanted |= env
         if self.fixed is not None and filled:
-            wanted["fixed.held"] = torch.zeros(len(self.obs), self.env.scenario.num_irs, dtype=torch.int64, device="cpu")
+            shape = len(self.obs), self.env.scenario.num_irs
+            wanted["fixed.held"] = torch.zeros(shape, dtype=torch.int64, device="cpu")
         learned = ("nets.", "targets.", "optimiser.")
         check_tensors({k: v for k, v in tensors.items() if not k.startswith(learned)}, wanted)
         check_keys("env", plain["env"], set(rest))

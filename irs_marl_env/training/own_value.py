@@ -313,8 +313,10 @@ class OwnValueLearner(GradientLearner):
         """Remember what rivals bid, from the bids of all BSs in observations ``(M, B, D_o)`` of the same slots."""
         bids, loads = self.actor.values(obs), self.actor.critic.look(obs).load.reshape(obs.shape[:2])
         M = len(bids)
-        others = [[j for j in range(M) if j != m] for m in range(M)]
-        highest = bids[torch.tensor(others, device=obs.device)].amax(1) if M > 1 else torch.full_like(bids, -1e6)  # (M, B, L)
+        highest = torch.full_like(bids, -1e6)  # (M, B, L)
+        if M > 1:
+            others = [[j for j in range(M) if j != m] for m in range(M)]
+            highest = bids[torch.tensor(others, device=obs.device)].amax(1)
         some = torch.arange(SAMPLES, device=obs.device) % loads.numel()  # all BSs of a slot, then those of the next one
         average: Any = self.targets["actor"]
         for actor in (self.actor, average):

@@ -14,7 +14,12 @@ from irs_marl_env.training.files import read_tensors
 
 META = torch.device("meta")  # holds no numbers, so that whatever is made there by mistake fails
 SHIPPED = sorted((Path(__file__).parents[2] / "examples" / "checkpoints").glob("*.safetensors"))
-KINDS = ("mdlbi", "maddpg", "own-value", "fixed")
+RETURNS = {"n_step": 3, "gamma": 0.9}
+TRAININGS = [
+    *({"algo": algo} for algo in ("mdlbi", "maddpg", "own-value", "fixed")),
+    *({"algo": algo, "net": "mlp", **RETURNS} for algo in ("mdlbi", "maddpg")),
+    {"algo": "own-value", **RETURNS},
+]
 
 
 def played(path, fresh):
@@ -53,10 +58,8 @@ def trained(folder, **changes):
     return tensors, read_tensors(path)[0]
 
 
-@pytest.mark.parametrize("algo", KINDS)
-@pytest.mark.parametrize("more", [{}, {"n_step": 3, "gamma": 0.9, "net": "mlp"}], ids=["plain", "returns"])
-def test_a_training_learns_the_same(algo, more, tmp_path):
-    changes = {"algo": algo, **({} if algo == "own-value" and "net" in more else more)}
+@pytest.mark.parametrize("changes", TRAININGS, ids=lambda changes: "-".join(map(str, changes.values())))
+def test_a_training_learns_the_same(changes, tmp_path):
     usual = trained(tmp_path, **changes)
     with META:
         found = trained(tmp_path, **changes)
