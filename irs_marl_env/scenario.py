@@ -362,9 +362,13 @@ def from_plain(values: dict[str, Any], trusted: bool = False) -> dict[str, Any]:
         trusted: import the modules.
 
     Raises:
-        ScenarioError: a reference without trust, or to nothing.
+        ScenarioError: a reference without trust, or to nothing; ``trusted`` is something else than True or False.
     """
     found = dict(values)
+    try:
+        trusted = checks.Flag()("trusted", trusted)  # the word "no" is no trust
+    except ValueError as error:
+        raise ScenarioError(str(error)) from None
     for name, value in values.items():
         check = getattr(Scenario.__dataclass_fields__.get(name), "metadata", {}).get("check")
         if not (isinstance(check, checks.Strategy) and check.methods and isinstance(value, str) and ":" in value):

@@ -642,6 +642,12 @@ def test_a_name_with_a_colon_is_a_reference_in_open_fields_alone() -> None:
         Scenario.from_json('{"sinr": "json:loads"}', trusted=True)
 
 
+@pytest.mark.parametrize("trusted", ["no", "yes", 1, None])
+def test_trust_is_true_or_false(trusted: Any) -> None:
+    with pytest.raises(ScenarioError, match=r"^trusted=.*: must be True or False$"):
+        Scenario.from_json('{"reward": "os:getcwd"}', trusted=trusted)
+
+
 def test_results_with_parts_are_read_with_trust() -> None:
     result = evaluate("random", Scenario(**SMALL, reward=worst_user), 2, slots=1)
     with pytest.raises(ScenarioError, match="trusted"):

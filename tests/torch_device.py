@@ -1,8 +1,9 @@
 """The tests of the torch backend on another device than the CPU: ``python -m pytest -k torch --torch-device cuda``.
 
 Tests name no device, compare with arrays of numpy and make tensors as they like. So for them the device is torch's
-default, environments without one live there, and tensors come to numpy by themselves. The package is as it is. Trainings
-and trained policies choose their devices themselves, so that their tests are left out (CONTRIBUTING.md has the command).
+default, environments without one live there, and tensors come to numpy by themselves. The package is as it is.
+Trainings and trained policies choose their devices themselves, so that their tests are left out (CONTRIBUTING.md has
+the command).
 """
 
 from __future__ import annotations

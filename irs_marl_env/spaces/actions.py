@@ -62,6 +62,7 @@ class RawActionCodec:
 
     def decode(self, flat: Array, bs: int | None = None) -> Named:
         """Named arrays of flat actions ``(..., D_a)``, of the BS ``bs`` alone if it is given."""
+        self.layout.check(flat)
         take = self.layout.take
         w = take(flat, "w_real") + 1j * take(flat, "w_imag")
         return {
@@ -108,6 +109,7 @@ class StructuredActionCodec:
 
     def decode(self, flat: Array, bs: int | None = None) -> Named:
         """Named arrays of flat actions ``(..., D_a)``; they mean the same for every BS."""
+        self.layout.check(flat)
         xp = namespace(flat)
         named = {name: self.layout.take(flat, name) for name in self.layout.shapes}
         means: dict[str, Callable[[Array], Array]] = {"bids": lambda a: a, "total_power": lambda a: (1.0 + a) / 2.0}

@@ -45,6 +45,16 @@ class Layout:
             start += math.prod(shape)
         self.size = start
 
+    def check(self, flat: Array) -> None:
+        """Refuse arrays that are no vectors of these blocks, which would be taken apart in other places.
+
+        Raises:
+            ValueError: the last axis is not :attr:`size` long.
+        """
+        shape = tuple(getattr(flat, "shape", ()))
+        if shape[-1:] != (self.size,):
+            raise ValueError(f"an array of shape {shape}: the last axis must be {self.size} long")
+
     def take(self, flat: Array, name: str) -> Array:
         """Block ``name`` of ``flat (..., size)``, shaped."""
         return flat[..., self.slices[name]].reshape((*flat.shape[:-1], *self.shapes[name]))

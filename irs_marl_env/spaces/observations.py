@@ -117,6 +117,7 @@ class CsiObservationCodec:
 
     def decode(self, flat: Array) -> Named:
         """Named arrays, in physical units, of flat observations ``(..., D_o)``."""
+        self.layout.check(flat)
         xp = namespace(flat)
         take, lead = self.layout.take, flat.shape[:-1]
         H = (take(flat, "H_real") + 1j * take(flat, "H_imag")) * self.scale.direct
@@ -209,6 +210,7 @@ class LargeScaleObservationCodec:
 
     def decode(self, flat: Array) -> Named:
         """Named arrays of flat observations ``(..., D_o)``."""
+        self.layout.check(flat)
         return {name: self.layout.take(flat, name) for name in self.layout.shapes}
 
     def encode(self, named: Named) -> Array:

@@ -100,17 +100,10 @@ class TrainedPolicy:
         Raises:
             ValueError: the environment has other actions or observations, or a size that the networks do not fit.
         """
-        for field in ("action", "observation"):
-            needed, found = getattr(self.scenario, field), getattr(env.scenario, field)
-            if needed != found:
-                raise ValueError(f"policy {self.name!r} needs {field}={needed!r}, not {found!r}")
+        _check_kinds(f"policy {self.name!r}", self.scenario, env.scenario)
         sizes = Sizes.of(env)
         if sizes.observation.shapes.keys() | sizes.action.shapes.keys() != self._blocks():
-            for field in ("observe_velocity", "power_control", "switching_slots"):
-                needed, found = getattr(self.scenario, field), getattr(env.scenario, field)
-                if bool(needed) != bool(found):
-                    least = "above 0" if needed and field == "switching_slots" else f"of {needed}"
-                    raise ValueError(f"policy {self.name!r} needs {field} {least}, not {found}")
+            _check_blocks(f"policy {self.name!r}", self.scenario, env.scenario)
         fits = _shapes(sizes) == _shapes(self.sizes)
         actor = self.actor if fits else _actor(sizes, self.args, self.actor.state_dict(), f"policy {self.name!r}")
         fixed = FixedAssociation(env, seed) if self.args.algo == "fixed" else None
@@ -185,9 +178,36 @@ def load_policy(path: str | PathLike[str], trusted: bool = False, **fields: Any)
         scenario = scenario_of(args) if stored is None else Scenario.from_dict(stored, trusted)
     except ValueError as error:
         raise type(error)(f"{path}: {error}") from None
-    scenario = scenario.replace(**from_plain(fields, trusted))
+    trained_in, scenario = scenario, scenario.replace(**from_plain(fields, trusted))
+    _check_kinds(f"{path}: the policy", trained_in, scenario)
+    _check_blocks(f"{path}: the policy", trained_in, scenario)
     sizes = Sizes.of(MdlbiVectorEnv(scenario, 1))
     return TrainedPolicy(_actor(sizes, args, weights, path), args, scenario, f"{args.algo}-s{args.seed}")
+
+
+def _check_kinds(whose: str, own: Scenario, other: Scenario) -> None:
+    """Refuse a scenario in which agents see or do something else than in their own.
+
+    Raises:
+        ValueError: names the field, and what is needed.
+    """
+    for field in ("action", "observation"):
+        needed, found = getattr(own, field), getattr(other, field)
+        if needed != found:
+            raise ValueError(f"{whose} needs {field}={needed!r}, not {found!r}")
+
+
+def _check_blocks(whose: str, own: Scenario, other: Scenario) -> None:
+    """Refuse a scenario in which actions or observations have blocks that they have not in one's own.
+
+    Raises:
+        ValueError: names the field, and what is needed.
+    """
+    for field in ("observe_velocity", "power_control", "switching_slots"):
+        needed, found = getattr(own, field), getattr(other, field)
+        if bool(needed) != bool(found):
+            least = "above 0" if needed and field == "switching_slots" else f"of {needed}"
+            raise ValueError(f"{whose} needs {field} {least}, not {found}")
 
 
 def _settings(values: dict[str, Any], weights: dict[str, torch.Tensor], path: Any) -> Args:
@@ -210,6 +230,8 @@ def _settings(values: dict[str, Any], weights: dict[str, torch.Tensor], path: An
 
 def _actor(sizes: Sizes, args: Args, weights: dict[str, torch.Tensor], source: Any) -> Actor | ValueBids:
     """An actor with given weights."""
+    if args.net == "deepsets" and sizes.num_irs == 0:
+        raise ValueError(f"{source}: the networks need an IRS, but num_irs=0")
     try:
         with torch.device("cpu"):  # whatever torch's default device is
             actor = (ValueBids if args.algo == "own-value" else Actor)(sizes, args, torch.Generator())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from naive import SIZES, named_action
 
-from irs_marl_env import Scenario
+from irs_marl_env import Scenario, make_vec_env
 from irs_marl_env.spaces.actions import RawActionCodec, StructuredActionCodec
 from irs_marl_env.spaces.observations import CsiObservationCodec, LargeScaleObservationCodec, ValuesObservationCodec
 
@@ -38,6 +38,23 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 
 
 LEADS = st.sampled_from([(), (1,), (3,), (2, 2)])
+
+
+@pytest.mark.parametrize("longer", [-1, 1])
+@pytest.mark.parametrize(
+    "kind",
+    [RawActionCodec, StructuredActionCodec, CsiObservationCodec, LargeScaleObservationCodec, ValuesObservationCodec],
+)
+def test_vectors_of_another_length_are_refused(kind: Any, longer: int) -> None:
+    codec = kind(Scenario())
+    with pytest.raises(ValueError, match=rf"^an array of shape \(2, \d+\): the last axis must be {codec.size} long$"):
+        codec.decode(np.zeros((2, codec.size + longer), np.float32))
+
+
+def test_states_of_another_length_are_refused() -> None:
+    encoder = make_vec_env("mdlbi-small-v0", 1).state_encoder
+    with pytest.raises(ValueError, match="the last axis must be"):
+        encoder.blocks(np.zeros((1, encoder.layout.size + 1), np.float32))
 
 
 @pytest.mark.parametrize("kind", [RawActionCodec, StructuredActionCodec])

@@ -108,6 +108,25 @@ def test_dicts_of_a_parallel_env_are_answered_with_dicts(tmp_path):
     env.step(actions)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("action", "raw", "the policy needs action='structured', not 'raw'"),
+        ("observation", "csi", "the policy needs observation='large_scale', not 'csi'"),
+        ("observation", "values", "the policy needs observation='large_scale', not 'values'"),
+        ("power_control", True, "the policy needs power_control of False, not True"),
+        ("observe_velocity", True, "the policy needs observe_velocity of False, not True"),
+        ("switching_slots", 3, "the policy needs switching_slots of 0, not 3"),
+        ("num_irs", 0, "the networks need an IRS, but num_irs=0"),
+    ],
+)
+def test_fields_that_the_networks_do_not_fit_are_named(tmp_path, field, value, message):
+    path = tmp_path / "p.safetensors"
+    trained(path)
+    with pytest.raises(ValueError, match=f"p.safetensors: {message}$"):
+        load_policy(path, **{field: value})
+
+
 def test_other_sizes_are_served_where_the_networks_allow(tmp_path):
     path = tmp_path / "p.safetensors"
     _, policy = trained(path)
