@@ -99,7 +99,7 @@ def report(plan: Plan, found: dict[tuple[str, str], np.ndarray]) -> None:
     for (scenario, name), rates in found.items():
         whole = mean_of(rates.mean((0, 2)))
         seeds = ", ".join(f"{row.mean():.3f}" for row in rates) if len(rates) > 1 else ""
-        wander = rates.mean(0).std(-1, ddof=1).mean()  # within an episode, over time
+        wander = rates.std(-1, ddof=1).mean()  # of one training within an episode, over time
         print(f"{scenario} {name:<20} {whole}; std over time within an episode {wander:.2f} {seeds}")
     for scenario in plan.scenarios:
         for a, b in (
