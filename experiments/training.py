@@ -374,7 +374,7 @@ def levels() -> list[str]:
         "### All training configurations [bit/s/Hz, ± error over trainings and episodes]",
         "",
         f"Budgets are shares of Table I's {TABLE_I_STEPS:,} steps (5,000 episodes of 800); in each of them it steps "
-        "one environment and makes an update. Of `own-*`, too, a mean here is one of the last three evaluations (800, "
+        "one environment and makes an update. Of `own-*`, too, a mean here is that of the last three evaluations (800, "
         "1,600 and 2,400 updates), where the ratios above are of the last weights.",
         "",
         "| configuration | mean ± error | each training | start | updates | transitions | s of a core |",

@@ -21,6 +21,7 @@ from irs_marl_env.solvers._cells import Power, choose, eye_like, per_cell, unit_
 
 Array = Any  # a numpy array or a torch tensor
 
+ROUNDING = 64  # times the precision: a regularisation that rounding does not lose beside the sum of a diagonal
 LITTLE = 0.01  # amplitude of the beams of users outside a selection, whose beams have one
 
 __all__ = ["mrt", "rzf", "weighted_sum_rate", "wmmse", "wmmse_step"]
@@ -107,7 +108,7 @@ def _rzf(
     alpha = xp.sum(xp.astype(energy > 0, energy.dtype), axis=-1)
     if regularizer is not None:
         alpha = alpha * regularizer
-    floor = 64 * eps * xp.sum(energy, axis=-1)
+    floor = ROUNDING * eps * xp.sum(energy, axis=-1)
     alpha = xp.where(alpha > floor, alpha, floor)
     alpha = xp.where(alpha > 0, alpha, xp.ones_like(alpha))  # a cell without users
     eye = eye_like(gram)
@@ -332,7 +333,7 @@ def _solve_with_noise(matrix: Array, right: Array) -> Array:
     """``(matrix + I)^-1 right``, ``(..., D, R)``, for ``matrix (..., D, D)`` with eigenvalues >= 0.
 
     Rounding loses I beside entries beyond 1e16 in double precision (SNRs beyond some 150 dB), and what is left may be
-    singular, or not, by how a processor rounds. Then 64 times the rounding error stand for I, as in :func:`rzf`.
+    singular, or not, by how a processor rounds. Then what :func:`rzf` takes at least stands for I.
     """
     xp, eye = namespace(matrix), eye_like(matrix)
     try:
@@ -342,7 +343,8 @@ def _solve_with_noise(matrix: Array, right: Array) -> Array:
             raise
     trace = xp.sum(xp.real(xp.linalg.diagonal(matrix)), axis=-1)
     floor = xp.finfo(trace.dtype).eps * trace
-    return xp.linalg.solve(matrix + xp.where(floor > 1, 64 * floor, xp.ones_like(floor))[..., None, None] * eye, right)
+    noise = xp.where(floor > 1, ROUNDING * floor, xp.ones_like(floor))
+    return xp.linalg.solve(matrix + noise[..., None, None] * eye, right)
 
 
 def _assign_power(directions: Array, h_eff: Array, power: float, weights: Array | None) -> Array:

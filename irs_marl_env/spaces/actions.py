@@ -109,9 +109,7 @@ class StructuredActionCodec:
 
     def decode(self, flat: Array, bs: int | None = None) -> Named:
         """Named arrays of flat actions ``(..., D_a)``; they mean the same for every BS."""
-        self.layout.check(flat)
-        xp = namespace(flat)
-        named = {name: self.layout.take(flat, name) for name in self.layout.shapes}
+        named, xp = self.layout.split(flat), namespace(flat)
         means: dict[str, Callable[[Array], Array]] = {"bids": lambda a: a, "total_power": lambda a: (1.0 + a) / 2.0}
 
         def logarithmic(a: Array) -> Array:

@@ -46,7 +46,7 @@ class Layout:
         self.size = start
 
     def check(self, flat: Array) -> None:
-        """Refuse arrays that are no vectors of these blocks, which would be taken apart in other places.
+        """Refuse arrays that are not ``(..., size)``, which would be taken apart in other places.
 
         Raises:
             ValueError: the last axis is not :attr:`size` long.
@@ -58,6 +58,15 @@ class Layout:
     def take(self, flat: Array, name: str) -> Array:
         """Block ``name`` of ``flat (..., size)``, shaped."""
         return flat[..., self.slices[name]].reshape((*flat.shape[:-1], *self.shapes[name]))
+
+    def split(self, flat: Array) -> Named:
+        """All blocks of ``flat (..., size)`` by name, shaped; the inverse of :meth:`join`.
+
+        Raises:
+            ValueError: as :meth:`check`.
+        """
+        self.check(flat)
+        return {name: self.take(flat, name) for name in self.shapes}
 
     def join(self, named: Named) -> Array:
         """Flat vector ``(..., size)`` of all blocks."""

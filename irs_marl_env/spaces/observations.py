@@ -210,8 +210,7 @@ class LargeScaleObservationCodec:
 
     def decode(self, flat: Array) -> Named:
         """Named arrays of flat observations ``(..., D_o)``."""
-        self.layout.check(flat)
-        return {name: self.layout.take(flat, name) for name in self.layout.shapes}
+        return self.layout.split(flat)
 
     def encode(self, named: Named) -> Array:
         """Flat observations ``(..., D_o)`` of named arrays."""

@@ -81,5 +81,4 @@ class StateEncoder:
 
     def blocks(self, flat: Array) -> Named:
         """Blocks of flat states ``(..., size)`` by name, scaled and clipped as they are."""
-        self.layout.check(flat)
-        return {name: self.layout.take(flat, name) for name in self.layout.shapes}
+        return self.layout.split(flat)
